@@ -1,0 +1,1 @@
+"""Train, sample, measure and show diffusion models on your own images."""
