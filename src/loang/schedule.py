@@ -1,0 +1,147 @@
+"""Noise schedules: how much of the image and how much noise there is at each time.
+
+`x_t = signal(t) * x_0 + noise(t) * eps`. Times count 1..T as Ho et al. 2020 do; `t = 0` is the
+clean image, so `alpha_bar` has T + 1 entries and `alpha_bar[0] = 1`. Tables are float64.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+
+class Schedule:
+    """A variance-preserving schedule of T discrete steps: signal² + noise² = 1.
+
+    Args:
+        alpha_bar: the product of all alpha up to each time, float64, T + 1 entries, the first 1,
+            then falling, none below 0; only the last may be 0 ("zero terminal SNR").
+        name: how charts and messages call it.
+    """
+
+    def __init__(self, alpha_bar: Float64[Tensor, " times"], name: str = "custom") -> None:
+        if len(alpha_bar) < 2 or alpha_bar[0] != 1:
+            raise ValueError("alpha_bar needs T + 1 entries, the first of them 1")
+        if bool((alpha_bar.diff() >= 0).any()) or alpha_bar[-1] < 0:
+            raise ValueError("alpha_bar must fall from 1 towards 0")
+        self.alpha_bar = alpha_bar
+        self.name = name
+        self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.name!r}, T={self.T}, alpha_bar_T={self.alpha_bar[-1]:.3g})"
+
+    @property
+    def T(self) -> int:
+        """The number of steps, and the noisiest time."""
+        return len(self.alpha_bar) - 1
+
+    @property
+    def zero_terminal_snr(self) -> bool:
+        """Whether x_T holds nothing of the image."""
+        return bool(self.alpha_bar[-1] == 0)
+
+    @property
+    def beta(self) -> Float64[Tensor, " times"]:
+        """beta[t] = 1 - alpha_bar[t] / alpha_bar[t-1], with beta[0] = 0 for the clean image."""
+        ratio = self.alpha_bar[1:] / self.alpha_bar[:-1]
+        return torch.cat((ratio.new_zeros(1), 1 - ratio))
+
+    def signal(self, t: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """sqrt(alpha_bar_t): the factor of the image at time t, on t's device."""
+        return self._on(t.device)[0][t]
+
+    def noise(self, t: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """sqrt(1 - alpha_bar_t): the factor of the noise at time t, on t's device."""
+        return self._on(t.device)[1][t]
+
+    def log_snr(self, t: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """log(signal² / noise²): infinite at t = 0, minus infinite where the signal is 0."""
+        return 2 * (self.signal(t).log() - self.noise(t).log())
+
+    def levels(self, steps: int) -> list[int]:
+        """The times that a sampler of so many steps visits, evenly spaced, from T down to 0.
+
+        Args:
+            steps: 1..T. There are steps + 1 levels: a step is a pair (t, s) of neighbours.
+
+        Raises:
+            ValueError: steps is outside 1..T.
+        """
+        if not 1 <= steps <= self.T:
+            raise ValueError(f"{steps} steps of a schedule that has 1..{self.T}")
+        return [round(self.T * (steps - i) / steps) for i in range(steps + 1)]
+
+    def with_zero_terminal_snr(self) -> "Schedule":
+        """sqrt(alpha_bar) shifted and scaled: last 0, first kept (Lin et al. 2023, alg. 1)."""
+        root = self.alpha_bar[1:].sqrt()
+        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+        return Schedule(_with_clean_image(root.square()), f"{self.name}, zero terminal SNR")
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._tables:
+            # Apple's GPUs have no float64.
+            dtype = torch.float32 if device.type == "mps" else torch.float64
+            signal, noise = self.alpha_bar.sqrt(), (1 - self.alpha_bar).sqrt()
+            self._tables[device] = signal.to(device, dtype), noise.to(device, dtype)
+        return self._tables[device]
+
+
+def from_beta(beta: Float64[Tensor, " T"], name: str = "custom") -> Schedule:
+    """The schedule of beta_1..beta_T, each in (0, 1): alpha_bar_t = prod(1 - beta) up to t."""
+    return Schedule(_with_clean_image((1 - beta).cumprod(0)), name)
+
+
+def linear(steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
+    """beta rises in a straight line (Ho et al. 2020, section 4)."""
+    return from_beta(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64), "linear")
+
+
+def scaled_linear(
+    steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
+) -> Schedule:
+    """sqrt(beta) rises in a straight line (Rombach et al. 2022, latent diffusion)."""
+    ends = math.sqrt(beta_start), math.sqrt(beta_end)
+    beta = torch.linspace(*ends, steps, dtype=torch.float64).square()
+    return from_beta(beta, "scaled-linear")
+
+
+def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
+    """alpha_bar falls as a squared cosine (Nichol and Dhariwal 2021, eq. 17)."""
+
+    def alpha_bar(u: float) -> float:
+        return math.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
+
+    return _from_curve(alpha_bar, steps, max_beta, "cosine")
+
+
+def sigmoid(
+    steps: int = 1000,
+    start: float = -3.0,
+    end: float = 3.0,
+    temperature: float = 1.0,
+    max_beta: float = 0.999,
+) -> Schedule:
+    """alpha_bar falls as a logistic curve (Jabri et al. 2022; Chen 2023, alg. 1)."""
+
+    def logistic(u: float) -> float:
+        return 1 / (1 + math.exp(-(start + u * (end - start)) / temperature))
+
+    def alpha_bar(u: float) -> float:
+        return (logistic(1) - logistic(u)) / (logistic(1) - logistic(0))
+
+    return _from_curve(alpha_bar, steps, max_beta, "sigmoid")
+
+
+def _from_curve(
+    alpha_bar: Callable[[float], float], steps: int, max_beta: float, name: str
+) -> Schedule:
+    """A curve over u = t / T, its ratios kept below max_beta so that no step loses everything."""
+    curve = torch.tensor([alpha_bar(t / steps) for t in range(steps + 1)], dtype=torch.float64)
+    return from_beta((1 - curve[1:] / curve[:-1]).clamp(max=max_beta), name)
+
+
+def _with_clean_image(alpha_bar: Float64[Tensor, " T"]) -> Float64[Tensor, " T+1"]:
+    return torch.cat((alpha_bar.new_ones(1), alpha_bar))
