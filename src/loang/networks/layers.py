@@ -1,0 +1,128 @@
+"""Layers that the modern network is built of. Images are (batch, channels, height, width)."""
+
+import math
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.nn import functional
+
+Map = Float[Tensor, "n c h w"]
+
+
+class TimeCode(nn.Module):
+    """Sines and cosines of t at `width / 2` frequencies from 1 down to 1/10000, then an MLP.
+
+    Vaswani et al. 2017, as Ho et al. 2020, appendix B. The angles are computed in float32 under
+    any autocast: bfloat16 can't tell t = 999 from t = 1000.
+    """
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        half = width // 2
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half) / max(half - 1, 1))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.frequencies: Tensor
+        self.mlp = nn.Sequential(nn.Linear(2 * half, out), nn.SiLU(), nn.Linear(out, out))
+
+    def forward(self, t: Shaped[Tensor, " n"]) -> Float[Tensor, "n out"]:
+        """One code an image; t may be an integer or a real number."""
+        angle = t.to(self.frequencies.dtype)[:, None] * self.frequencies
+        code: Tensor = self.mlp(torch.cat((angle.sin(), angle.cos()), dim=1))
+        return code
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, conv; the code's scale and shift; norm, SiLU, dropout, conv; plus the input.
+
+    The second convolution starts at zero, so a fresh block passes its input through (Ho et al.'s
+    code). With `modulate` the code scales and shifts after the second norm (Dhariwal and Nichol
+    2021, section 3); without, it is added before it (Ho et al. 2020).
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, code: int, *, dropout: float, modulate: bool
+    ) -> None:
+        super().__init__()
+        self.modulate = modulate
+        self.norm1 = group_norm(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.code = nn.Linear(code, 2 * outputs if modulate else outputs)
+        self.norm2 = group_norm(outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Map:
+        """The code is the activated embedding of time and label."""
+        h = self.conv1(functional.silu(self.norm1(x)))
+        of_code = self.code(code)[:, :, None, None]
+        if self.modulate:
+            scale, shift = of_code.chunk(2, dim=1)
+            h = torch.addcmul(shift, self.norm2(h), scale + 1)
+        else:
+            h = self.norm2(h + of_code)
+        h = self.conv2(self.dropout(functional.silu(h)))
+        out: Tensor = self.skip(x) + h
+        return out
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, plus the input *before* its norm (Ho et al.'s code)."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Map) -> Map:
+        """The same shape out."""
+        n, c, h, w = x.shape
+        # (n, 3, heads, width, positions) -> three of (n, heads, positions, width)
+        qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        attended = functional.scaled_dot_product_attention(q, k, v)
+        mixed: Tensor = self.out(attended.transpose(-1, -2).reshape(n, c, h, w))
+        return x + mixed
+
+
+class Downsample(nn.Module):
+    """Half the height and width, by a convolution of stride 2."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+
+    def forward(self, x: Map) -> Map:
+        """Height and width must be even."""
+        out: Tensor = self.conv(x)
+        return out
+
+
+class Upsample(nn.Module):
+    """Twice the height and width: each pixel repeated, then a convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Map) -> Map:
+        """Any size."""
+        out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return out
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """At most 32 groups (Ho et al.'s code), of at least 4 channels where that divides evenly."""
+    groups = max(g for g in range(1, 33) if channels % g == 0 and (channels // g >= 4 or g == 1))
+    return nn.GroupNorm(groups, channels, eps=1e-6)
+
+
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer, answering 0 at first."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

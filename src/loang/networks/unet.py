@@ -1,0 +1,179 @@
+"""The modern default: a U-Net of residual blocks, sized by a few plain numbers."""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional
+
+from loang.networks.layers import (
+    Attention,
+    Downsample,
+    ResidualBlock,
+    TimeCode,
+    Upsample,
+    group_norm,
+    zeroed,
+)
+from loang.networks.sizes import check_size
+
+
+class UNet(nn.Module):
+    """A U-Net with time and label codes (Ho et al. 2020; Dhariwal and Nichol 2021).
+
+    With `width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(1,), modulate=False` and three
+    channels it is Ho et al.'s network for CIFAR-10, of 35.7 million parameters.
+
+    Args:
+        channels: of an image, 1 or more.
+        width: of the first level.
+        multipliers: the width of each level, in units of `width`; each next level has half the
+            height and width.
+        blocks: residual blocks a level on the way down; there is one more on the way up.
+        attention: which levels attend, counted from 0, the finest.
+        heads: of each attention; must divide the widths of the levels that attend.
+        fold: pixels of `fold` x `fold` become channels of one position before the first level
+            and are unfolded after the last: less work at full size, for small processors.
+        dropout: within the blocks, 0..1.
+        modulate: whether the codes scale and shift (True), or are only added (Ho et al.).
+        classes: how many labels there are; 0 for none. There is one code more, for "no label".
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        width: int = 64,
+        multipliers: Sequence[int] = (1, 2),
+        blocks: int = 1,
+        attention: Sequence[int] = (1,),
+        heads: int = 1,
+        fold: int = 1,
+        dropout: float = 0.0,
+        modulate: bool = True,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.fold = fold
+        self.halvings = len(multipliers) - 1
+        self.classes = classes
+        widths = [width * multiplier for multiplier in multipliers]
+        code = 4 * width
+
+        def block(inputs: int, outputs: int) -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, code, dropout=dropout, modulate=modulate)
+
+        def attend(level: int) -> nn.Module:
+            return Attention(widths[level], heads) if level in attention else nn.Identity()
+
+        self.time = TimeCode(width, code)
+        self.label = nn.Embedding(classes + 1, code) if classes else None
+        self.first = nn.Conv2d(channels * fold**2, width, 3, padding=1)
+
+        # Every map on the way down is kept, and joined to one block on the way up.
+        self.down = nn.ModuleList()
+        kept, current = [width], width
+        for level, wide in enumerate(widths):
+            stage = _Stage()
+            for _ in range(blocks):
+                stage.add(block(current, wide), attend(level))
+                current = wide
+                kept.append(current)
+            if level < self.halvings:
+                stage.resample = Downsample(current, current)
+                kept.append(current)
+            self.down.append(stage)
+
+        self.middle = nn.ModuleList([block(current, current), block(current, current)])
+        self.middle_attention = Attention(current, heads)
+
+        self.up = nn.ModuleList()
+        for level, wide in reversed(list(enumerate(widths))):
+            stage = _Stage()
+            for _ in range(blocks + 1):
+                stage.add(block(current + kept.pop(), wide), attend(level))
+                current = wide
+            if level > 0:
+                stage.resample = Upsample(current, current)
+            self.up.append(stage)
+
+        self.last_norm = group_norm(current)
+        self.last = zeroed(nn.Conv2d(current, channels * fold**2, 3, padding=1))
+
+    def check_size(self, height: int, width: int) -> None:
+        """Whether images of this size can be folded, and then halved at each level.
+
+        Raises:
+            LoangError: they can't.
+        """
+        check_size(height, width, self.fold * 2**self.halvings)
+
+    def forward(
+        self,
+        x: Float[Tensor, "n c h w"],
+        condition: Shaped[Tensor, " n"],
+        label: Int[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "n c h w"]:
+        """The same shape out.
+
+        Args:
+            x: noisy images; height and width fit `check_size`.
+            condition: the time of each image.
+            label: 0..classes-1, or `classes` for "no label"; None means no label at all.
+
+        Raises:
+            LoangError: the network can't be built at this size.
+            ValueError: a label for a network that knows none.
+        """
+        self.check_size(x.shape[2], x.shape[3])
+        code = self.time(condition)
+        if self.label is not None:
+            if label is None:
+                label = torch.full_like(condition, self.classes, dtype=torch.long)
+            code = code + self.label(label)
+        elif label is not None:
+            raise ValueError("a label for a network that was built without classes")
+        code = functional.silu(code)
+
+        h = self.first(functional.pixel_unshuffle(x, self.fold))
+        kept = [h]
+        for stage in self._stages(self.down):
+            for block, attention in stage:
+                h = attention(block(h, code))
+                kept.append(h)
+            if stage.resample is not None:
+                h = stage.resample(h)
+                kept.append(h)
+
+        h = self.middle[1](self.middle_attention(self.middle[0](h, code)), code)
+
+        for stage in self._stages(self.up):
+            for block, attention in stage:
+                h = attention(block(torch.cat((h, kept.pop()), dim=1), code))
+            if stage.resample is not None:
+                h = stage.resample(h)
+
+        out = self.last(functional.silu(self.last_norm(h)))
+        return functional.pixel_shuffle(out, self.fold)
+
+    @staticmethod
+    def _stages(modules: nn.ModuleList) -> Iterator["_Stage"]:
+        return (cast(_Stage, module) for module in modules)
+
+
+class _Stage(nn.Module):
+    """The blocks of one level, the attention (or none) after each, and the way to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList()
+        self.attentions = nn.ModuleList()
+        self.resample: nn.Module | None = None
+
+    def add(self, block: nn.Module, attention: nn.Module) -> None:
+        self.blocks.append(block)
+        self.attentions.append(attention)
+
+    def __iter__(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        return zip(self.blocks, self.attentions, strict=True)
