@@ -1,0 +1,49 @@
+"""From settings to the things they describe: network, schedule, denoiser."""
+
+import torch
+
+from loang import random, schedule
+from loang.config import ScheduleSettings, Settings, UNetSettings
+from loang.data.spec import ImageSpec
+from loang.denoiser import Denoiser
+from loang.networks.tutorial import TutorialUNet
+from loang.networks.unet import UNet
+from loang.schedule import Schedule
+
+
+def build_denoiser(settings: Settings, spec: ImageSpec) -> Denoiser:
+    """A fresh denoiser for images of that kind; its weights depend on the seed alone.
+
+    Raises:
+        LoangError: the network can't be built at that size, or settings contradict one another.
+    """
+    # torch's layers draw their first weights from the global generator: it is lent, and put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random.key(settings.training.seed, "weights")[0])
+        network = build_network(settings, spec)
+    network.check_size(spec.height, spec.width)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    chosen = settings.denoiser
+    return Denoiser(network, build_schedule(settings.schedule), chosen.predicts, chosen.clip)
+
+
+def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
+    """The network of the settings; it learns labels if it can, the images have them, and it may."""
+    chosen = settings.network
+    if not isinstance(chosen, UNetSettings):
+        return TutorialUNet(spec.channels)
+    classes = len(spec.class_names) if settings.data.labels else 0
+    return UNet(spec.channels, classes=classes, **chosen.model_dump(exclude={"kind"}))
+
+
+def build_schedule(settings: ScheduleSettings) -> Schedule:
+    """The schedule of the settings."""
+    steps = settings.steps
+    if settings.kind in ("linear", "scaled-linear"):
+        ends = {"beta_start": settings.beta_start, "beta_end": settings.beta_end}
+        given = {name: beta for name, beta in ends.items() if beta is not None}
+        make = schedule.linear if settings.kind == "linear" else schedule.scaled_linear
+        made = make(steps, **given)
+    else:
+        made = schedule.cosine(steps) if settings.kind == "cosine" else schedule.sigmoid(steps)
+    return made.with_zero_terminal_snr() if settings.zero_terminal_snr else made

@@ -1,0 +1,249 @@
+"""The settings of a run: frozen, typed, complete; what config.json holds.
+
+A preset (presets.py) is a whole `Settings`; `changed` applies `section.key=value` to one.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from loang.errors import LoangError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Frozen, and with no keys but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Which images, and how they are changed before training."""
+
+    source: str | None = None
+    size: tuple[Whole, Whole] | None = Field(None, description="height, width; None keeps it")
+    channels: Whole | None = Field(None, description="None keeps them")
+    labels: bool = Field(True, description="learn the labels, where the source has them")
+    flips: bool = Field(False, description="mirror half of the images, left to right")
+
+
+class UNetSettings(Section):
+    """networks/unet.py."""
+
+    kind: Literal["unet"] = "unet"
+    width: Whole = 64
+    multipliers: tuple[Whole, ...] = Field((1, 2, 2), min_length=1)
+    blocks: Whole = 2
+    attention: tuple[Annotated[int, Field(ge=0)], ...] = (2,)
+    heads: Whole = 4
+    fold: Whole = 1
+    dropout: Share = 0.0
+    modulate: bool = True
+
+
+class TutorialSettings(Section):
+    """networks/tutorial.py: the article's network; nothing to choose."""
+
+    kind: Literal["tutorial"] = "tutorial"
+
+
+class ScheduleSettings(Section):
+    """schedule.py."""
+
+    kind: Literal["linear", "scaled-linear", "cosine", "sigmoid"] = "cosine"
+    steps: Annotated[int, Field(ge=2)] = 1000
+    beta_start: Positive | None = Field(None, description="linear and scaled-linear; None: its own")
+    beta_end: Positive | None = Field(None, description="linear and scaled-linear; None: its own")
+    zero_terminal_snr: bool = False
+
+
+class DenoiserSettings(Section):
+    """denoiser.py."""
+
+    predicts: Literal["eps", "x0", "v"] = "v"
+    clip: bool = True
+
+
+class OptimizerSettings(Section):
+    """AdamW, and the learning rate over the run."""
+
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    epsilon: Positive = 1e-8
+    clip_norm: Positive | None = 1.0
+    warm_up: Annotated[int, Field(ge=0)] = Field(100, description="steps")
+    decay_from: Share = Field(0.5, description="share of the budget after which it falls to 0")
+
+
+class EmaSettings(Section):
+    """training/ema.py."""
+
+    kind: Literal["power", "constant"] = "power"
+    length: Annotated[float, Field(gt=0, lt=0.28)] = Field(
+        0.06, description="power: the average's standard deviation, as a share of the run"
+    )
+    decay: Share = Field(0.9999, description="constant: the factor a step, ramped up at first")
+
+
+class TrainingSettings(Section):
+    """The loop."""
+
+    batch: Whole = 64
+    budget: str = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
+    weighting: Literal["simple", "eps", "vlb", "min-snr"] = "simple"
+    label_dropout: Share = Field(0.1, description="share of labels hidden, so it learns both")
+    seed: int = 0
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    reports: Whole = Field(10, description="how many in a budget of time or images")
+    validation_share: Share = Field(
+        1.0, description="of the time so far that validation may take; the last always runs"
+    )
+    checkpoint_minutes: Positive = 10.0
+    keep: Whole = Field(2, description="newest checkpoints kept, beside the best")
+
+
+class SamplingSettings(Section):
+    """How this model is best sampled; `loang sample` starts from it."""
+
+    sampler: Literal["ddpm", "ddim"] = "ddim"
+    steps: Whole = 50
+    eta: Share = 0.0
+    variance: Literal["fixed-small", "fixed-large"] = "fixed-small"
+
+
+class Settings(Section):
+    """Everything that decides a run."""
+
+    preset: str = "custom"
+    data: DataSettings = DataSettings()
+    network: Annotated[UNetSettings | TutorialSettings, Field(discriminator="kind")] = (
+        UNetSettings()
+    )
+    schedule: ScheduleSettings = ScheduleSettings()
+    denoiser: DenoiserSettings = DenoiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    ema: EmaSettings = EmaSettings()
+    training: TrainingSettings = TrainingSettings()
+    sampling: SamplingSettings = SamplingSettings()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        if self.sampling.steps > self.schedule.steps:
+            raise ValueError(
+                f"sampling.steps is {self.sampling.steps},"
+                f" more than schedule.steps, {self.schedule.steps}"
+            )
+        if isinstance(self.network, UNetSettings):
+            network = self.network
+            levels = len(network.multipliers)
+            if any(level >= levels for level in network.attention):
+                raise ValueError(
+                    f"network.attention is {network.attention}, but levels count 0..{levels - 1}"
+                )
+            attending = {*network.attention, levels - 1}
+            widths = [network.width * network.multipliers[level] for level in attending]
+            if any(width % network.heads for width in widths):
+                raise ValueError(
+                    f"network.heads is {network.heads}, which does not divide"
+                    f" the widths {widths} of the levels that attend"
+                )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return self.model_dump(mode="json")
+
+
+def load(values: dict[str, Any]) -> Settings:
+    """The settings that `to_dict` wrote.
+
+    Raises:
+        LoangError: a key is unknown, or a value is of the wrong type or range.
+    """
+    try:
+        # Strict, and through JSON: true is no number, a list is a tuple, 1 is a float.
+        return Settings.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise _readable(error) from None
+
+
+def changed(settings: Settings, assignments: Iterable[str]) -> Settings:
+    """The settings with `section.key=value` applied, in order.
+
+    A value is read as JSON where it is JSON, else as a text: 3, 0.5, true, null, [1,2,2], cosine.
+    A new `network.kind` starts from that network's own defaults.
+
+    Raises:
+        LoangError: not an assignment, an unknown key (the nearest is named), or a wrong value.
+    """
+    values = settings.to_dict()
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise LoangError(
+                f"--set {assignment!r} has no value.", "Write it as section.key=value."
+            )
+        section, _, key = path.strip().partition(".")
+        if path.strip() == "network.kind":
+            values["network"] = {"kind": text.strip()}
+            continue
+        paths = _paths(values["network"]["kind"])
+        if path.strip() not in paths:
+            near = difflib.get_close_matches(path.strip(), paths, 1, 0.5)
+            by_key = [p for p in paths if p.partition(".")[2] == (key or section)]
+            best = next(iter(by_key + near), None)
+            sections = ", ".join(dict.fromkeys(p.partition(".")[0] for p in paths))
+            remedy = f"Did you mean {best}?" if best else f"The sections are {sections}."
+            raise LoangError(f"There is no setting {path.strip()!r}.", remedy)
+        values[section] = {**values[section], key: _value(text)}
+    return load(values)
+
+
+def _paths(network: str) -> list[str]:
+    """Every `section.key` that there is, with a network of that kind."""
+    networks: dict[str, type[Section]] = {"unet": UNetSettings, "tutorial": TutorialSettings}
+    sections: dict[str, type[Section]] = {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+    sections["network"] = networks.get(network, UNetSettings)
+    return [f"{name}.{key}" for name, section in sections.items() for key in section.model_fields]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        text = text.strip()
+        # 1,2,2 is how a person writes a list.
+        if re.fullmatch(r"-?[\d.]+(,\s*-?[\d.]+)+", text):
+            return json.loads(f"[{text}]")
+        return text
+
+
+def _readable(error: ValidationError) -> LoangError:
+    """The first thing that is wrong, in the person's words."""
+    first = error.errors(include_url=False)[0]
+    # Pydantic puts the union's tag into the path.
+    place = ".".join(str(p) for p in first["loc"] if p not in ("unet", "tutorial"))
+    if first["type"] == "extra_forbidden":
+        return LoangError(
+            f"There is no setting {place!r}.", "Remove it, or look at `loang train --dry-run`."
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    where = f"{place}: " if place else ""
+    given = "" if first["type"] == "value_error" else f" (given: {first['input']!r})"
+    return LoangError(
+        f"The settings can't be used: {where}{message}{given}.",
+        "Correct it; `loang train --dry-run` shows every setting with its value.",
+    )
