@@ -1,0 +1,76 @@
+"""What the machine offers: device, precision, memory."""
+
+import torch
+
+from loang.errors import LoangError
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        LoangError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise LoangError(
+            f"The device {name!r} can't be used here: {reason}.", "Use --device auto or cpu."
+        ) from error
+    return device
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 natively; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def autocast_type(device: torch.device, precision: str = "auto") -> torch.dtype | None:
+    """The type that the network computes in under autocast; None for float32 without autocast.
+
+    Args:
+        device: where it computes.
+        precision: "auto", "float32" or "bfloat16".
+    """
+    if precision == "bfloat16" or (precision == "auto" and fast_bfloat16(device)):
+        return torch.bfloat16
+    return None
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
+    """The context in which a network runs."""
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def describe(device: torch.device, dtype: torch.dtype | None) -> str:
+    """For people: `CPU (AVX2, 2 threads), float32`."""
+    kind = "bfloat16" if dtype is torch.bfloat16 else "float32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {kind}"
+    if device.type == "cpu":
+        capability = torch.backends.cpu.get_cpu_capability()
+        threads = torch.get_num_threads()
+        return f"CPU ({capability}, {threads} thread{'s' * (threads != 1)}), {kind}"
+    return f"{device.type}, {kind}"
+
+
+def memory_used(device: torch.device) -> int:
+    """Bytes that this process holds: on the GPU the peak, on the CPU what is resident now."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

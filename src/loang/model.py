@@ -1,0 +1,242 @@
+"""A model: a denoiser, and what its images are. One safetensors file holds all of it."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from loang import config, device, random, samplers
+from loang.build import build_denoiser
+from loang.config import SamplingSettings, Settings
+from loang.data.spec import ImageSpec
+from loang.denoiser import Denoiser
+from loang.errors import LoangError
+from loang.files import replacing
+from loang.samplers import State
+
+FILE = "model.safetensors"
+FORMAT = 1
+_METADATA = "loang"
+
+
+@dataclass
+class Model:
+    """What training makes and sampling needs.
+
+    Args:
+        denoiser: in evaluation mode while it samples.
+        spec: size, channels, range and class names of its images.
+        settings: what it was trained with; its `sampling` section is how it is best sampled.
+        facts: where it comes from: data, steps, images, losses; plain values for JSON.
+    """
+
+    denoiser: Denoiser
+    spec: ImageSpec
+    settings: Settings
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.denoiser.parameters()).device
+
+    def to(self, name: str) -> "Model":
+        """This model, its weights moved to the device of that name ("auto", "cpu", "cuda")."""
+        self.denoiser.to(device.choose(name))
+        return self
+
+    def walk(
+        self,
+        indices: Sequence[int],
+        *,
+        seed: int = 0,
+        sampling: SamplingSettings | None = None,
+        labels: Int[Tensor, " n"] | None = None,
+        levels: Sequence[int] | None = None,
+        precision: str = "auto",
+    ) -> Iterator[State]:
+        """The walk from noise of the samples number `indices`: one state a level, in one batch.
+
+        Sample i depends on the seed, its number and its label, and on nothing else; its last bits
+        on the batch, as matrix products are ordered by their size.
+
+        Args:
+            indices: numbers of samples, each 0 or more.
+            seed: of the noise.
+            sampling: sampler and steps; None takes the model's own.
+            labels: one an image, 0..classes-1, or `classes` for no label; None takes
+                `default_labels`.
+            levels: falling times that end at 0; None spaces the steps evenly.
+            precision: "auto", "float32" or "bfloat16".
+        """
+        sampling = sampling or self.settings.sampling
+        at = self.device
+        numbers = torch.as_tensor(list(indices), dtype=torch.long, device=at)
+        if labels is None:
+            labels = self.default_labels(indices)
+        if labels is not None:
+            labels = labels.to(at)
+
+        def noise(step: int) -> Tensor:
+            return random.normal(
+                self.spec.shape, seed=seed, purpose="sample", step=step, indices=numbers
+            )
+
+        sampler = samplers.named(sampling.sampler, eta=sampling.eta, variance=sampling.variance)
+        walk = sampler(
+            self.denoiser,
+            noise(0),
+            levels or self.denoiser.schedule.levels(sampling.steps),
+            lambda step: noise(step + 1),
+            labels,
+        )
+        dtype = device.autocast_type(at, precision)
+        training = self.denoiser.training
+        self.denoiser.eval()
+        try:
+            while True:
+                # Entered anew for each step: a generator must not leave a mode behind it.
+                with torch.inference_mode(), device.autocast(at, dtype):
+                    state = next(walk, None)
+                if state is None:
+                    return
+                yield state
+        finally:
+            self.denoiser.train(training)
+
+    def sample(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        sampling: SamplingSettings | None = None,
+        label: int | None = None,
+        first: int = 0,
+        batch: int = 64,
+        precision: str = "auto",
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Shaped[np.ndarray, "count h w c"]:
+        """Images as the training data were stored: their size, channels, depth and range.
+
+        Args:
+            count: how many; 1 or more.
+            seed: of the noise; the same seed gives the same images.
+            sampling: sampler and steps; None takes the model's own.
+            label: one class for all; None takes the classes in turn, if the model knows any.
+            first: the number of the first sample: `sample(2, first=3)` is the end of `sample(5)`.
+            batch: how many are drawn at once.
+            precision: "auto", "float32" or "bfloat16".
+            on_step: called after each step of each batch with (steps done, steps in all).
+        """
+        sampling = sampling or self.settings.sampling
+        numbers = range(first, first + count)
+        parts = [numbers[start : start + batch] for start in range(0, count, batch)]
+        images = []
+        for done, part in enumerate(parts):
+            labels = None if label is None else torch.full((len(part),), label)
+            walk = self.walk(part, seed=seed, sampling=sampling, labels=labels, precision=precision)
+            for step, state in enumerate(walk):
+                if on_step:
+                    on_step(done * sampling.steps + step, len(parts) * sampling.steps)
+                last = state.x
+            images.append(self.spec.from_model(last))
+        return np.concatenate(images)
+
+    def default_labels(self, indices: Sequence[int]) -> Int[Tensor, " n"] | None:
+        """The classes in turn: sample i is of class i modulo their number; None without classes."""
+        classes = len(self.spec.class_names)
+        if not classes or not _knows_labels(self.denoiser.network):
+            return None
+        return torch.tensor([index % classes for index in indices], dtype=torch.long)
+
+    def class_index(self, name: str) -> int:
+        """The label of a class, by its number or its name: whole, or a part that is unmistakable.
+
+        Raises:
+            LoangError: the model knows no classes, or none or several of that name.
+        """
+        names = self.spec.class_names
+        if not names or not _knows_labels(self.denoiser.network):
+            raise LoangError("This model knows no classes.", "Leave --label away.")
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
+        lower = [known.casefold() for known in names]
+        wanted = name.casefold()
+        if wanted in lower:
+            return lower.index(wanted)
+        singular = wanted.removesuffix("s")
+        found = [i for i, known in enumerate(lower) if singular and singular in known]
+        if len(found) != 1:
+            what = "several classes match" if found else "no class is called"
+            raise LoangError(f"For this model {what} {name!r}.", f"There are {', '.join(names)}.")
+        return found[0]
+
+    def save(self, path: Path) -> None:
+        """Write the weights, with everything else in the file's metadata.
+
+        Raises:
+            LoangError: the disk is full, or the place can't be written.
+        """
+        about = {
+            "format": FORMAT,
+            "settings": self.settings.to_dict(),
+            "images": self.spec.to_dict(),
+            "facts": dict(self.facts),
+        }
+        tensors = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.denoiser.network.state_dict().items()
+        }
+        with replacing(path) as beside:
+            try:
+                save_file(tensors, beside, metadata={_METADATA: json.dumps(about)})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+
+    @classmethod
+    def load(cls, path: Path | str, *, on: str = "auto") -> "Model":
+        """A model file, or the model in a run's folder.
+
+        Raises:
+            LoangError: there is none, or it is not one of loang's.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / FILE
+        if not path.is_file():
+            raise LoangError(
+                f"There is no model at {path}.",
+                f"Name a run's folder, or its {FILE}; a run writes it at its first report.",
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})[_METADATA])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if about["format"] != FORMAT:
+                raise LoangError(
+                    f"{path} has the format {about['format']}; this loang reads {FORMAT}.",
+                    "Use the version of loang that wrote it.",
+                )
+            spec = ImageSpec.from_dict(about["images"])
+            settings = config.load(about["settings"])
+            denoiser = build_denoiser(settings, spec)
+            denoiser.network.load_state_dict(tensors)
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise LoangError(
+                f"{path} is not a model of loang's, or is damaged: {reason}.",
+                "Name another file, or make this one again.",
+            ) from error
+        return cls(denoiser, spec, settings, about["facts"]).to(on)
+
+
+def _knows_labels(network: nn.Module) -> bool:
+    return bool(getattr(network, "classes", 0))

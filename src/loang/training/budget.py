@@ -1,0 +1,95 @@
+"""How long a run is, and the learning rate that goes with the share of it that is used."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from loang.config import OptimizerSettings
+from loang.errors import LoangError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Exactly one of the two is set.
+
+    Args:
+        seconds: of training, wall clock, over all sessions of a run.
+        images: seen in training.
+        epochs: what `images` was asked for as, if it was; then each epoch ends in a report.
+    """
+
+    seconds: float | None = None
+    images: int | None = None
+    epochs: float | None = None
+
+    def share(self, images: int, seconds: float) -> float:
+        """How much of the budget is used, 0..1."""
+        if self.seconds is not None:
+            return min(seconds / self.seconds, 1.0)
+        assert self.images is not None
+        return min(images / self.images, 1.0)
+
+    def __str__(self) -> str:
+        if self.seconds is not None:
+            return duration(self.seconds)
+        if self.epochs is not None:
+            return f"{self.epochs:g} epochs, {self.images:,} images"
+        return f"{self.images:,} images"
+
+
+def parse(text: str, images_an_epoch: int) -> Budget:
+    """`5m`, `1h30m`, `90s`, `50 epochs` or `1000000 images` (also `1e6 images`, `1_000_000`).
+
+    Raises:
+        LoangError: none of these, or nothing left after rounding.
+    """
+    words = text.strip().lower().replace("_", "").replace(",", "")
+    if match := re.fullmatch(r"([\d.]+(?:e\d+)?)\s*(epochs?|images?)", words):
+        number = _number(match[1])
+        if number is not None and number > 0 and math.isfinite(number):
+            if match[2].startswith("epoch"):
+                images = max(1, round(number * images_an_epoch))
+                return Budget(images=images, epochs=number)
+            if number >= 1:
+                return Budget(images=round(number))
+    if re.fullmatch(r"([\d.]+[smhd])+", words):
+        parts = [(_number(n), unit) for n, unit in re.findall(r"([\d.]+)([smhd])", words)]
+        seconds = sum((n or 0) * _SECONDS[unit] for n, unit in parts)
+        if seconds > 0 and all(n is not None for n, _ in parts):
+            return Budget(seconds=float(seconds))
+    raise LoangError(
+        f"{text!r} is no length of training.",
+        "Write --for 5m, --for 1h30m, --epochs 50 or --images 1000000.",
+    )
+
+
+def learning_rate(settings: OptimizerSettings, step: int, share: float) -> float:
+    """The rate of step 0, 1, ... when `share` of the budget is used.
+
+    It rises over `warm_up` steps, stays, and from `decay_from` on falls in a straight line to 0
+    at the end of the budget.
+    """
+    warm = min(1.0, (step + 1) / settings.warm_up) if settings.warm_up else 1.0
+    left = 1.0
+    if share > settings.decay_from:
+        left = (1 - share) / (1 - settings.decay_from)
+    return settings.learning_rate * warm * left
+
+
+def duration(seconds: float) -> str:
+    """For people: 45 s, 4 min 30 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60:02d} s" if whole % 60 else "")
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
