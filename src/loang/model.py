@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from loang import config, device, random, samplers
 from loang.build import build_denoiser
 from loang.config import SamplingSettings, Settings
+from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
@@ -73,17 +74,15 @@ class Model:
             seed: of the noise.
             sampling: sampler and steps; None takes the model's own.
             labels: one an image, 0..classes-1, or `classes` for no label; None takes
-                `default_labels`.
+                those of `labels`.
             levels: falling times that end at 0; None spaces the steps evenly.
             precision: "auto", "float32" or "bfloat16".
         """
         sampling = sampling or self.settings.sampling
         at = self.device
         numbers = torch.as_tensor(list(indices), dtype=torch.long, device=at)
-        if labels is None:
-            labels = self.default_labels(indices)
-        if labels is not None:
-            labels = labels.to(at)
+        labels = self.labels(indices) if labels is None else labels
+        labels = None if labels is None else labels.to(at)
 
         def noise(step: int) -> Tensor:
             return random.normal(
@@ -141,21 +140,27 @@ class Model:
         parts = [numbers[start : start + batch] for start in range(0, count, batch)]
         images = []
         for done, part in enumerate(parts):
-            labels = None if label is None else torch.full((len(part),), label)
+            labels = self.labels(part, label)
             walk = self.walk(part, seed=seed, sampling=sampling, labels=labels, precision=precision)
             for step, state in enumerate(walk):
                 if on_step:
                     on_step(done * sampling.steps + step, len(parts) * sampling.steps)
                 last = state.x
-            images.append(self.spec.from_model(last))
+            images.append(to_pixels(last, self.spec))
         return np.concatenate(images)
 
-    def default_labels(self, indices: Sequence[int]) -> Int[Tensor, " n"] | None:
-        """The classes in turn: sample i is of class i modulo their number; None without classes."""
+    def labels(self, indices: Sequence[int], label: int | None = None) -> Int[Tensor, " n"] | None:
+        """The labels of the samples of those numbers; None for a model that knows no classes.
+
+        Args:
+            indices: numbers of samples.
+            label: one class for all; None takes the classes in turn, i modulo their number.
+        """
         classes = len(self.spec.class_names)
         if not classes or not _knows_labels(self.denoiser.network):
             return None
-        return torch.tensor([index % classes for index in indices], dtype=torch.long)
+        chosen = [index % classes if label is None else label for index in indices]
+        return torch.tensor(chosen, dtype=torch.long)
 
     def class_index(self, name: str) -> int:
         """The label of a class, by its number or its name: whole, or a part that is unmistakable.

@@ -3,11 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor
-
 Depth = Literal["uint8", "uint16", "float32"]
 FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 
@@ -16,8 +11,8 @@ FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0.0, 255.0), "uint16": (
 class ImageSpec:
     """The one description of images that data, models and pictures share.
 
-    The value `low` is shown to the network as -1 and `high` as 1; the same rule, backwards,
-    turns samples into images, so nobody else has to know the range.
+    The value `low` is shown to the network as -1 and `high` as 1 (scaling.py); the same rule,
+    backwards, turns samples into images, so nobody else has to know the range.
 
     Args:
         height: pixels.
@@ -47,20 +42,6 @@ class ImageSpec:
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width), as a network sees one image."""
         return self.channels, self.height, self.width
-
-    def to_model(self, pixels: Shaped[np.ndarray, "n h w c"]) -> Float[Tensor, "n c h w"]:
-        """Stored values to the network's range [-1, 1], float32."""
-        values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
-        values = values.to(torch.float32)
-        return (values - self.low) * (2.0 / (self.high - self.low)) - 1.0
-
-    def from_model(self, x: Float[Tensor, "n c h w"]) -> Shaped[np.ndarray, "n h w c"]:
-        """The network's range back to stored values; what lies outside [-1, 1] is clipped."""
-        values = x.detach().to("cpu", torch.float64).clamp(-1.0, 1.0).permute(0, 2, 3, 1)
-        stored = ((values + 1.0) * ((self.high - self.low) / 2.0) + self.low).numpy()
-        if self.depth != "float32":
-            stored = np.rint(stored)
-        return np.ascontiguousarray(stored.astype(self.depth))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -1,1 +1,22 @@
 """Arrays in, pictures and animations out."""
+
+from loang.pictures.animation import save_animation, save_image
+from loang.pictures.charts import schedule_chart, training_chart
+from loang.pictures.grid import captioned_rows, grid, to_display
+from loang.pictures.samples import columns, rows, save_samples, save_singles, save_walk, sheet
+
+__all__ = [
+    "captioned_rows",
+    "columns",
+    "grid",
+    "rows",
+    "save_animation",
+    "save_image",
+    "save_samples",
+    "save_singles",
+    "save_walk",
+    "schedule_chart",
+    "sheet",
+    "to_display",
+    "training_chart",
+]

@@ -35,7 +35,8 @@ def save_image(image: Image.Image, path: str | PathLike[str]) -> None:
         if kind == "GIF":
             _write_gif(iter([(image, 0)]), beside)
         else:
-            image.save(beside, kind, lossless=True)  # a word for WebP, which PNG passes over
+            # Pillow leaves the encoder's settings on what it saved, and a GIF of it then fails.
+            image.copy().save(beside, kind, lossless=True)  # a word for WebP; PNG passes it over
 
 
 def save_animation(

@@ -12,6 +12,7 @@ from loang import device, random
 from loang.config import Settings
 from loang.data import order
 from loang.data.images import Images
+from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.loss import denoising_loss
 from loang.training.budget import learning_rate
@@ -107,7 +108,7 @@ class Trainer:
     ) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"] | None]:
         """The images number position, position + 1, ... of the run in [-1, 1], and their labels."""
         indices = order.batch(position, size, len(self.images), self.settings.training.seed)
-        x0 = self.images.spec.to_model(self.images[indices])
+        x0 = to_model(self.images[indices], self.images.spec)
         if self.settings.data.flips:
             mirrored = random.integers(
                 0,
@@ -168,7 +169,7 @@ class Trainer:
         self.denoiser.eval()
         for start in range(0, len(images), batch):
             indices = torch.arange(start, min(start + batch, len(images)))
-            x0 = images.spec.to_model(images[indices.numpy()])
+            x0 = to_model(images[indices.numpy()], images.spec)
             x0 = x0.to(self.device, memory_format=torch.channels_last)
             label = None
             if self.classes and images.labels is not None:

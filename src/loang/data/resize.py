@@ -1,0 +1,126 @@
+"""Images of another size, or with another number of channels."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from loang.data.images import Images
+from loang.errors import LoangError
+
+ROWS = 1024
+# ITU-R BT.601 luma, in 65536ths that add up to 65536: grey stored as RGB comes back exactly.
+LUMA = (19595, 38470, 7471)
+
+
+def resize(images: Images, height: int, width: int) -> Images:
+    """Scaled until they cover height x width, bilinearly with half-pixel centres, then cropped.
+
+    What is cut off is the same on both sides. Shrinking smooths first, so that nothing aliases.
+    """
+    if (height, width) == (images.spec.height, images.spec.width):
+        return images
+    top, left, rows, columns = _centre(images.spec.height, images.spec.width, height, width)
+    result = np.empty((len(images), height, width, images.spec.channels), images.pixels.dtype)
+    for start in range(0, len(images), ROWS):
+        piece = images.pixels[start : start + ROWS, top : top + rows, left : left + columns]
+        x: Float[Tensor, "n c h w"] = torch.from_numpy(piece.astype(np.float32)).permute(0, 3, 1, 2)
+        x = interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+        values = x.permute(0, 2, 3, 1).numpy()
+        if images.spec.depth != "float32":
+            values = np.rint(values)
+        result[start : start + ROWS] = values
+    return replace(images, pixels=result, spec=replace(images.spec, height=height, width=width))
+
+
+def convert_channels(images: Images, channels: int) -> Images:
+    """Grey, RGB or RGBA made of one another; see `convert_pixels`.
+
+    Raises:
+        LoangError: from or to another number of channels than 1, 3 or 4.
+    """
+    spec = images.spec
+    if channels == spec.channels:
+        return images
+    if not {channels, spec.channels} <= {1, 3, 4}:
+        raise LoangError(
+            f"Images of {spec.channels} channels cannot be turned into images of {channels}.",
+            "Only 1 (grey), 3 (RGB) and 4 (RGBA) turn into one another; leave --channels out.",
+        )
+    result = np.empty((len(images), spec.height, spec.width, channels), images.pixels.dtype)
+    for start in range(0, len(images), ROWS):
+        piece = images.pixels[start : start + ROWS]
+        result[start : start + ROWS] = convert_pixels(piece, channels, spec.low, spec.high)
+    return replace(images, pixels=result, spec=replace(spec, channels=channels))
+
+
+def convert_pixels(
+    pixels: Shaped[np.ndarray, "*n h w c"], channels: int, low: float, high: float
+) -> Shaped[np.ndarray, "*n h w d"]:
+    """Pixels of 1, 3 or 4 channels with 1, 3 or 4 channels, at their own depth.
+
+    Grey is repeated; colour becomes its luma (BT.601); alpha is laid on white (`high`), or is
+    `high`, that is opaque, where there was none.
+    """
+    if pixels.shape[-1] == channels:
+        return pixels
+    if pixels.shape[-1] == 4:
+        pixels = _on_white(pixels, low, high)
+    if channels == 1 and pixels.shape[-1] == 3:
+        luma = pixels.astype(np.float64) @ (np.array(LUMA) / 65536)
+        return _at_depth(luma[..., np.newaxis], pixels.dtype)
+    if channels >= 3 and pixels.shape[-1] == 1:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    if channels == 4:
+        opaque = np.full((*pixels.shape[:-1], 1), high, pixels.dtype)
+        pixels = np.concatenate([pixels, opaque], axis=-1)
+    return pixels
+
+
+def resize_picture(
+    picture: Shaped[np.ndarray, "h w c"], height: int, width: int
+) -> Shaped[np.ndarray, "height width c"]:
+    """One uint8 or uint16 picture scaled until it covers height x width, its centre cut out.
+
+    Lanczos where it shrinks, bilinear where it grows: what keeps most detail without inventing.
+    """
+    if picture.shape[:2] == (height, width):
+        return picture
+    tall, wide = picture.shape[:2]
+    scale = max(height / tall, width / wide)
+    top, left = (tall - height / scale) / 2, (wide - width / scale) / 2
+    box = (max(left, 0.0), max(top, 0.0), min(wide - left, wide), min(tall - top, tall))
+    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BILINEAR
+    if picture.dtype == np.uint8:
+        whole = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+        return np.asarray(whole.resize((width, height), how, box)).reshape(height, width, -1)
+    planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(picture, -1, 0)]
+    fitted = [np.asarray(plane.resize((width, height), how, box)) for plane in planes]
+    values = np.stack(fitted, axis=-1)
+    return np.rint(values).clip(0, np.iinfo(picture.dtype).max).astype(picture.dtype)
+
+
+def _centre(tall: int, wide: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the largest centred window of height:width."""
+    scale = max(height / tall, width / wide)
+    rows, columns = (
+        min(tall, max(1, round(height / scale))),
+        min(wide, max(1, round(width / scale))),
+    )
+    return (tall - rows) // 2, (wide - columns) // 2, rows, columns
+
+
+def _on_white(
+    pixels: Shaped[np.ndarray, "*n h w 4"], low: float, high: float
+) -> Shaped[np.ndarray, "*n h w 3"]:
+    colour = pixels[..., :3].astype(np.float64)
+    alpha = (pixels[..., 3:].astype(np.float64) - low) / (high - low)
+    return _at_depth(colour * alpha + high * (1.0 - alpha), pixels.dtype)
+
+
+def _at_depth(values: Float[np.ndarray, "..."], depth: np.dtype) -> Shaped[np.ndarray, "..."]:
+    return (values if depth.kind == "f" else np.rint(values)).astype(depth)

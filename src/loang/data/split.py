@@ -1,0 +1,50 @@
+"""Which images are held out for validation: decided by each image's own content."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+VALIDATION_SHARE = 0.1
+
+
+def content_digest(picture: Shaped[np.ndarray, "h w c"]) -> bytes:
+    """SHA-256 of one picture's size, depth and values.
+
+    A grey picture has the same digest whether it is stored with one channel or with three equal
+    ones, so that the digest does not depend on what else is in the data set.
+    """
+    if picture.shape[2] == 3:
+        first = picture[..., :1]
+        if np.array_equal(picture[..., 1:], np.broadcast_to(first, (*first.shape[:2], 2))):
+            picture = first
+    digest = hashlib.sha256(f"{picture.shape} {picture.dtype.name}".encode())
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.digest()
+
+
+def split_rows(
+    digests: Sequence[bytes], share: float = VALIDATION_SHARE
+) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"]]:
+    """Row numbers to train on and row numbers to hold out, each in ascending order.
+
+    A picture is held out when its digest, read as a number in [0, 1), is below `share`. So
+    pictures added tomorrow move none of today's, and copies of one picture are never on both
+    sides. Neither side is left empty: where one would be, the pictures that came closest to
+    crossing do cross. Only where all pictures are the same do both sides hold all of them.
+
+    Args:
+        digests: one SHA-256 per picture, as `content_digest` gives it; at least one.
+        share: the part to hold out, in (0, 1).
+    """
+    numbers = np.array([int.from_bytes(digest[:8]) for digest in digests], dtype=np.uint64)
+    if numbers.min() == numbers.max():
+        everything = np.arange(len(numbers))
+        return everything, everything
+    held_out = numbers < np.uint64(int(share * 2.0**64))
+    if not held_out.any():
+        held_out = numbers == numbers.min()
+    elif held_out.all():
+        held_out = numbers != numbers.max()
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

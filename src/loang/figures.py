@@ -1,0 +1,89 @@
+"""The tutorial's figures: schedules, an image as it is noised, and the walk back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from loang import pictures, process, random, schedule
+from loang.build import build_schedule
+from loang.config import Settings
+from loang.data import Dataset
+from loang.data.scaling import to_model, to_pixels
+from loang.errors import LoangError
+from loang.model import Model
+
+COLUMNS = 11
+
+
+def schedule_figure(out: Path, steps: int = 1000) -> None:
+    """The article's figures 3-5, for all schedules side by side, and their log-SNR.
+
+    Raises:
+        LoangError: fewer than 2 steps, or a suffix that charts are not written to.
+    """
+    if steps < 2:
+        raise LoangError(f"A schedule of {steps} steps is none.", "Ask for --steps 2 or more.")
+    linear = schedule.linear(steps)
+    made = (
+        linear,
+        schedule.scaled_linear(steps),
+        schedule.cosine(steps),
+        schedule.sigmoid(steps),
+        linear.with_zero_terminal_snr(),
+    )
+    pictures.schedule_chart({each.name: each.alpha_bar.numpy() for each in made}, out)
+
+
+def noising_figure(
+    dataset: Dataset, settings: Settings, out: Path, index: int = 0, seed: int = 0
+) -> None:
+    """One image at t = 0, T/10, ... T, with the same noise at each: the article's figure 7.
+
+    Raises:
+        LoangError: there is no image of that number.
+    """
+    if not 0 <= index < len(dataset.train):
+        raise LoangError(
+            f"{dataset.name} has no image number {index}.",
+            f"They count from 0 to {len(dataset.train) - 1}.",
+        )
+    of = build_schedule(settings.schedule)
+    t = torch.tensor(levels(of.T))
+    x0 = to_model(dataset.train[np.array([index])], dataset.spec).expand(len(t), -1, -1, -1)
+    eps = random.normal(
+        dataset.spec.shape, seed=seed, purpose="figure", step=0, indices=torch.tensor([index])
+    ).expand_as(x0)
+    x_t = process.diffuse(of, x0, t, eps)
+    spec = dataset.spec
+    shown = pictures.to_display(to_pixels(x_t, spec), spec.low, spec.high)
+    captions = [f"t = {time}" for time in t.tolist()]
+    pictures.save_image(pictures.captioned_rows([shown], column_captions=captions), out)
+
+
+def denoising_figure(model: Model, out: Path, seed: int = 0, label: str | None = None) -> None:
+    """The walk from T to 0 as a strip: x_t, and below it the image that the denoiser sees in it.
+
+    Raises:
+        LoangError: the model knows no such class.
+    """
+    index = None if label is None else model.class_index(label)
+    walk = list(model.walk([0], seed=seed, labels=model.labels([0], index)))
+    chosen = [walk[i] for i in levels(len(walk) - 1)]
+    spec = model.spec
+    noisy, seen = (
+        pictures.to_display(to_pixels(torch.cat(images), spec), spec.low, spec.high)
+        for images in ([state.x for state in chosen], [state.x0 for state in chosen])
+    )
+    captions = [f"t = {state.t}" for state in chosen]
+    picture = pictures.captioned_rows(
+        [noisy, seen], column_captions=captions, row_captions=["x_t", "predicted x_0"]
+    )
+    pictures.save_image(picture, out)
+
+
+def levels(last: int) -> Sequence[int]:
+    """0, a tenth, two tenths ... of `last`: eleven numbers, fewer where it is small."""
+    count = min(COLUMNS, last + 1)
+    return [round(last * i / max(count - 1, 1)) for i in range(count)]
