@@ -16,6 +16,7 @@ from loang.errors import LoangError
 Share = Annotated[float, Field(ge=0, le=1)]
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -59,8 +60,8 @@ class ScheduleSettings(Section):
 
     kind: Literal["linear", "scaled-linear", "cosine", "sigmoid"] = "cosine"
     steps: Annotated[int, Field(ge=2)] = 1000
-    beta_start: Positive | None = Field(None, description="linear and scaled-linear; None: its own")
-    beta_end: Positive | None = Field(None, description="linear and scaled-linear; None: its own")
+    beta_start: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
+    beta_end: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
     zero_terminal_snr: bool = False
 
 

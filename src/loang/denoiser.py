@@ -1,6 +1,6 @@
 """The denoiser: network + schedule + parameterisation; all that samplers and losses see."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ class Estimate(NamedTuple):
     eps: Float[Tensor, "n c h w"]
 
 
+@runtime_checkable
 class DenoiserLike(Protocol):
     """What a sampler needs: a schedule, and an estimate of image and noise at a time."""
 

@@ -24,7 +24,7 @@ class Schedule:
     def __init__(self, alpha_bar: Float64[Tensor, " times"], name: str = "custom") -> None:
         if len(alpha_bar) < 2 or alpha_bar[0] != 1:
             raise ValueError("alpha_bar needs T + 1 entries, the first of them 1")
-        if bool((alpha_bar.diff() >= 0).any()) or alpha_bar[-1] < 0:
+        if not bool((alpha_bar.diff() < 0).all()) or alpha_bar[-1] < 0:
             raise ValueError("alpha_bar must fall from 1 towards 0")
         self.alpha_bar = alpha_bar
         self.name = name
@@ -130,7 +130,7 @@ def sigmoid(
         return 1 / (1 + math.exp(-(start + u * (end - start)) / temperature))
 
     def alpha_bar(u: float) -> float:
-        return (logistic(1) - logistic(u)) / (logistic(1) - logistic(0))
+        return (logistic(1.0) - logistic(u)) / (logistic(1.0) - logistic(0.0))
 
     return _from_curve(alpha_bar, steps, max_beta, "sigmoid")
 

@@ -1,1 +1,25 @@
 """The command line: one file a verb. It parses, calls the Python API and prints."""
+
+import sys
+
+from loang.errors import LoangError
+
+
+def main() -> None:
+    """`loang`, `python -m loang`: prints a LoangError as two sentences, and exits with its status.
+
+    With --debug anywhere on the command line, errors show where they come from.
+    """
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    from loang.cli.app import app
+
+    try:
+        app(arguments, prog_name="loang")
+    except LoangError as error:
+        if debug:
+            raise
+        print(f"loang: {error}".rstrip(), file=sys.stderr)
+        sys.exit(getattr(error, "exit_status", 2))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Map:
+    def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Float[Tensor, "n outputs h w"]:
         """The code is the activated embedding of time and label."""
         h = self.conv1(functional.silu(self.norm1(x)))
         of_code = self.code(code)[:, :, None, None]
@@ -95,7 +95,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Map) -> Float[Tensor, "n outputs h//2 w//2"]:
         """Height and width must be even."""
         out: Tensor = self.conv(x)
         return out
@@ -108,7 +108,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Map) -> Float[Tensor, "n outputs 2*h 2*w"]:
         """Any size."""
         out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,7 @@ class State(NamedTuple):
     x0: Float[Tensor, "n c h w"]
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A pure generator: one state a level, the first of them the noise that it was given.
 

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from loang.errors import LoangError
 from loang.files import flush, sha256, writing
+from loang.training.folder import CHECKPOINT, MANIFEST, checkpoint_steps
 
 FORMAT = 1
-MANIFEST = "MANIFEST.json"
 STATE = "state.json"
-_PREFIX = "step-"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     Raises:
         LoangError: the disk is full, or the folder can't be written; nothing is lost.
     """
-    place = folder / f"{_PREFIX}{step:08d}"
+    place = folder / f"{CHECKPOINT}{step:08d}"
     stage = folder / f".{place.name}"
     try:
         with writing(place):
@@ -76,13 +75,6 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     return place
 
 
-def steps(folder: Path) -> list[int]:
-    """The steps of the checkpoints there, rising; those without a manifest do not exist."""
-    found = folder.glob(f"{_PREFIX}*/{MANIFEST}") if folder.is_dir() else ()
-    names = (manifest.parent.name.removeprefix(_PREFIX) for manifest in found)
-    return sorted(int(name) for name in names if name.isdigit())
-
-
 def load_newest(folder: Path) -> tuple[Checkpoint, int, list[str]]:
     """The newest checkpoint that is whole, its step, and what is wrong with newer ones.
 
@@ -90,8 +82,8 @@ def load_newest(folder: Path) -> tuple[Checkpoint, int, list[str]]:
         LoangError: there is none.
     """
     wrong: list[str] = []
-    for step in reversed(steps(folder)):
-        place = folder / f"{_PREFIX}{step:08d}"
+    for step in reversed(checkpoint_steps(folder)):
+        place = folder / f"{CHECKPOINT}{step:08d}"
         try:
             return load(place), step, wrong
         except LoangError as error:
@@ -128,9 +120,9 @@ def load(place: Path) -> Checkpoint:
 
 def rotate(folder: Path, keep: int, best: Iterable[int] = ()) -> None:
     """Delete all but the newest `keep` checkpoints and the best; the newest always stays."""
-    found = steps(folder)
+    found = checkpoint_steps(folder)
     for step in set(found) - set(found[-max(keep, 1) :]) - set(best):
-        shutil.rmtree(folder / f"{_PREFIX}{step:08d}", ignore_errors=True)
+        shutil.rmtree(folder / f"{CHECKPOINT}{step:08d}", ignore_errors=True)
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -1,6 +1,5 @@
 """An exponential moving average of the weights: what is sampled, and what is kept."""
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -67,10 +66,10 @@ class Ema:
     @torch.no_grad()
     def update(self, tensors: Iterable[tuple[str, Tensor]], step: int) -> None:
         """Move towards the tensors of this step, 1 for the first."""
+        if step < 1:
+            raise ValueError(f"an average needs step 1 or more, not {step}")
         current = dict(tensors)
         weight = 1 - self.decay(step)
-        if not math.isfinite(weight):
-            raise ValueError(f"an average needs step 1 or more, not {step}")
         names = list(self.tensors)
         torch._foreach_lerp_(
             [self.tensors[name] for name in names], [current[name] for name in names], weight

@@ -1,0 +1,119 @@
+"""What the verbs print."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from loang.data.download import Progress as OnProgress
+from loang.training.budget import duration
+from loang.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    import loang.training.plan
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(line: str = "") -> None:
+    """One line, as it is."""
+    console.print(line, markup=False)
+
+
+@contextlib.contextmanager
+def download_bar() -> Iterator[OnProgress]:
+    """A bar that appears when a download starts."""
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, int] = {}
+
+    def on_progress(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            bar.start()
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+
+    try:
+        yield on_progress
+    finally:
+        bar.stop()
+
+
+@contextlib.contextmanager
+def step_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over a number of steps; nothing where there is no terminal."""
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(what, total=None)
+
+        def on_step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield on_step
+
+
+def show_plan(plan: "loang.training.plan.Plan") -> None:
+    """What a run would be: every setting, its size and its cost."""
+    from loang.training.plan import estimate
+
+    for section, values in plan.settings.to_dict().items():
+        if isinstance(values, dict):
+            for key, value in values.items():
+                say(f"{section}.{key} = {json.dumps(value)}")
+    say()
+    for line in plan.describe():
+        say(line)
+    cost = estimate(plan)
+    say(
+        f"about {cost.memory / 1e9:.1f} GB of memory, and {duration(cost.seconds)} for"
+        f" {cost.images:,} images, at {cost.rate:.0f} a second (a trial on a few images)"
+    )
+
+
+def show_result(folder: RunFolder) -> None:
+    """Where everything is, and what to try next."""
+    say()
+    for path, what in (
+        (folder.grid, "samples"),
+        (folder.walk, "how they came from noise"),
+        (folder.chart, "the losses"),
+        (folder.card, "the run's card, with its numbers"),
+        (folder.model, "the one file to keep"),
+    ):
+        say(f"  {shown(path)}  {what}")
+    place = shown(folder.path)
+    say()
+    say("Next:")
+    say(f"  loang sample {place} -n 100 --seed 1 --gif")
+    say(f"  loang show denoising {place}")
+    say(f"  loang train --for 30m --out {place}-30m")
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it."""
+    return f'"{path}"' if " " in str(path) else str(path)

@@ -1,0 +1,91 @@
+"""`loang train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loang.errors import LoangError
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="fashion-mnist, a folder of images, or a .npy or .npz file.",
+            show_default="the preset's",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="quick, tutorial (the article) or ddpm-cifar10 (Ho et al. 2020).",
+            show_default="quick",
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Length as time: 5m, 1h30m.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length in epochs.")] = None,
+    images: Annotated[int | None, typer.Option(help="Length in images seen.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Resize the images: 32, or 48x64.")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB, 4 RGBA.")] = None,
+    labels: Annotated[
+        bool | None, typer.Option("--labels/--no-labels", help="Learn the classes, if there are.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder.", show_default="runs/DATA-PRESET")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run there.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.batch=64."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show settings, size and cost; train nothing.")
+    ] = False,
+) -> None:
+    """Train a model; by default on Fashion-MNIST, for five minutes on two CPU cores."""
+    from loang.cli import options
+    from loang.cli.console import console, download_bar, show_plan, show_result
+
+    lengths = {
+        "--for": duration,
+        "--epochs": None if epochs is None else f"{epochs:.10g} epochs",
+        "--images": None if images is None else f"{images} images",
+    }
+    given = [name for name, value in lengths.items() if value is not None]
+    if len(given) > 1:
+        raise LoangError(f"{' and '.join(given)} both give a length.", "Choose one of them.")
+
+    from loang import api
+    from loang.training.asked import Asked
+    from loang.training.display import ConsoleDisplay
+
+    asked: Asked = {
+        "preset": preset,
+        "budget": lengths[given[0]] if given else None,
+        "size": options.size(size),
+        "channels": channels,
+        "labels": labels,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "changes": tuple(changes or ()),
+    }
+    with download_bar() as on_progress:
+        if dry_run:
+            show_plan(api.plan(data, **asked, on_progress=on_progress))
+            return
+        run = api.start(
+            data, **asked, out=out, resume=resume, overwrite=overwrite, on_progress=on_progress
+        )
+    display = ConsoleDisplay(console)
+    run.train(display)
+    show_result(run.folder)

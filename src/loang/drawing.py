@@ -1,0 +1,133 @@
+"""From a model to files: a sheet of samples, single images or an array, and the walk to them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from loang import files, pictures
+from loang.config import SamplingSettings
+from loang.errors import LoangError
+from loang.model import FILE, Model
+
+SHEETS = (".png", ".webp")
+WALK_FRAMES = 40
+
+
+def sampling(
+    model: Model,
+    sampler: str | None = None,
+    steps: int | None = None,
+    eta: float | None = None,
+    variance: str | None = None,
+) -> SamplingSettings:
+    """The model's own way of sampling, with what is given in its place.
+
+    Raises:
+        LoangError: there is no such sampler, or the number of steps can't be.
+    """
+    given = {"sampler": sampler, "steps": steps, "eta": eta, "variance": variance}
+    values = model.settings.sampling.model_dump()
+    values.update({key: value for key, value in given.items() if value is not None})
+    most = model.denoiser.schedule.T
+    if not 1 <= values["steps"] <= most:
+        raise LoangError(
+            f"This model can't be sampled in {values['steps']} steps.",
+            f"Its schedule has {most}: choose --steps from 1 to {most}.",
+        )
+    try:
+        return SamplingSettings(**values)
+    except ValueError:
+        raise LoangError(
+            f"There is no way of sampling like {given}.",
+            "Samplers are ddim (with eta 0 to 1) and ddpm (variance fixed-small or fixed-large).",
+        ) from None
+
+
+def draw(
+    model: Model,
+    count: int,
+    out: Path,
+    *,
+    seed: int = 0,
+    settings: SamplingSettings | None = None,
+    label: str | None = None,
+    gif: bool = False,
+    every: int | None = None,
+    batch: int = 64,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Draw samples and write them; returns what was written.
+
+    Args:
+        model: from `loang.load`.
+        count: how many; 1 or more.
+        out: ends in .png or .webp for one sheet of all, in .npy for the array (N, H, W, C); any
+            other name is a folder for single PNGs.
+        seed: of the noise; the same seed gives the same images.
+        settings: sampler and steps; None takes the model's own.
+        label: a class by name or number; None takes the classes in turn.
+        gif: whether to write the walk from noise as well, beside `out`, ending in .gif.
+        every: every so many-th level becomes a frame; None makes about 40 of them.
+        batch: how many are drawn at once.
+        on_step: called with (steps done, steps in all).
+
+    Raises:
+        LoangError: there is no such class, or the place can't be written.
+    """
+    if count < 1 or batch < 1:
+        raise LoangError(f"{min(count, batch)} images can't be drawn.", "Ask for 1 or more.")
+    if not 0 <= seed < 2**63:
+        raise LoangError(f"The seed {seed} is out of range.", "Choose one from 0 to 2**63 - 1.")
+    settings = settings or model.settings.sampling
+    label_index = None if label is None else model.class_index(label)
+    _check_place(out)
+    pixels = model.sample(
+        count, seed=seed, sampling=settings, label=label_index, batch=batch, on_step=on_step
+    )
+    written = [out]
+    if out.suffix.lower() in SHEETS:
+        pictures.save_samples(pixels, model.spec, out)
+    elif out.suffix.lower() == ".npy":
+        with files.replacing(out) as beside, beside.open("wb") as file:
+            np.save(file, pixels, allow_pickle=False)
+    else:
+        pictures.save_singles(pixels, model.spec, out)
+    if gif:
+        shown = range(min(count, pictures.columns(model.spec) * pictures.rows(model.spec)))
+        walk = model.walk(
+            shown, seed=seed, sampling=settings, labels=model.labels(shown, label_index)
+        )
+        every = every or max(1, round(settings.steps / WALK_FRAMES))
+        written.append(out.with_suffix(".gif"))
+        pictures.save_walk(walk, model.spec, written[-1], every=every)
+    return written
+
+
+def newest_model(folder: Path = Path("runs")) -> Path:
+    """The model file written last in a folder of runs.
+
+    Raises:
+        LoangError: there is none.
+    """
+    found: Sequence[Path] = sorted(folder.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise LoangError(
+            f"There is no model in {folder}/ yet.",
+            "Train one with `loang train`, or name a run's folder or a model file.",
+        )
+    return found[-1]
+
+
+def _check_place(out: Path) -> None:
+    """Before minutes are spent on drawing: whether `out` can be written at all."""
+    if out.suffix and not out.is_dir() and out.suffix.lower() not in (*SHEETS, ".npy"):
+        raise LoangError(
+            f"{out} is no kind of file that samples are written to.",
+            "End it in .png, .webp or .npy, or name a folder for single PNGs.",
+        )
+    parent = out if not out.suffix else out.parent
+    with files.writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(parent / ".writable", "")
+    (parent / ".writable").unlink()

@@ -1,0 +1,123 @@
+"""What a person asks of a run, and the settings that follow. No torch: it answers at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from loang import config, presets
+from loang.config import Settings
+from loang.data import Dataset, open_dataset
+from loang.data.download import Progress
+from loang.errors import LoangError
+from loang.training.budget import parse
+
+
+class Asked(TypedDict, total=False):
+    """What a person may ask of a run; None, or nothing, leaves it to the preset.
+
+    - preset: "quick", "tutorial" or "ddpm-cifar10"; "quick" where nothing is said
+    - budget: "5m", "2h30m", "50 epochs" or "1000000 images"
+    - size: (height, width) that the images are brought to
+    - channels: 1, 3 or 4
+    - labels: whether to learn the labels that the images have
+    - seed: of everything that is random
+    - device: "auto", "cpu", "cuda", "cuda:1" or "mps"
+    - precision: "auto", "float32" or "bfloat16"
+    - changes: `section.key=value` for any setting; they come last
+    """
+
+    preset: str | None
+    budget: str | None
+    size: tuple[int, int] | None
+    channels: int | None
+    labels: bool | None
+    seed: int | None
+    device: str | None
+    precision: str | None
+    changes: Sequence[str]
+
+
+# What may differ between the sessions of one run: none of it changes what is learnt.
+MAY_DIFFER = {
+    "training.device",
+    "training.reports",
+    "training.validation_share",
+    "training.checkpoint_minutes",
+    "training.keep",
+}
+_PLACES = {
+    "budget": ("training", "budget"),
+    "size": ("data", "size"),
+    "channels": ("data", "channels"),
+    "labels": ("data", "labels"),
+    "seed": ("training", "seed"),
+    "device": ("training", "device"),
+    "precision": ("training", "precision"),
+}
+
+
+def resolve(data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
+    """The settings of a preset, with what a person asked for in their place.
+
+    Raises:
+        LoangError: an unknown preset or key, or a value that can't be.
+    """
+    return _with(presets.preset(asked.get("preset") or "quick"), data, asked)
+
+
+def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
+    """The settings of a run, for its next session.
+
+    Raises:
+        LoangError: something is asked that would change what is learnt.
+    """
+    wanted = _with(stored, data, asked)
+    differ = [
+        f"{section}.{key} is {value!r}, not {changed!r}"
+        for section, values in stored.to_dict().items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if (changed := wanted.to_dict()[section].get(key)) != value
+        and f"{section}.{key}" not in MAY_DIFFER
+        and section != "sampling"
+    ]
+    if (name := asked.get("preset")) not in (None, stored.preset):
+        differ.insert(0, f"preset is {stored.preset!r}, not {name!r}")
+    if differ:
+        raise LoangError(
+            f"A run that is gone on with keeps its settings: {'; '.join(differ)}.",
+            "Leave these away, or start another run with --out.",
+        )
+    return wanted
+
+
+def _with(settings: Settings, data: str | Path | None, asked: Asked) -> Settings:
+    values = settings.to_dict()
+    if data is not None:
+        values["data"]["source"] = str(data)
+    for name, (section, key) in _PLACES.items():
+        if (value := asked.get(name)) is not None:
+            values[section][key] = value
+    return config.changed(config.load(values), asked.get("changes", ()))
+
+
+def open_images(settings: Settings, on_progress: Progress | None = None) -> Dataset:
+    """The images that the settings name, brought to the size and channels that they ask for.
+
+    Raises:
+        LoangError: there are none, or none that can be read; or a length of training that is none.
+    """
+    parse(settings.training.budget, 1)  # a slip there should cost no waiting
+    chosen = settings.data
+    if chosen.source is None:
+        raise LoangError(
+            f"The preset {settings.preset} has no images of its own.",
+            "Name a folder of images, a .npy or .npz file, or fashion-mnist.",
+        )
+    return open_dataset(
+        chosen.source,
+        size=chosen.size,
+        channels=chosen.channels,
+        labels=chosen.labels,
+        on_progress=on_progress,
+    )

@@ -1,0 +1,55 @@
+"""The card that a run leaves beside its model: what it is, its numbers, how to use it."""
+
+from typing import Any
+
+from loang.model import Model
+from loang.training.budget import duration
+from loang.training.folder import RunFolder
+
+
+def text(model: Model, folder: RunFolder) -> str:
+    """The card, in Markdown."""
+    facts, spec, settings = model.facts, model.spec, model.settings
+    sampling = settings.sampling
+    weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
+    classes = f", of {len(spec.class_names)} classes" if spec.class_names else ""
+    rows = {
+        "images": f"{spec.height}x{spec.width}, {spec.channels} channel(s), {spec.depth}{classes}",
+        "data": f"{facts['data']}: {facts['training_images']:,} for training,"
+        f" {facts['validation_images']:,} held out",
+        "network": f"{settings.network.kind}, {weights:,} parameters",
+        "predicts": f"{settings.denoiser.predicts}, {settings.schedule.kind} schedule,"
+        f" T = {settings.schedule.steps}",
+        "trained": f"{facts['steps']:,} steps, {facts['images']:,} images,"
+        f" {duration(facts['seconds'])}, on {facts['hardware']}",
+        "training loss": _number(facts["loss"]),
+        "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
+        "sampled with": f"{sampling.sampler}, {sampling.steps} steps",
+        "made by": f"loang {facts['loang']}, torch {facts['torch']}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""# {folder.path.name}
+
+A diffusion model, made by `loang train` (preset `{settings.preset}`).
+
+![samples]({folder.grid.name})
+
+| | |
+|---|---|
+{table}
+
+The losses are mean squared errors of the predicted {settings.denoiser.predicts}, over times drawn
+uniformly. They say whether training goes on well, not how good the samples are.
+
+```
+loang sample {folder.path.name} -n 100 --out samples
+```
+
+`{folder.model.name}` is the one file to keep. `{folder.walk.name}` shows how the samples came from
+noise, `{folder.chart.name}` the losses, `{folder.log.name}` every number, `{folder.config.name}`
+every setting.
+"""
+
+
+def _number(value: Any) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
