@@ -6,6 +6,7 @@ from loang import random, schedule
 from loang.config import ScheduleSettings, Settings, UNetSettings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
+from loang.errors import LoangError
 from loang.networks.tutorial import TutorialUNet
 from loang.networks.unet import UNet
 from loang.schedule import Schedule
@@ -37,7 +38,21 @@ def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
 
 
 def build_schedule(settings: ScheduleSettings) -> Schedule:
-    """The schedule of the settings."""
+    """The schedule of the settings.
+
+    Raises:
+        LoangError: so many steps of such betas leave nothing of the image before the last.
+    """
+    try:
+        return _schedule(settings)
+    except ValueError as error:
+        raise LoangError(
+            f"A {settings.kind} schedule of {settings.steps:,} steps can't be: {error}.",
+            "Choose fewer schedule.steps, or other values of schedule.beta_start and beta_end.",
+        ) from error
+
+
+def _schedule(settings: ScheduleSettings) -> Schedule:
     steps = settings.steps
     if settings.kind in ("linear", "scaled-linear"):
         ends = {"beta_start": settings.beta_start, "beta_end": settings.beta_end}

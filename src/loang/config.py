@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from loang.errors import LoangError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Below1 = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
@@ -39,7 +40,7 @@ class UNetSettings(Section):
     """networks/unet.py."""
 
     kind: Literal["unet"] = "unet"
-    width: Whole = 64
+    width: Annotated[int, Field(ge=4)] = 64
     multipliers: tuple[Whole, ...] = Field((1, 2, 2), min_length=1)
     blocks: Whole = 2
     attention: tuple[Annotated[int, Field(ge=0)], ...] = (2,)
@@ -77,7 +78,7 @@ class OptimizerSettings(Section):
 
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    betas: tuple[Below1, Below1] = (0.9, 0.99)
     epsilon: Positive = 1e-8
     clip_norm: Positive | None = 1.0
     warm_up: Annotated[int, Field(ge=0)] = Field(100, description="steps")

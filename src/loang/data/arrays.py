@@ -1,7 +1,5 @@
 """A `.npy` or `.npz` file of images as one data set."""
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,28 +145,30 @@ class _Layout:
                 yield piece.reshape(-1, *self.shape).astype(self.depth)
 
 
-def _read(
-    path: Path,
-) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."] | None]:
+def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."] | None]:
     """The images, and the labels where there are any, as the file has them."""
     remedy = "Save it again with numpy.save or numpy.savez, as numbers."
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
-        with np.load(path, allow_pickle=False) as file:
-            keys = list(file)
-            image_key = next((key for key in IMAGE_KEYS if key in keys), None)
-            label_key = next((key for key in LABEL_KEYS if key in keys), None)
-            if image_key is None:
-                raise LoangError(
-                    f"{path} holds {', '.join(keys) or 'nothing'}, but no images.",
-                    "Save them under the name images, and labels, if any, as labels.",
-                )
-            return file[image_key], None if label_key is None else file[label_key]
+            return np.lib.format.open_memmap(path, mode="r"), None
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive if key in IMAGE_KEYS + LABEL_KEYS}
+            names = ", ".join(archive)
     except OSError as error:
         raise LoangError(f"{path} cannot be read: {error.strerror or error}.", remedy) from error
-    except (ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
+        # A damaged file can make numpy's reader fail in any way, down to Python's tokenizer.
         raise LoangError(f"{path} is no sound array file: {error}.", remedy) from error
+    images, labels = (
+        next((arrays[key] for key in keys if isinstance(arrays.get(key), np.ndarray)), None)
+        for keys in (IMAGE_KEYS, LABEL_KEYS)
+    )
+    if images is None:
+        raise LoangError(
+            f"{path} holds {names or 'nothing'}, but no images.",
+            "Save them under the name images, and labels, if any, as labels.",
+        )
+    return images, labels
 
 
 def _classes(

@@ -83,7 +83,7 @@ def _is_grey(image: Image.Image) -> bool:
     if image.mode != "P" or image.palette is None:
         return image.mode in GREY
     # A GIF always has a palette, and greys are often in it alone.
-    entry = PALETTES.get(image.palette.rawmode or "")
+    entry = PALETTES.get(image.palette.rawmode or image.palette.mode)
     if entry is None:
         return False
     colours = np.frombuffer(bytes(image.palette.palette), np.uint8)

@@ -2,32 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from PIL import Image
-from torch import Tensor
 
 from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.pictures.animation import save_animation, save_image
 from loang.pictures.grid import grid, to_display
-
-
-class Level(Protocol):
-    """One level of a walk; a sampler's State is one."""
-
-    @property
-    def t(self) -> int:
-        """The time; 0 at the end."""
-        ...
-
-    @property
-    def x(self) -> Float[Tensor, "n c h w"]:
-        """The images at that time."""
-        ...
+from loang.samplers import State
 
 
 def columns(spec: ImageSpec) -> int:
@@ -74,7 +59,7 @@ def save_singles(
 
 
 def save_walk(
-    levels: Iterable[Level],
+    levels: Iterable[State],
     spec: ImageSpec,
     path: Path,
     *,

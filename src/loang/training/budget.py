@@ -45,7 +45,7 @@ def parse(text: str, images_an_epoch: int) -> Budget:
     Raises:
         LoangError: none of these, or nothing left after rounding.
     """
-    words = text.strip().lower().replace("_", "").replace(",", "")
+    words = re.sub(r"(?<=\d)[,_](?=\d{3}(?!\d))", "", text.strip().lower())
     if match := re.fullmatch(r"([\d.]+(?:e\d+)?)\s*(epochs?|images?)", words):
         number = _number(match[1])
         if number is not None and number > 0 and math.isfinite(number):
@@ -54,10 +54,11 @@ def parse(text: str, images_an_epoch: int) -> Budget:
                 return Budget(images=images, epochs=number)
             if number >= 1:
                 return Budget(images=round(number))
+    words = words.replace(" ", "")
     if re.fullmatch(r"([\d.]+[smhd])+", words):
         parts = [(_number(n), unit) for n, unit in re.findall(r"([\d.]+)([smhd])", words)]
         seconds = sum((n or 0) * _SECONDS[unit] for n, unit in parts)
-        if seconds > 0 and all(n is not None for n, _ in parts):
+        if 0 < seconds < math.inf and all(n is not None for n, _ in parts):
             return Budget(seconds=float(seconds))
     raise LoangError(
         f"{text!r} is no length of training.",

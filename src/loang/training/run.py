@@ -40,7 +40,11 @@ class Interrupted(LoangError):
 
     def __init__(self, number: int, out: Path) -> None:
         name = signal.Signals(number).name
-        super().__init__(f"Stopped by {name}; everything is in {out}.", "")
+        place = f'"{out}"' if " " in str(out) else str(out)
+        super().__init__(
+            f"Stopped by {name}; nothing is lost.",
+            f"Go on with: loang train --resume --out {place}",
+        )
         self.exit_status = 128 + number
         self.out = out
 

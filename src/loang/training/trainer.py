@@ -207,10 +207,14 @@ class Trainer:
         self.denoiser.network.load_state_dict(dict(tensors["model"]))
         for name, tensor in self.ema.tensors.items():
             tensor.copy_(tensors["ema"][name])
-        names = [name for name, _ in self.denoiser.network.named_parameters()]
+        parameters = dict(self.denoiser.network.named_parameters())
+        names = list(parameters)
         state: dict[int, dict[str, Tensor]] = {}
         for path, tensor in tensors["optimizer"].items():
             name, _, slot = path.rpartition("/")
+            if tensor.shape == parameters[name].shape:
+                # The fused optimizer walks through memory: moments must lie as their weights do.
+                tensor = torch.empty_like(parameters[name]).copy_(tensor)
             state.setdefault(names.index(name), {})[slot] = tensor
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})

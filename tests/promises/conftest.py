@@ -1,0 +1,43 @@
+"""A small data set and a small network, so that a whole run takes a second."""
+
+import numpy as np
+import pytest
+
+TINY = (
+    "network.width=8",
+    "network.multipliers=1,1",
+    "network.attention=[1]",
+    "network.heads=1",
+    "network.blocks=1",
+    "training.batch=16",
+    "training.reports=4",
+    "training.keep=9",
+    "training.validation_share=1",
+    "optimizer.warm_up=3",
+    "schedule.steps=50",
+    "sampling.steps=5",
+)
+
+
+@pytest.fixture
+def tiny():
+    """Settings of a network of a few thousand parameters."""
+    return TINY
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """60 grey images of 8x8 with labels of three classes, in an .npz file."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    images = np.zeros((60, 8, 8), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label : 2 * label + 3] = rng.integers(100, 255)
+    path = tmp_path / "pictures.npz"
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")

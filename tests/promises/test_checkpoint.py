@@ -1,0 +1,132 @@
+"""Checkpoints are whole or do not exist, whatever happens while they are written."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+
+import loang
+from loang.errors import LoangError
+from loang.training import checkpoint
+from loang.training.checkpoint import Checkpoint
+from loang.training.folder import checkpoint_steps
+
+
+def some(value=1.0):
+    return Checkpoint({"model": {"w": torch.full((3,), value)}}, {"progress": {"step": 1}})
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    checkpoint.save(tmp_path, 5, some(2.0))
+    found, step, wrong = checkpoint.load_newest(tmp_path)
+    assert step == 5
+    assert wrong == []
+    assert torch.equal(found.tensors["model"]["w"], torch.full((3,), 2.0))
+    assert found.state == {"progress": {"step": 1}}
+
+
+@pytest.mark.parametrize("failing", ["write_text", "replace"])
+def test_a_save_that_fails_leaves_the_older_one_and_no_rubbish(tmp_path, monkeypatch, failing):
+    checkpoint.save(tmp_path, 1, some())
+
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pathlib.Path.{failing}", refuse)
+        with pytest.raises(LoangError, match="No space left on device"):
+            checkpoint.save(tmp_path, 2, some())
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert checkpoint.load_newest(tmp_path)[1] == 1
+
+
+def test_a_save_that_is_killed_leaves_nothing_that_loads(tmp_path, monkeypatch):
+    """As if the power went after any file: the stage without its rename."""
+    checkpoint.save(tmp_path, 1, some())
+    stage = tmp_path / ".step-00000002"
+    shutil.copytree(tmp_path / "step-00000001", stage)
+    assert checkpoint_steps(tmp_path) == [1]
+    without_manifest = tmp_path / "step-00000003"
+    stage.rename(without_manifest)
+    (without_manifest / "MANIFEST.json").unlink()
+    assert checkpoint_steps(tmp_path) == [1]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut, flip, remove])
+@pytest.mark.parametrize("file", ["model.safetensors", "state.json", "MANIFEST.json"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage, file):
+    if (damage, file) == (flip, "MANIFEST.json"):
+        damage = cut  # its last byte is a bracket: a flip is no JSON, as a cut
+    checkpoint.save(tmp_path, 1, some(1.0))
+    checkpoint.save(tmp_path, 2, some(2.0))
+    damage(tmp_path / "step-00000002" / file)
+    found, step, wrong = checkpoint.load_newest(tmp_path)
+    assert step == 1
+    assert found.tensors["model"]["w"][0] == 1
+    if (damage, file) != (remove, "MANIFEST.json"):
+        assert "step-00000002" in wrong[0]
+
+
+def test_with_no_whole_checkpoint_left_the_error_says_what_to_do(tmp_path):
+    checkpoint.save(tmp_path, 1, some())
+    cut(tmp_path / "step-00000001" / "model.safetensors")
+    with pytest.raises(LoangError, match=r"no whole checkpoint.*model.safetensors.*--overwrite"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_rotation_keeps_the_newest_and_the_best(tmp_path):
+    for step in range(1, 7):
+        checkpoint.save(tmp_path, step, some())
+    checkpoint.rotate(tmp_path, keep=2, best=[3])
+    assert checkpoint_steps(tmp_path) == [3, 5, 6]
+    checkpoint.rotate(tmp_path, keep=0)
+    assert checkpoint_steps(tmp_path) == [6]
+
+
+def test_a_run_keeps_two_and_the_best_and_writes_no_pickle(pictures, tiny, tmp_path):
+    sets = [change for change in tiny if not change.startswith("training.keep")]
+    loang.train(pictures, out=tmp_path / "run", budget="512 images", changes=sets)
+    steps = checkpoint_steps(tmp_path / "run" / "checkpoints")
+    assert steps[-2:] == [24, 32]
+    assert len(steps) <= 3
+    kinds = {path.suffix for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert kinds <= {".safetensors", ".json", ".jsonl", ".png", ".gif", ".md"}
+
+
+def test_the_best_checkpoint_is_the_one_of_the_lowest_validation_loss(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    loang.train(pictures, out=run, budget="512 images", changes=tiny)
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = {r["step"]: r["validation_loss_ema"] for r in records if "validation_loss_ema" in r}
+    state = json.loads((run / "checkpoints" / "step-00000032" / "state.json").read_text())
+    assert state["facts"]["best"]["step"] == min(losses, key=losses.get)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such link")
+def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+    """/dev/full refuses every byte, as a full disk does."""
+    from loang.files import write_text
+
+    if not os.path.exists("/dev/full"):  # noqa: PTH110 (a device, no file)
+        pytest.skip("this system has no /dev/full")
+    target = tmp_path / "log.jsonl"
+    (tmp_path / f".log.jsonl.{os.getpid()}.jsonl").symlink_to("/dev/full")
+    with pytest.raises(LoangError, match=r"can't be written: No space left on device"):
+        write_text(target, "x" * 100_000)
+    assert not target.exists()

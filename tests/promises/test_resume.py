@@ -1,0 +1,199 @@
+"""A run that is stopped at a checkpoint and gone on with ends as one that never stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import loang
+from loang.errors import LoangError
+from loang.files import sha256
+from loang.training.folder import checkpoint_steps
+
+IMAGES = 512  # 32 steps of 16, nearly nine epochs, so a checkpoint falls within an epoch
+
+
+def train(pictures, out, tiny, **more):
+    return loang.train(
+        pictures, out=out, budget=f"{IMAGES} images", changes=tiny, device="cpu", **more
+    )
+
+
+def everything(run):
+    """All tensors of a run's last checkpoint, by file and name."""
+    last = run / "checkpoints" / f"step-{checkpoint_steps(run / 'checkpoints')[-1]:08d}"
+    return {
+        f"{file.stem}/{name}": tensor
+        for file in sorted(last.glob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert different == []
+
+
+def stopped_at(run, copy, step):
+    """The run as it lay on the disk after the checkpoint of that step."""
+    shutil.copytree(run, copy)
+    for later in checkpoint_steps(copy / "checkpoints"):
+        if later > step:
+            shutil.rmtree(copy / "checkpoints" / f"step-{later:08d}")
+    (copy / "model.safetensors").unlink()
+    return copy / "checkpoints" / f"step-{step:08d}"
+
+
+def change(place, file, edit):
+    """Edit one file of a checkpoint and put the manifest right, as only a bug of ours could."""
+    path = place / file
+    if path.suffix == ".json":
+        content = json.loads(path.read_text())
+        edit(content)
+        path.write_text(json.dumps(content))
+    else:
+        tensors = load_file(path)
+        edit(tensors)
+        save_file(tensors, path)
+    manifest = json.loads((place / "MANIFEST.json").read_text())
+    manifest["files"][file] = {"size": path.stat().st_size, "sha256": sha256(path)}
+    (place / "MANIFEST.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param((), id="labels"),
+        pytest.param(("data.labels=false", "data.flips=true"), id="flips"),
+        pytest.param(("ema.kind=constant", "network.dropout=0"), id="constant-ema"),
+    ],
+)
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(pictures, tiny, tmp_path, extra):
+    whole = tmp_path / "whole"
+    model = train(pictures, whole, (*tiny, *extra))
+    assert checkpoint_steps(whole / "checkpoints") == [8, 16, 24, 32]
+    for step in (8, 24):
+        stopped_at(whole, tmp_path / f"from-{step}", step)
+        again = loang.train(out=tmp_path / f"from-{step}", resume=True)
+        assert_same(everything(whole), everything(tmp_path / f"from-{step}"))
+        one, other = model.denoiser.state_dict(), again.denoiser.state_dict()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_log_of_a_resumed_run_has_no_line_twice(pictures, tiny, tmp_path):
+    train(pictures, tmp_path / "whole", tiny)
+    stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+    loang.train(out=tmp_path / "again", resume=True)
+    logs = [
+        [
+            (record["step"], record.get("loss"), record.get("validation_loss_ema"))
+            for record in map(json.loads, (run / "log.jsonl").read_text().splitlines())
+        ]
+        for run in (tmp_path / "whole", tmp_path / "again")
+    ]
+    assert len(logs[0]) == len(set(logs[0]))
+    assert [line for line in logs[0] if line[2]] == [line for line in logs[1] if line[2]]
+
+
+def zero_moments(tensors):
+    for name, tensor in tensors.items():
+        if name.endswith("exp_avg"):
+            tensor.zero_()
+
+
+def earlier_position(state):
+    state["progress"]["images"] -= 16
+
+
+def earlier_step(state):
+    state["progress"]["step"] -= 1
+
+
+def zero_one(tensors):
+    next(iter(tensors.values())).zero_()
+
+
+@pytest.mark.parametrize(
+    ("file", "edit"),
+    [
+        ("optimizer.safetensors", zero_moments),
+        ("ema.safetensors", zero_one),
+        ("model.safetensors", zero_one),
+        ("state.json", earlier_position),
+        ("state.json", earlier_step),
+    ],
+)
+def test_each_ingredient_of_a_checkpoint_is_needed(pictures, tiny, tmp_path, file, edit):
+    train(pictures, tmp_path / "whole", tiny)
+    place = stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+    change(place, file, edit)
+    loang.train(out=tmp_path / "again", resume=True)
+    one, other = everything(tmp_path / "whole"), everything(tmp_path / "again")
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_pictures_and_validation_change_no_training_step(pictures, tiny, tmp_path):
+    often = [change for change in tiny if not change.startswith("training.reports")]
+    train(pictures, tmp_path / "often", (*often, "training.reports=16"))
+    train(pictures, tmp_path / "seldom", (*often, "training.reports=1"))
+    assert_same(everything(tmp_path / "often"), everything(tmp_path / "seldom"))
+
+
+def test_what_would_change_the_result_is_named_and_refused(pictures, tiny, tmp_path):
+    train(pictures, tmp_path / "run", tiny)
+    with pytest.raises(LoangError, match=r"training\.seed is 0, not 3.*--out"):
+        loang.train(out=tmp_path / "run", resume=True, seed=3)
+    with pytest.raises(LoangError, match=r"training\.batch is 16, not 32"):
+        loang.train(out=tmp_path / "run", resume=True, changes=["training.batch=32"])
+    with pytest.raises(LoangError, match="preset is 'quick', not 'tutorial'"):
+        loang.train(out=tmp_path / "run", resume=True, preset="tutorial")
+
+
+def test_other_images_are_refused(pictures, tiny, tmp_path):
+    import numpy as np
+
+    train(pictures, tmp_path / "run", tiny)
+    with np.load(pictures) as arrays:
+        images, labels = arrays["images"].copy(), arrays["labels"]
+    images[0, 0, 0] ^= 1
+    np.savez(pictures, images=images, labels=labels)
+    with pytest.raises(LoangError, match="not those that this run learned from"):
+        loang.train(out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_loses_nothing(pictures, tiny, tmp_path, number):
+    """Stopped for real, in the middle, by a real signal; then gone on with."""
+    command = [sys.executable, "-m", "loang", "train"]
+    sets = [part for change in tiny for part in ("--set", change)]
+    budget = ["--images", "4096"]
+    out = tmp_path / "stopped"
+    process = subprocess.Popen(
+        [*command, str(pictures), *budget, *sets, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not (out / "log.jsonl").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert f"--resume --out {out}" in said
+    assert "Traceback" not in said
+    assert checkpoint_steps(out / "checkpoints")[-1] < 256
+    loang.load(out).sample(1)  # the model file was written too
+
+    torch.set_num_threads(1)
+    loang.train(out=out, resume=True)
+    loang.train(pictures, out=tmp_path / "whole", budget="4096 images", changes=tiny)
+    assert_same(everything(tmp_path / "whole"), everything(out))
