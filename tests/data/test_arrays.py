@@ -1,0 +1,221 @@
+import contextlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loang.data.arrays import open_arrays
+from loang.errors import LoangError
+
+GENERATOR = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _reseed() -> None:
+    """Each test draws the same images whatever ran before it."""
+    GENERATOR.bit_generator.state = np.random.default_rng(5).bit_generator.state
+
+
+def some(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    return GENERATOR.integers(0, 256, shape).astype(dtype)
+
+
+def saved(folder: Path, values: np.ndarray, **others: np.ndarray) -> Path:
+    path = folder / ("file.npz" if others else "file.npy")
+    np.savez(path, images=values, **others) if others else np.save(path, values)
+    return path
+
+
+def everything(dataset) -> set[bytes]:
+    parts = (dataset.train, dataset.validation)
+    return {picture.tobytes() for part in parts for picture in part.pixels}
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"),
+    [
+        ((30, 8, 6), (1, 8, 6)),
+        ((30, 8, 6, 1), (1, 8, 6)),
+        ((30, 8, 6, 3), (3, 8, 6)),
+        ((30, 3, 8, 6), (3, 8, 6)),
+        ((30, 8, 9, 5), (5, 8, 9)),
+        ((30, 5, 8, 9), (5, 8, 9)),
+        ((30, 3, 8, 4), (4, 3, 8)),
+        ((1, 8, 6), (1, 8, 6)),
+    ],
+)
+def test_layouts(tmp_path: Path, shape: tuple[int, ...], spec: tuple[int, int, int]) -> None:
+    values = some(*shape)
+    dataset = open_arrays(saved(tmp_path, values))
+    assert dataset.spec.shape == spec
+    channels_first = len(shape) == 4 and spec == shape[1:]
+    rearranged = np.moveaxis(values, 1, -1) if channels_first else values
+    assert everything(dataset) == {np.ascontiguousarray(row).tobytes() for row in rearranged}
+    told = any("taken as the channels" in notice for notice in dataset.notices)
+    assert told == (5 in shape or shape == (30, 3, 8, 4))
+
+
+def test_a_batch_is_more_than_one_piece(tmp_path: Path) -> None:
+    values = some(2500, 4, 5)
+    dataset = open_arrays(saved(tmp_path, values))
+    assert len(dataset.train) + len(dataset.validation) == 2500
+    assert 150 < len(dataset.validation) < 350
+    assert everything(dataset) == {row.tobytes() for row in values}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "depth"),
+    [
+        ("uint8", "uint8"),
+        ("uint16", "uint16"),
+        (">u2", "uint16"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        ("float64", "float32"),
+        (">f8", "float32"),
+    ],
+)
+def test_depths(tmp_path: Path, dtype: str, depth: str) -> None:
+    assert open_arrays(saved(tmp_path, some(20, 4, 4, dtype=dtype))).spec.depth == depth
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "expected"),
+    [
+        (0.0, 1.0, (0, 1)),
+        (0.2, 0.7, (0, 1)),
+        (-0.5, 1.0, (-1, 1)),
+        (-2.0, 1.0, (-2, 1)),
+        (3.0, 250.0, (3, 250)),
+    ],
+)
+def test_float_ranges(tmp_path: Path, lowest: float, highest: float, expected) -> None:
+    values = GENERATOR.uniform(lowest, highest, (20, 4, 4)).astype(np.float32)
+    values[0, 0, :2] = lowest, highest
+    dataset = open_arrays(saved(tmp_path, values))
+    assert (dataset.spec.low, dataset.spec.high) == expected
+    assert "range" in dataset.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("highest", "high"), [(3, 255), (1000, 1023), (4095, 4095), (40000, 65535)]
+)
+def test_sixteen_bit_ranges(tmp_path: Path, highest: int, high: int) -> None:
+    values = GENERATOR.integers(0, highest + 1, (20, 4, 4), np.uint16)
+    values[0, 0, 0] = highest
+    dataset = open_arrays(saved(tmp_path, values))
+    assert dataset.spec.high == high
+    assert len(dataset.notices) == (high != 65535)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
+    values = GENERATOR.normal(size=(2000, 4, 4))
+    values[700, 1, 1] = bad
+    with pytest.raises(LoangError, match="not finite"):
+        open_arrays(saved(tmp_path, values))
+
+
+def test_constant_values_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LoangError, match="nothing to learn"):
+        open_arrays(saved(tmp_path, np.ones((4, 4, 4), np.float32)))
+
+
+@pytest.mark.parametrize("labels", [[7, 3, 7] * 10, ["no", "ja", "no"] * 10])
+@pytest.mark.parametrize("key", ["labels", "y"])
+def test_labels(tmp_path: Path, labels: list, key: str) -> None:
+    values = np.where(np.arange(30) % 3 == 1, 200, 10).astype(np.uint8)
+    values = values[:, None, None] + np.arange(30, dtype=np.uint8)[:, None, None] % 30
+    images = np.broadcast_to(values, (30, 4, 4))
+    dataset = open_arrays(saved(tmp_path, images, **{key: np.array(labels)}))
+    assert dataset.spec.class_names == (("3", "7") if labels[0] == 7 else ("ja", "no"))
+    for part in (dataset.train, dataset.validation):
+        assert part.labels is not None
+        assert np.array_equal(part.labels, (part.pixels[:, 0, 0, 0] < 100).astype(int))
+
+
+@pytest.mark.parametrize(
+    "labels", [np.zeros(29, int), np.zeros((30, 2), int), np.zeros(30), np.zeros(30, bool)]
+)
+def test_labels_that_are_none(tmp_path: Path, labels: np.ndarray) -> None:
+    with pytest.raises(LoangError, match="labels"):
+        open_arrays(saved(tmp_path, some(30, 4, 4), labels=labels))
+
+
+def test_the_first_unnamed_array_and_x(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", some(5, 4, 4))
+    np.savez_compressed(tmp_path / "b.npz", x=some(5, 4, 4), y=np.arange(5))
+    for name in "ab":
+        dataset = open_arrays(tmp_path / f"{name}.npz")
+        assert len(dataset.train) + len(dataset.validation) == 5
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((4, 4, 4), np.int64),
+        np.zeros((4, 4, 4), bool),
+        np.zeros((4, 4, 4), complex),
+        np.array(["a", "b"]),
+        np.zeros((4, 4), np.uint8),
+        np.array(3, np.uint8),
+        np.zeros((0, 4, 4), np.uint8),
+        np.zeros((4, 0, 4), np.uint8),
+        np.zeros((40, 50, 3), np.uint8),
+        np.zeros((4, 9, 9, 9), np.uint8),
+        np.zeros((4, 9, 5, 9), np.uint8),
+        np.zeros((2, 2, 4, 4, 3), np.uint8),
+    ],
+    ids=lambda values: f"{values.dtype.name}{values.shape}",
+)
+def test_nonsense_is_refused(tmp_path: Path, values: np.ndarray) -> None:
+    with pytest.raises(LoangError, match=r"file\.npy"):
+        open_arrays(saved(tmp_path, values))
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "file.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    np.savez(tmp_path / "file.npz", images=np.array([{"a": 1}], object), allow_pickle=True)
+    for suffix in ("npy", "npz"):
+        with pytest.raises(LoangError, match="file"):
+            open_arrays(tmp_path / f"file.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_damage_is_told(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file.{suffix}"
+    np.savez(path, images=some(20, 4, 4)) if suffix == "npz" else np.save(path, some(20, 4, 4))
+    sound = path.read_bytes()
+    for damaged in (b"", b"text", sound[:20], sound[:-20], sound[: len(sound) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(LoangError, match="file"):
+            open_arrays(path)
+    for place in GENERATOR.integers(0, min(len(sound), 200), 60):
+        path.write_bytes(sound[:place] + b"\xff" + sound[place + 1 :])
+        with contextlib.suppress(LoangError):
+            open_arrays(path)
+
+
+def test_an_archive_without_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "file.npz", pictures=some(2, 4, 4))
+    with pytest.raises(LoangError, match="pictures"):
+        open_arrays(tmp_path / "file.npz")
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as file:
+        file.writestr("images", "text")
+    with pytest.raises(LoangError, match="file"):
+        open_arrays(tmp_path / "file.npz")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(LoangError, match="No such file"):
+        open_arrays(tmp_path / "missing.npy")
+
+
+def test_a_row_added_tomorrow_moves_no_other(tmp_path: Path) -> None:
+    values = some(60, 4, 4)
+    today = open_arrays(saved(tmp_path, values[:40]))
+    tomorrow = open_arrays(saved(tmp_path, values[::-1]))
+    for part in ("train", "validation"):
+        before = {row.tobytes() for row in getattr(today, part).pixels}
+        assert before <= {row.tobytes() for row in getattr(tomorrow, part).pixels}

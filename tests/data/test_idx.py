@@ -1,0 +1,54 @@
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loang.data.idx import read_idx
+from loang.errors import LoangError
+
+VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def encode(values: np.ndarray, kind: int = 8) -> bytes:
+    header = bytes([0, 0, kind, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    return header + values.tobytes()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_reads_what_was_written(tmp_path: Path, pack) -> None:
+    path = tmp_path / "values"
+    path.write_bytes(pack(encode(VALUES)))
+    assert np.array_equal(read_idx(path), VALUES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x1f\x8b",
+        b"not an IDX file at all",
+        encode(VALUES)[:3],
+        encode(VALUES)[:9],
+        encode(VALUES)[:-1],
+        encode(VALUES) + b"\0",
+        encode(VALUES, kind=0x0D),
+        b"\0\0\x08\0",
+        b"\0\0\x08\x03" + b"\xff" * 12,
+        gzip.compress(encode(VALUES))[:-9],
+        gzip.compress(encode(VALUES))[:-4] + b"\0\0\0\0",
+        gzip.compress(encode(VALUES))[:12] + b"\xff" * 30,
+    ],
+)
+def test_names_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "damaged.gz"
+    path.write_bytes(content)
+    with pytest.raises(LoangError, match=r"damaged\.gz"):
+        read_idx(path)
+
+
+def test_names_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(LoangError, match=path.name):
+            read_idx(path)
