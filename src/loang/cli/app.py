@@ -1,5 +1,7 @@
 """The verbs, gathered; what they need is imported when they are called."""
 
+from typing import Annotated
+
 import typer
 
 import loang
@@ -17,7 +19,7 @@ app.command("sample")(sample.sample)
 app.add_typer(show.app, name="show")
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool | None) -> None:
     if wanted:
         typer.echo(f"loang {loang.__version__}")
         raise typer.Exit
@@ -25,9 +27,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version."
-    ),
-    debug: bool = typer.Option(False, "--debug", help="Show where an error comes from."),
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
     """Train, sample and show diffusion models on your own images."""

@@ -1,0 +1,265 @@
+"""The command line: what it prints, what it writes, what it says when something is wrong."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import loang
+from loang import cli
+
+TINY = [
+    part
+    for change in (
+        "network.width=8",
+        "network.multipliers=1,1",
+        "network.heads=1",
+        "training.batch=16",
+        "training.reports=2",
+        "schedule.steps=20",
+        "sampling.steps=5",
+    )
+    for part in ("--set", change)
+]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command in this process; returns exit status, standard output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leave:
+            status = leave.code or 0
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of a few steps on 40 pictures of two classes."""
+    folder = tmp_path_factory.mktemp("cli")
+    data = folder / "data.npz"
+    images = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    np.savez(data, images=images, labels=np.arange(40) % 2)
+    changes = TINY[1::2]
+    loang.train(data, out=folder / "run", budget="64 images", changes=changes)
+    return folder / "run"
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.npz"
+    images = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    np.savez(path, images=images, labels=np.arange(40) % 2)
+    return path
+
+
+def opened(path):
+    """Mode, size and frames of a picture, and the grey values of its last frame."""
+    with Image.open(path) as picture:
+        frames = getattr(picture, "n_frames", 1)
+        picture.seek(frames - 1)
+        return frames, np.asarray(picture.convert("L"))
+
+
+def test_training_says_where_everything_is_and_what_to_try_next(run, data, tmp_path):
+    out = tmp_path / "run"
+    status, said, errors = run("train", data, "--images", 64, "--out", out, *TINY)
+    assert (status, errors) == (0, "")
+    for name in ("samples.png", "walk.gif", "training.png", "README.md", "model.safetensors"):
+        assert str(out / name) in said
+        assert (out / name).stat().st_size > 0
+    assert f"loang sample {out}" in said
+    assert f"loang show denoising {out}" in said
+    assert "100%" in said
+    assert "validation" in said
+    assert opened(out / "walk.gif")[0] > 2
+    assert len(list((out / "samples").glob("*.png"))) == 2
+
+
+def test_a_folder_that_holds_a_run_is_not_touched_unless_told(run, data, tmp_path):
+    out = tmp_path / "run"
+    run("train", data, "--images", 64, "--out", out, *TINY)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    status, _, errors = run("train", data, "--images", 64, "--out", out, *TINY)
+    assert status == 2
+    assert "--resume" in errors
+    assert "--overwrite" in errors
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (out / "mine.txt").write_text("notes")
+    status, said, _ = run("train", data, "--images", 32, "--out", out, "--overwrite", *TINY)
+    assert status == 0
+    assert "32 images" in said
+    assert (out / "mine.txt").exists()
+    status, said, _ = run("train", "--out", out, "--resume")
+    assert status == 0
+    assert "Going on from step 2: 32 images" in said
+
+
+def test_a_dry_run_shows_everything_and_writes_nothing(run, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said, _ = run("train", data, "--dry-run", "--for", "1m", *TINY)
+    assert status == 0
+    assert "training.batch = 16" in said
+    assert "parameters" in said
+    assert "GB of memory" in said
+    assert "1 min" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
+
+
+MISTAKES = {
+    "no data": (("train", "nowhere"), "nowhere"),
+    "empty folder": (("train", "{empty}"), "empty"),
+    "not an image": (("train", "{text}"), "photo.png"),
+    "a file of another kind": (("train", "{text}/photo.png"), "photo.png"),
+    "preset": (("train", "--preset", "quik"), "quick"),
+    "key": (("train", "--set", "training.btach=3"), "training.batch"),
+    "type": (("train", "--set", "training.batch=many"), "training.batch"),
+    "value": (("train", "--set", "training.batch"), "section.key=value"),
+    "size": (("train", "--size", "30"), "--size 32x32"),
+    "nonsense size": (("train", "--size", "big"), "--size"),
+    "zero size": (("train", "--size", "0"), "--size"),
+    "channels": (("train", "--channels", "7"), "channels"),
+    "length": (("train", "--for", "soon"), "--for 5m"),
+    "no length": (("train", "--images", "0"), "--images"),
+    "two lengths": (("train", "--for", "5m", "--epochs", "3"), "--epochs"),
+    "device": (("train", "--device", "abacus"), "--device"),
+    "resume nothing": (("train", "--resume", "--out", "nothing"), "nothing"),
+    "resume and overwrite": (("train", "--resume", "--overwrite"), "both"),
+    "no images of its own": (("train", "--preset", "ddpm-cifar10"), "folder of images"),
+    "place": (("train", "--out", "/proc/nowhere"), "can't be written"),
+    "no model": (("sample", "nowhere"), "nowhere"),
+    "no models": (("sample",), "loang train"),
+    "not a model": (("sample", "{text}/photo.png"), "not a model"),
+    "steps": (("sample", "{model}", "--steps", "21"), "1 to 20"),
+    "sampler": (("sample", "{model}", "--sampler", "magic"), "ddim"),
+    "label": (("sample", "{model}", "--label", "hats"), "hats"),
+    "count": (("sample", "{model}", "-n", "0"), "1 or more"),
+    "suffix": (("sample", "{model}", "--out", "a.jpg"), ".png"),
+    "negative seed": (("sample", "{model}", "--seed", "-1"), "seed"),
+    "chart suffix": (("show", "schedule", "--out", "a.bmp"), ".bmp"),
+    "chart steps": (("show", "schedule", "--steps", "1"), "2 or more"),
+    "image number": (("show", "noising", "--index", "99999999"), "99999999"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_two_sentences_and_status_2(run, name, trained, tmp_path, monkeypatch):
+    if name == "place" and not os.path.isdir("/proc"):  # noqa: PTH112
+        pytest.skip("needs a folder that nobody can write to")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOANG_OFFLINE", "1")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "photo.png").write_text("no picture")
+    places = {"empty": tmp_path / "empty", "text": tmp_path / "text", "model": trained}
+    arguments, expected = MISTAKES[name]
+    status, _, errors = run(*(argument.format(**places) for argument in arguments))
+    assert status == 2, errors
+    assert errors.startswith("loang: ")
+    assert expected in errors
+    assert errors.count("\n") == 1
+    assert "Traceback" not in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "text"]
+
+
+def test_debug_shows_where_an_error_comes_from(run):
+    with pytest.raises(loang.LoangError):
+        run("train", "--preset", "quik", "--debug")
+
+
+def test_unknown_options_and_verbs_are_status_2(run):
+    assert run("train", "--preste", "quick")[0] == 2
+    assert run("trian")[0] == 2
+
+
+def test_samples_as_a_sheet_as_an_array_and_one_by_one(run, trained, tmp_path):
+    sheet, array, folder = tmp_path / "s.png", tmp_path / "s.npy", tmp_path / "single"
+    for out in (sheet, array, folder):
+        status, _, errors = run("sample", trained, "-n", 5, "--out", out, "--seed", 3)
+        assert (status, errors) == (0, "")
+    pixels = np.load(array)
+    assert pixels.shape == (5, 8, 8, 1)
+    assert pixels.dtype == np.uint8
+    for index in range(5):
+        single = opened(folder / f"{index:05d}.png")[1]
+        np.testing.assert_array_equal(single, pixels[index, :, :, 0])
+    assert opened(sheet)[1].shape[1] >= 16
+
+
+def test_the_walk_is_written_beside_the_samples_and_ends_with_them(run, trained, tmp_path):
+    run("sample", trained, "-n", 4, "--out", tmp_path / "s.png", "--gif", "--every", 2)
+    frames, last = opened(tmp_path / "s.gif")
+    assert frames == 4  # levels 0, 2, 4 of 0..5, and the last
+    np.testing.assert_array_equal(last, opened(tmp_path / "s.png")[1])
+
+
+def test_the_newest_run_is_sampled_when_none_is_named(run, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(trained)
+    status, said, _ = run("sample", "-n", 1)
+    assert status == 0
+    assert "runs/mine" in said
+    assert (tmp_path / "samples.png").exists()
+
+
+def test_a_label_draws_that_class_and_no_other(trained):
+    model = loang.load(trained)
+    assert torch.equal(model.labels(range(4)), torch.tensor([0, 1, 0, 1]))
+    assert torch.equal(model.labels(range(3), 1), torch.tensor([1, 1, 1]))
+    alone = model.sample(1, first=2, label=1)
+    np.testing.assert_array_equal(model.sample(3, label=1)[2:], alone)
+
+
+def test_the_figures_of_the_tutorial(run, trained, tmp_path, data):
+    for arguments in (
+        ("show", "schedule", "--steps", "100", "--out", tmp_path / "a.png"),
+        ("show", "noising", data, "--out", tmp_path / "b.png", "--size", "16"),
+        ("show", "denoising", trained, "--out", tmp_path / "c.png", "--label", "1"),
+    ):
+        assert run(*arguments)[0] == 0
+    for name in "abc":
+        values = opened(tmp_path / f"{name}.png")[1]
+        assert min(values.shape) > 30
+        assert values.std() > 5
+
+
+def in_a_process(*arguments):
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    return time.perf_counter() - start, done
+
+
+def test_help_answers_at_once():
+    answers = [in_a_process("-m", "loang", "--help") for _ in range(5)]
+    assert "train" in answers[0][1].stdout
+    assert min(seconds for seconds, _ in answers) < 0.7
+
+
+def test_a_missing_folder_is_told_within_two_seconds():
+    answers = [in_a_process("-m", "loang", "train", "nowhere") for _ in range(3)]
+    assert all(done.returncode == 2 for _, done in answers)
+    assert min(seconds for seconds, _ in answers) < 2
+
+
+@pytest.mark.parametrize(
+    "code", ["import loang", "import loang.api", "import loang.cli.app", "import loang.pictures"]
+)
+def test_importing_is_light(code):
+    heavy = ["matplotlib", "accelerate", "tensorflow", "diffusers"]
+    if code != "import loang.pictures":
+        heavy.append("torch")
+    check = f"{code}, sys; print([name for name in {heavy} if name in sys.modules])"
+    assert in_a_process("-c", check)[1].stdout.strip() == "[]"

@@ -1,0 +1,135 @@
+"""A model: the same samples whatever is drawn beside them, and one file that holds all of it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from loang import build, drawing, presets
+from loang.config import changed
+from loang.data import ImageSpec
+from loang.data.scaling import to_model, to_pixels
+from loang.errors import LoangError
+from loang.model import Model
+
+SPEC = ImageSpec(8, 12, 3, class_names=("boot", "bag", "ankle boot"))
+
+
+@pytest.fixture
+def model():
+    settings = changed(
+        presets.quick(),
+        [
+            "network.width=8",
+            "network.multipliers=1,1",
+            "network.heads=1",
+            "sampling.steps=6",
+        ],
+    )
+    denoiser = build.build_denoiser(settings, SPEC)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # a fresh network answers 0 everywhere
+        for parameter in denoiser.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return Model(denoiser, SPEC, settings, {"step": 3})
+
+
+@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 1.0)])
+def test_a_sample_does_not_depend_on_how_many_are_drawn_with_it(model, sampler, eta):
+    sampling = drawing.sampling(model, sampler, eta=eta)
+    together = list(model.walk(range(7), seed=5, sampling=sampling))[-1].x
+    apart = torch.cat(
+        [list(model.walk([index], seed=5, sampling=sampling))[-1].x for index in range(7)]
+    )
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=0)
+    other = list(model.walk(range(7), seed=6, sampling=sampling))[-1].x
+    assert (together - other).abs().max() > 0.1
+
+
+def test_batches_give_the_same_images(model):
+    one, other = model.sample(5, batch=5).astype(int), model.sample(5, batch=2).astype(int)
+    assert abs(one - other).max() <= 1
+
+
+def test_samples_come_as_the_training_images_were(model):
+    images = model.sample(2)
+    assert images.shape == (2, 8, 12, 3)
+    assert images.dtype == np.uint8
+
+
+def test_sampling_leaves_the_mode_as_it_was_and_dropout_out_of_it(model):
+    model.denoiser.train()
+    walk = model.walk([0])
+    next(walk)
+    assert not model.denoiser.training
+    walk.close()
+    assert model.denoiser.training
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_a_walk_leaves_no_mode_behind_it_between_its_steps(model):
+    for _ in model.walk([0]):
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_saved_and_loaded_is_the_same_model(model, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    for place in (tmp_path, tmp_path / "model.safetensors"):
+        again = Model.load(place)
+        assert again.spec == SPEC
+        assert again.settings == model.settings
+        assert again.facts == {"step": 3}
+        np.testing.assert_array_equal(again.sample(3), model.sample(3))
+
+
+def test_a_damaged_or_foreign_file_is_an_error_for_people(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    for content in (b"", b"nonsense", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(LoangError, match="not a model of loang's, or is damaged"):
+            Model.load(path)
+    save_file({"w": torch.zeros(1)}, path)
+    with pytest.raises(LoangError, match="not a model"):
+        Model.load(path)
+    about = {"format": 99}
+    save_file({"w": torch.zeros(1)}, path, metadata={"loang": json.dumps(about)})
+    with pytest.raises(LoangError, match="has the format 99"):
+        Model.load(path)
+
+
+def test_a_class_is_found_by_its_name_or_number(model):
+    assert model.class_index("boot") == 0
+    assert model.class_index("BAG") == 1
+    assert model.class_index("bags") == 1
+    assert model.class_index("ankle") == 2
+    assert model.class_index("2") == 2
+    for name in ("boots", "hat", "9", ""):
+        with pytest.raises(LoangError, match="boot, bag, ankle boot"):
+            model.class_index(name)
+
+
+@pytest.mark.parametrize(
+    ("depth", "low", "high"),
+    [("uint8", 0, 255), ("uint16", 0, 65535), ("uint16", 100, 900), ("float32", -2.0, 3.0)],
+)
+def test_stored_values_come_back_from_the_networks_range(depth, low, high):
+    spec = ImageSpec(3, 4, 2, depth, float(low), float(high))
+    rng = np.random.default_rng(0)
+    pixels = (low + (high - low) * rng.random((5, 3, 4, 2))).astype(depth)
+    x = to_model(pixels, spec)
+    assert x.shape == (5, 2, 3, 4)
+    assert x.abs().max() <= 1 + 1e-6
+    tolerance = 1e-5 if depth == "float32" else 0
+    np.testing.assert_allclose(to_pixels(x, spec), pixels, atol=tolerance)
+    ends = np.array([low, high], depth).reshape(1, 1, 2, 1).repeat(2, 3)
+    assert to_model(ends, ImageSpec(1, 2, 2, depth, float(low), float(high))).unique().tolist() == [
+        -1.0,
+        1.0,
+    ]
+    assert to_pixels(10 * x, spec).max() <= high
