@@ -1,0 +1,39 @@
+"""The examples run as they stand, and are short."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_fits_on_a_page(path):
+    assert len(path.read_text().splitlines()) <= 90
+
+
+def test_the_walk_comes_closer_to_the_truth_with_more_steps(capsys):
+    runpy.run_path(str(EXAMPLES / "walk.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    found = [float(line.split()[-1]) for line in lines]
+    assert len(found) == 6
+    for few, some, many in (found[:3], found[3:]):
+        assert abs(few - 0.5) > abs(some - 0.5) > abs(many - 0.5) - 1e-3
+        assert abs(many - 0.5) < 0.03
+
+
+def test_your_own_images(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        pixels = rng.integers(0, 255, (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    main = runpy.run_path(str(EXAMPLES / "your_own_images.py"))["main"]
+    tiny = ("network.width=8", "network.heads=1", "training.batch=4", "sampling.steps=2")
+    main(str(folder), "8 images", str(tmp_path / "run"), *tiny)
+    assert (tmp_path / "run" / "mine.png").exists()
+    assert (tmp_path / "run" / "mine.gif").exists()
