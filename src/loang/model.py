@@ -62,7 +62,7 @@ class Model:
         sampling: SamplingSettings | None = None,
         labels: Int[Tensor, " n"] | None = None,
         levels: Sequence[int] | None = None,
-        precision: str = "auto",
+        precision: str | None = None,
     ) -> Iterator[State]:
         """The walk from noise of the samples number `indices`: one state a level, in one batch.
 
@@ -76,7 +76,7 @@ class Model:
             labels: one an image, 0..classes-1, or `classes` for no label; None takes
                 those of `labels`.
             levels: falling times that end at 0; None spaces the steps evenly.
-            precision: "auto", "float32" or "bfloat16".
+            precision: "auto", "float32" or "bfloat16"; None takes that of training.
         """
         sampling = sampling or self.settings.sampling
         at = self.device
@@ -97,7 +97,7 @@ class Model:
             lambda step: noise(step + 1),
             labels,
         )
-        dtype = device.autocast_type(at, precision)
+        dtype = device.autocast_type(at, precision or self.settings.training.precision)
         training = self.denoiser.training
         self.denoiser.eval()
         try:
@@ -120,7 +120,7 @@ class Model:
         label: int | None = None,
         first: int = 0,
         batch: int = 64,
-        precision: str = "auto",
+        precision: str | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Shaped[np.ndarray, "count h w c"]:
         """Images as the training data were stored: their size, channels, depth and range.
@@ -132,7 +132,7 @@ class Model:
             label: one class for all; None takes the classes in turn, if the model knows any.
             first: the number of the first sample: `sample(2, first=3)` is the end of `sample(5)`.
             batch: how many are drawn at once.
-            precision: "auto", "float32" or "bfloat16".
+            precision: "auto", "float32" or "bfloat16"; None takes that of training.
             on_step: called after each step of each batch with (steps done, steps in all).
         """
         sampling = sampling or self.settings.sampling

@@ -219,8 +219,9 @@ def test_a_label_draws_that_class_and_no_other(trained):
     model = loang.load(trained)
     assert torch.equal(model.labels(range(4)), torch.tensor([0, 1, 0, 1]))
     assert torch.equal(model.labels(range(3), 1), torch.tensor([1, 1, 1]))
-    alone = model.sample(1, first=2, label=1)
-    np.testing.assert_array_equal(model.sample(3, label=1)[2:], alone)
+    alone = model.sample(1, first=2, label=1, precision="float32").astype(int)
+    together = model.sample(3, label=1, precision="float32")[2:].astype(int)
+    assert abs(together - alone).max() <= 1  # a rounding apart
 
 
 def test_the_figures_of_the_tutorial(run, trained, tmp_path, data):

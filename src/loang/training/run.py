@@ -149,6 +149,7 @@ class Run:
             # Reports use up the budget, but are no part of the rate of training.
             since = progress.seconds = clock.read()
         if interruption.signal is not None:
+            self.display.say("Stopping, and writing a checkpoint ...")
             if losses:
                 self._measure(losses, progress.seconds - since)
             with trainer.averaged():
@@ -242,7 +243,7 @@ class Run:
             model = self._model()
             count = pictures.columns(model.spec) * pictures.rows(model.spec)
             every = math.ceil(self.plan.settings.sampling.steps / WALK_FRAMES)
-            walk = model.walk(range(count), precision=self.plan.settings.training.precision)
+            walk = model.walk(range(count))
             pictures.save_walk(walk, model.spec, folder.walk, every=every, last=folder.grid)
         files.write_text(folder.card, card.text(model, folder))
         return Model.load(folder.model, on=str(self.plan.device))
