@@ -1,4 +1,4 @@
-"""Train, sample, measure and show diffusion models on your own images.
+"""Train, sample and show diffusion models on your own images.
 
 The verbs: `train` and `load`; a loaded `Model` samples. Everything else lies in the module that
 is named for it.

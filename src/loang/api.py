@@ -37,7 +37,7 @@ def train(
         overwrite: replace the run in that folder.
         display: told of what happens; None shows nothing.
         on_progress: told of a download.
-        **asked: preset, budget, size and more: see `loang.training.plan.Asked`.
+        **asked: preset, budget, size and more: see `loang.training.asked.Asked`.
 
     Raises:
         LoangError: a mistake in any of these, found before training starts; or a loss that is no
@@ -64,8 +64,8 @@ def start(
     folder = RunFolder(Path(out) if out is not None else default_folder(settings))
     if resume:
         settings = asked_again(folder.read_config()[0], data, **asked)
-    elif not overwrite:
-        folder.refuse_run()
+    else:
+        folder.check(overwrite)
     dataset = open_images(settings, on_progress)
 
     from loang.training.plan import prepare

@@ -5,7 +5,6 @@ A preset (presets.py) is a whole `Settings`; `changed` applies `section.key=valu
 
 import difflib
 import json
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -49,11 +48,21 @@ class UNetSettings(Section):
     dropout: Share = 0.0
     modulate: bool = True
 
+    @property
+    def multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return self.fold * 2 ** (len(self.multipliers) - 1)
+
 
 class TutorialSettings(Section):
     """networks/tutorial.py: the article's network; nothing to choose."""
 
     kind: Literal["tutorial"] = "tutorial"
+
+    @property
+    def multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return 8
 
 
 class ScheduleSettings(Section):
@@ -228,8 +237,8 @@ def _value(text: str) -> Any:
     except ValueError:
         text = text.strip()
         # 1,2,2 is how a person writes a list.
-        if re.fullmatch(r"-?[\d.]+(,\s*-?[\d.]+)+", text):
-            return json.loads(f"[{text}]")
+        if "," in text:
+            return [_value(part) for part in text.strip("[]").split(",")]
         return text
 
 

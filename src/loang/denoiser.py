@@ -73,6 +73,11 @@ class Denoiser(nn.Module):
         self.kind: Parameterization = kind
         self.clip = clip
 
+    @property
+    def classes(self) -> int:
+        """How many labels the network knows; 0 for none."""
+        return int(getattr(self.network, "classes", 0))
+
     def predict(
         self,
         x_t: Float[Tensor, "n c h w"],

@@ -20,7 +20,9 @@ def choose(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise LoangError(
             f"The device {name!r} can't be used here: {reason}.", "Use --device auto or cpu."

@@ -7,11 +7,12 @@ import numpy as np
 
 from loang import files, pictures
 from loang.config import SamplingSettings
+from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.model import FILE, Model
+from loang.files import MODEL
+from loang.model import Model
 
 SHEETS = (".png", ".webp")
-WALK_FRAMES = 40
 
 
 def sampling(
@@ -67,7 +68,8 @@ def draw(
         seed: of the noise; the same seed gives the same images.
         settings: sampler and steps; None takes the model's own.
         label: a class by name or number; None takes the classes in turn.
-        gif: whether to write the walk from noise as well, beside `out`, ending in .gif.
+        gif: whether to write the walk from noise as well, beside `out`, ending in .gif; of one
+            batch, and of one sheet of samples, at the most.
         every: every so many-th level becomes a frame; None makes about 40 of them.
         batch: how many are drawn at once.
         on_step: called with (steps done, steps in all).
@@ -80,27 +82,25 @@ def draw(
     if not 0 <= seed < 2**63:
         raise LoangError(f"The seed {seed} is out of range.", "Choose one from 0 to 2**63 - 1.")
     settings = settings or model.settings.sampling
-    label_index = None if label is None else model.class_index(label)
-    _check_place(out)
-    pixels = model.sample(
-        count, seed=seed, sampling=settings, label=label_index, batch=batch, on_step=on_step
-    )
+    index = None if label is None else model.class_index(label)
+    _check_place(out, model.spec)
     written = [out]
-    if out.suffix.lower() in SHEETS:
+    if gif:
+        shown = range(min(count, batch, pictures.columns(model.spec) * pictures.rows(model.spec)))
+        walk = model.walk(shown, seed=seed, sampling=settings, labels=model.labels(shown, index))
+        written.append(_beside(out, ".gif"))
+        every = every or pictures.spacing(settings.steps)
+        pictures.save_walk(model.frames(walk, every), model.spec, written[-1])
+    pixels = model.sample(
+        count, seed=seed, sampling=settings, label=index, batch=batch, on_step=on_step
+    )
+    if _is_folder(out):
+        pictures.save_singles(pixels, model.spec, out)
+    elif out.suffix.lower() in SHEETS:
         pictures.save_samples(pixels, model.spec, out)
     elif out.suffix.lower() == ".npy":
         with files.replacing(out) as beside, beside.open("wb") as file:
             np.save(file, pixels, allow_pickle=False)
-    else:
-        pictures.save_singles(pixels, model.spec, out)
-    if gif:
-        shown = range(min(count, pictures.columns(model.spec) * pictures.rows(model.spec)))
-        walk = model.walk(
-            shown, seed=seed, sampling=settings, labels=model.labels(shown, label_index)
-        )
-        every = every or max(1, round(settings.steps / WALK_FRAMES))
-        written.append(out.with_suffix(".gif"))
-        pictures.save_walk(walk, model.spec, written[-1], every=every)
     return written
 
 
@@ -110,7 +110,7 @@ def newest_model(folder: Path = Path("runs")) -> Path:
     Raises:
         LoangError: there is none.
     """
-    found: Sequence[Path] = sorted(folder.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
+    found: Sequence[Path] = sorted(folder.glob(f"*/{MODEL}"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise LoangError(
             f"There is no model in {folder}/ yet.",
@@ -119,15 +119,28 @@ def newest_model(folder: Path = Path("runs")) -> Path:
     return found[-1]
 
 
-def _check_place(out: Path) -> None:
-    """Before minutes are spent on drawing: whether `out` can be written at all."""
-    if out.suffix and not out.is_dir() and out.suffix.lower() not in (*SHEETS, ".npy"):
+def _check_place(out: Path, spec: ImageSpec) -> None:
+    """Before minutes are spent on drawing: whether `out` can be written, and can hold them."""
+    suffix = out.suffix.lower()
+    if _is_folder(out):
+        pictures.check_singles(spec)
+        files.check_folder(out)
+    elif suffix in (*SHEETS, ".npy"):
+        files.check_folder(out.parent)
+    else:
         raise LoangError(
             f"{out} is no kind of file that samples are written to.",
             "End it in .png, .webp or .npy, or name a folder for single PNGs.",
         )
-    parent = out if not out.suffix else out.parent
-    with files.writing(parent):
-        parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(parent / ".writable", "")
-    (parent / ".writable").unlink()
+
+
+def _is_folder(out: Path) -> bool:
+    return out.is_dir() or not out.suffix
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    """`samples.gif` stands beside `samples.png`, and beside the folder `samples` too."""
+    if out.is_dir():
+        whole = out.resolve()  # of `.` too
+        return whole.parent / (whole.name + suffix)
+    return out.with_suffix(suffix)

@@ -2,19 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from loang import pictures, process, random, schedule
+from loang import pictures, process, random
 from loang.build import build_schedule
-from loang.config import Settings
+from loang.config import ScheduleSettings, Settings
 from loang.data import Dataset
 from loang.data.scaling import to_model, to_pixels
 from loang.errors import LoangError
 from loang.model import Model
 
 COLUMNS = 11
+SHOWN: tuple[tuple[Literal["linear", "scaled-linear", "cosine", "sigmoid"], bool], ...] = (
+    ("linear", False),
+    ("scaled-linear", False),
+    ("cosine", False),
+    ("sigmoid", False),
+    ("linear", True),
+)
+"""The schedules of the figure, and whether with zero terminal SNR."""
 
 
 def schedule_figure(out: Path, steps: int = 1000) -> None:
@@ -25,14 +34,10 @@ def schedule_figure(out: Path, steps: int = 1000) -> None:
     """
     if steps < 2:
         raise LoangError(f"A schedule of {steps} steps is none.", "Ask for --steps 2 or more.")
-    linear = schedule.linear(steps)
-    made = (
-        linear,
-        schedule.scaled_linear(steps),
-        schedule.cosine(steps),
-        schedule.sigmoid(steps),
-        linear.with_zero_terminal_snr(),
-    )
+    made = [
+        build_schedule(ScheduleSettings(kind=kind, steps=steps, zero_terminal_snr=zero))
+        for kind, zero in SHOWN
+    ]
     pictures.schedule_chart({each.name: each.alpha_bar.numpy() for each in made}, out)
 
 

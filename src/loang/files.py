@@ -3,10 +3,14 @@
 import contextlib
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from loang.errors import LoangError
+
+MODEL = "model.safetensors"
+"""The one file of a run to keep."""
 
 
 @contextlib.contextmanager
@@ -24,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
             flush(beside)
             beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong is told already
+            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -38,6 +43,32 @@ def writing(path: Path) -> Iterator[None]:
             f"{path} can't be written: {reason}.",
             "Free some space, or name a folder that you may write to.",
         ) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Whether files can be written in a folder, there or not; it is left as it was.
+
+    Only trying tells: permissions, mounts and full disks all refuse in their own way.
+
+    Raises:
+        LoangError: they can't.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".writable.{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it in a shell."""
+    return shlex.quote(str(path)) if os.name != "nt" else f'"{path}"'
 
 
 def flush(path: Path) -> None:

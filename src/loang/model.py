@@ -1,7 +1,7 @@
 """A model: a denoiser, and what its images are. One safetensors file holds all of it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,18 @@ import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from loang import config, device, random, samplers
+from loang import config, device, random, samplers, tensors
 from loang.build import build_denoiser
 from loang.config import SamplingSettings, Settings
 from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
-from loang.files import replacing
+from loang.files import MODEL, replacing
 from loang.samplers import State
 
-FILE = "model.safetensors"
 FORMAT = 1
 _METADATA = "loang"
 
@@ -48,6 +46,11 @@ class Model:
     def device(self) -> torch.device:
         """Where the network's weights are."""
         return next(self.denoiser.parameters()).device
+
+    @property
+    def knows_labels(self) -> bool:
+        """Whether it draws the classes of its images apart."""
+        return self.denoiser.classes > 0
 
     def to(self, name: str) -> "Model":
         """This model, its weights moved to the device of that name ("auto", "cpu", "cuda")."""
@@ -111,6 +114,14 @@ class Model:
         finally:
             self.denoiser.train(training)
 
+    def frames(
+        self, walk: Iterable[State], every: int = 1
+    ) -> Iterator[Shaped[np.ndarray, "n h w c"]]:
+        """The images of every so many-th level of a walk, and of its last, as they are stored."""
+        for number, state in enumerate(walk):
+            if number % every == 0 or state.t == 0:
+                yield to_pixels(state.x, self.spec)
+
     def sample(
         self,
         count: int,
@@ -157,26 +168,26 @@ class Model:
             label: one class for all; None takes the classes in turn, i modulo their number.
         """
         classes = len(self.spec.class_names)
-        if not classes or not _knows_labels(self.denoiser.network):
+        if not self.knows_labels:
             return None
         chosen = [index % classes if label is None else label for index in indices]
         return torch.tensor(chosen, dtype=torch.long)
 
     def class_index(self, name: str) -> int:
-        """The label of a class, by its number or its name: whole, or a part that is unmistakable.
+        """The label of a class, by its name (whole, or a part that is unmistakable) or its number.
 
         Raises:
             LoangError: the model knows no classes, or none or several of that name.
         """
         names = self.spec.class_names
-        if not names or not _knows_labels(self.denoiser.network):
+        if not self.knows_labels:
             raise LoangError("This model knows no classes.", "Leave --label away.")
-        if name.isdecimal() and int(name) < len(names):
-            return int(name)
         lower = [known.casefold() for known in names]
         wanted = name.casefold()
         if wanted in lower:
             return lower.index(wanted)
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
         singular = wanted.removesuffix("s")
         found = [i for i, known in enumerate(lower) if singular and singular in known]
         if len(found) != 1:
@@ -196,15 +207,9 @@ class Model:
             "images": self.spec.to_dict(),
             "facts": dict(self.facts),
         }
-        tensors = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in self.denoiser.network.state_dict().items()
-        }
         with replacing(path) as beside:
-            try:
-                save_file(tensors, beside, metadata={_METADATA: json.dumps(about)})
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
+            weights = self.denoiser.network.state_dict()
+            tensors.save(beside, weights, {_METADATA: json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path | str, *, on: str = "auto") -> "Model":
@@ -215,16 +220,16 @@ class Model:
         """
         path = Path(path)
         if path.is_dir():
-            path = path / FILE
+            path = path / MODEL
         if not path.is_file():
             raise LoangError(
                 f"There is no model at {path}.",
-                f"Name a run's folder, or its {FILE}; a run writes it at its first report.",
+                f"Name a run's folder, or its {MODEL}; a run writes it at its first report.",
             )
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})[_METADATA])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if about["format"] != FORMAT:
                 raise LoangError(
                     f"{path} has the format {about['format']}; this loang reads {FORMAT}.",
@@ -233,7 +238,7 @@ class Model:
             spec = ImageSpec.from_dict(about["images"])
             settings = config.load(about["settings"])
             denoiser = build_denoiser(settings, spec)
-            denoiser.network.load_state_dict(tensors)
+            denoiser.network.load_state_dict(weights)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise LoangError(
@@ -241,7 +246,3 @@ class Model:
                 "Name another file, or make this one again.",
             ) from error
         return cls(denoiser, spec, settings, about["facts"]).to(on)
-
-
-def _knows_labels(network: nn.Module) -> bool:
-    return bool(getattr(network, "classes", 0))

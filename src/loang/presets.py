@@ -23,8 +23,12 @@ def quick() -> Settings:
     return Settings(
         preset="quick",
         data=DataSettings(source="fashion-mnist"),
-        network=UNetSettings(width=64, multipliers=(1, 2), blocks=1, attention=(1,), fold=2),
-        training=TrainingSettings(budget="5m", validation_share=0.05),
+        network=UNetSettings(
+            width=48, multipliers=(1, 2), blocks=1, attention=(1,), heads=2, fold=2
+        ),
+        # Small steps, many of them: docs/benchmarks.md has what was tried.
+        optimizer=OptimizerSettings(learning_rate=1e-3, warm_up=50, decay_from=0.3),
+        training=TrainingSettings(batch=16, budget="5m", validation_share=0.05),
     )
 
 

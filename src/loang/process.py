@@ -120,7 +120,10 @@ def posterior_kl(
     t: Int[Tensor, " n"],
     s: Int[Tensor, " n"],
 ) -> Float[Tensor, " n"]:
-    """KL between two Gaussians of the posterior's variance: (17) and (18), in nats an image."""
+    """KL between two Gaussians of the posterior's variance: (17) and (18), in nats an image.
+
+    For s of 1 and more: at s = 0 the variance is 0, and the bound has a likelihood instead.
+    """
     squared = (mean - other).flatten(1).square().sum(1)
     return squared / (2 * posterior_variance(schedule, t, s).to(squared.dtype))
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,13 @@ MISTAKES = {
     "not a model": (("sample", "{text}/photo.png"), "not a model"),
     "steps": (("sample", "{model}", "--steps", "21"), "1 to 20"),
     "sampler": (("sample", "{model}", "--sampler", "magic"), "ddim"),
+    "list": (("train", "--set", "optimizer.betas=0.9,many"), "optimizer.betas"),
+    "schedule": (("show", "schedule", "--steps", "80000"), "fewer schedule.steps"),
+    "place of a figure": (
+        ("show", "schedule", "--out", "text/photo.png/a.png"),
+        "can't be written",
+    ),
+    "no numbers": (("train", "--device", "meta"), "--device"),
     "label": (("sample", "{model}", "--label", "hats"), "hats"),
     "count": (("sample", "{model}", "-n", "0"), "1 or more"),
     "suffix": (("sample", "{model}", "--out", "a.jpg"), ".png"),
@@ -172,6 +180,26 @@ def test_a_mistake_is_two_sentences_and_status_2(run, name, trained, tmp_path, m
     assert errors.count("\n") == 1
     assert "Traceback" not in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "text"]
+
+
+def test_somebody_elses_files_are_never_deleted(run, data, tmp_path):
+    """A folder that holds no run, but files of the names that a run would write."""
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "shirt.png").write_text("mine")
+    (tmp_path / "README.md").write_text("mine")
+    for more in ((), ("--overwrite",)):
+        status, _, errors = run("train", data, "--images", 32, "--out", tmp_path, *more, *TINY)
+        assert status == 2
+        assert "README.md, samples" in errors
+    assert (tmp_path / "samples" / "shirt.png").read_text() == "mine"
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_class_that_is_named_by_a_number_is_found_by_its_name(trained):
+    model = loang.load(trained)
+    model.spec = replace(model.spec, class_names=("1", "2"))
+    assert model.class_index("1") == 0
+    assert model.class_index("2") == 1
 
 
 def test_debug_shows_where_an_error_comes_from(run):
@@ -249,9 +277,35 @@ def test_help_answers_at_once():
     assert min(seconds for seconds, _ in answers) < 0.7
 
 
-def test_a_missing_folder_is_told_within_two_seconds():
-    answers = [in_a_process("-m", "loang", "train", "nowhere") for _ in range(3)]
-    assert all(done.returncode == 2 for _, done in answers)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nowhere",),
+        ("{tmp}",),
+        ("{tmp}/photos",),
+        ("--preset", "quik"),
+        ("--set", "a.b=1"),
+        ("--size", "30"),
+        ("--out", "{tmp}/photos/photo.png"),
+    ],
+)
+def test_a_mistake_is_told_within_two_seconds_and_without_torch(arguments, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "photo.png").write_text("no picture")
+    code = """
+import sys
+from loang.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules)
+"""
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    answers = [in_a_process("-c", code, "train", *given) for _ in range(3)]
+    for _, done in answers:
+        assert done.returncode == 2
+        assert done.stderr.startswith("loang: ")
+        assert done.stdout.strip() == "False"
     assert min(seconds for seconds, _ in answers) < 2
 
 
@@ -259,8 +313,6 @@ def test_a_missing_folder_is_told_within_two_seconds():
     "code", ["import loang", "import loang.api", "import loang.cli.app", "import loang.pictures"]
 )
 def test_importing_is_light(code):
-    heavy = ["matplotlib", "accelerate", "tensorflow", "diffusers"]
-    if code != "import loang.pictures":
-        heavy.append("torch")
+    heavy = ["matplotlib", "accelerate", "tensorflow", "diffusers", "torch"]
     check = f"{code}, sys; print([name for name in {heavy} if name in sys.modules])"
     assert in_a_process("-c", check)[1].stdout.strip() == "[]"

@@ -157,6 +157,62 @@ def test_what_would_change_the_result_is_named_and_refused(pictures, tiny, tmp_p
         loang.train(out=tmp_path / "run", resume=True, preset="tutorial")
 
 
+def test_a_data_set_may_have_moved(pictures, tiny, tmp_path):
+    train(pictures, tmp_path / "run", tiny)
+    moved = pictures.rename(tmp_path / "moved.npz")
+    loang.train(moved, out=tmp_path / "run", resume=True)
+
+
+def test_settings_that_were_edited_by_hand_are_an_error_for_people(pictures, tiny, tmp_path):
+    train(pictures, tmp_path / "run", tiny)
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"width": 8', '"width": 16'))
+    with pytest.raises(LoangError, match="does not fit the settings"):
+        loang.train(out=tmp_path / "run", resume=True)
+    config.write_text("{")
+    with pytest.raises(LoangError, match=r"config\.json can't be read"):
+        loang.train(out=tmp_path / "run", resume=True)
+
+
+def test_after_damaged_checkpoints_the_new_ones_are_kept(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    train(pictures, run, [*(c for c in tiny if "keep" not in c), "training.keep=2"])
+    change(run / "checkpoints" / "step-00000032", "state.json", lambda state: None)
+    (run / "checkpoints" / "step-00000032" / "model.safetensors").write_bytes(b"cut")
+    loang.train(out=run, resume=True)
+    place = run / "checkpoints"
+    assert checkpoint_steps(place)[-1] == 32
+    assert (place / "step-00000032.damaged").exists()
+    assert loang.load(run).facts["images"] == IMAGES
+
+
+def test_a_budget_of_time_ends_with_a_report_and_a_checkpoint_of_its_last_step(
+    pictures, tiny, tmp_path
+):
+    """However long the measuring takes: 2 s of budget, and reports that take longer."""
+    run = tmp_path / "run"
+    changes = [*tiny, "training.reports=50", "training.keep=1"]
+    model = loang.train(pictures, out=run, budget="2s", changes=changes)
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    last = max(record["step"] for record in records)
+    assert model.facts["steps"] == last
+    assert checkpoint_steps(run / "checkpoints")[-1] == last
+    assert any(r["step"] == last and "validation_loss_ema" in r for r in records)
+    assert f"{last:,} steps" in (run / "README.md").read_text()
+
+
+def test_epochs_are_reported_each_with_the_loss_of_all_its_steps(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    loang.train(pictures, out=run, budget="300 epochs", changes=[*tiny, "training.batch=512"])
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    reports = [record for record in records if "validation_loss_ema" in record]
+    # 512 of some 54 images: each step is more than nine epochs, and each ends in one report.
+    assert len(reports) == len({record["step"] for record in records})
+    for report in reports:
+        losses = [r["loss"] for r in records if "loss" in r and r["step"] == report["step"]]
+        assert report["training_loss"] == pytest.approx(losses[0])
+
+
 def test_other_images_are_refused(pictures, tiny, tmp_path):
     import numpy as np
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 
 from loang.data.download import Progress as OnProgress
+from loang.files import shown
 from loang.training.budget import duration
 from loang.training.folder import RunFolder
 
@@ -110,10 +110,5 @@ def show_result(folder: RunFolder) -> None:
     say()
     say("Next:")
     say(f"  loang sample {place} -n 100 --seed 1 --gif")
+    say(f"  loang sample {place} --sampler ddpm --steps 250 --out more.png")
     say(f"  loang show denoising {place}")
-    say(f"  loang train --for 30m --out {place}-30m")
-
-
-def shown(path: Path) -> str:
-    """A path as a person would type it."""
-    return f'"{path}"' if " " in str(path) else str(path)

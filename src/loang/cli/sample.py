@@ -39,7 +39,8 @@ def sample(
 ) -> None:
     """Draw images with a trained model."""
     from loang import api, drawing
-    from loang.cli.console import say, shown, step_bar
+    from loang.cli.console import say, step_bar
+    from loang.files import shown
 
     if model is None:
         model = drawing.newest_model()

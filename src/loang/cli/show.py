@@ -36,12 +36,16 @@ def noising(
     seed: Seed = 0,
 ) -> None:
     """One image at t = 0, T/10, ... T."""
-    from loang import api, figures
+    from loang import figures
     from loang.cli import options
+    from loang.cli.console import download_bar
+    from loang.training import asked
 
     out = out or Path("noising.png")
-    plan = api.plan(data, preset=preset, size=options.size(size), labels=False)
-    figures.noising_figure(plan.dataset, plan.settings, out, index, seed)
+    settings = asked.resolve(data, preset=preset, size=options.size(size), labels=False)
+    with download_bar() as on_progress:
+        dataset = asked.open_images(settings, on_progress)
+    figures.noising_figure(dataset, settings, out, index, seed)
     _say(out)
 
 
@@ -67,6 +71,7 @@ def denoising(
 
 
 def _say(out: Path) -> None:
-    from loang.cli.console import say, shown
+    from loang.cli.console import say
+    from loang.files import shown
 
     say(f"  {shown(out)}")

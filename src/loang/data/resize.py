@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Shaped
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from loang.data.images import Images
 from loang.errors import LoangError
@@ -24,11 +21,14 @@ def resize(images: Images, height: int, width: int) -> Images:
     """
     if (height, width) == (images.spec.height, images.spec.width):
         return images
+    import torch  # takes a second, and folders and files do without it
+    from torch.nn.functional import interpolate
+
     top, left, rows, columns = _centre(images.spec.height, images.spec.width, height, width)
     result = np.empty((len(images), height, width, images.spec.channels), images.pixels.dtype)
     for start in range(0, len(images), ROWS):
         piece = images.pixels[start : start + ROWS, top : top + rows, left : left + columns]
-        x: Float[Tensor, "n c h w"] = torch.from_numpy(piece.astype(np.float32)).permute(0, 3, 1, 2)
+        x = torch.from_numpy(piece.astype(np.float32)).permute(0, 3, 1, 2)
         x = interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
         values = x.permute(0, 2, 3, 1).numpy()
         if images.spec.depth != "float32":

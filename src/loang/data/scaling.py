@@ -16,7 +16,7 @@ def to_model(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec) -> Float[Te
 
 def to_pixels(x: Float[Tensor, "n c h w"], spec: ImageSpec) -> Shaped[np.ndarray, "n h w c"]:
     """[-1, 1] to stored values, channels last; what lies outside is clipped."""
-    values = x.detach().to("cpu", torch.float64).clamp(-1.0, 1.0).permute(0, 2, 3, 1)
+    values = x.detach().cpu().double().clamp(-1.0, 1.0).permute(0, 2, 3, 1)
     stored = ((values + 1.0) * ((spec.high - spec.low) / 2.0) + spec.low).numpy()
     if spec.depth != "float32":
         stored = np.rint(stored)

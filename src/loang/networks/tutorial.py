@@ -49,6 +49,8 @@ class TutorialUNet(nn.Module):
         ValueError: time_width is odd or below 2.
     """
 
+    classes = 0
+
     def __init__(self, channels: int = 1, time_width: int = 256) -> None:
         super().__init__()
         if time_width < 2 or time_width % 2:

@@ -43,11 +43,11 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        channels: int = 1,
-        width: int = 64,
-        multipliers: Sequence[int] = (1, 2),
-        blocks: int = 1,
-        attention: Sequence[int] = (1,),
+        channels: int,
+        width: int,
+        multipliers: Sequence[int],
+        blocks: int,
+        attention: Sequence[int] = (),
         heads: int = 1,
         fold: int = 1,
         dropout: float = 0.0,

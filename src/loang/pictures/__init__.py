@@ -3,10 +3,20 @@
 from loang.pictures.animation import save_animation, save_image
 from loang.pictures.charts import schedule_chart, training_chart
 from loang.pictures.grid import captioned_rows, grid, to_display
-from loang.pictures.samples import columns, rows, save_samples, save_singles, save_walk, sheet
+from loang.pictures.samples import (
+    check_singles,
+    columns,
+    rows,
+    save_samples,
+    save_singles,
+    save_walk,
+    sheet,
+    spacing,
+)
 
 __all__ = [
     "captioned_rows",
+    "check_singles",
     "columns",
     "grid",
     "rows",
@@ -17,6 +27,7 @@ __all__ = [
     "save_walk",
     "schedule_chart",
     "sheet",
+    "spacing",
     "to_display",
     "training_chart",
 ]

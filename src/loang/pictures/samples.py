@@ -1,5 +1,6 @@
 """Samples as a person wants to see them: a sheet of them, and the walk that led there."""
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.pictures.animation import save_animation, save_image
 from loang.pictures.grid import grid, to_display
-from loang.samplers import State
+
+FRAMES = 40
 
 
 def columns(spec: ImageSpec) -> int:
@@ -27,6 +28,11 @@ def rows(spec: ImageSpec) -> int:
     return 8 if pixels <= 64**2 else 4 if pixels <= 128**2 else 2
 
 
+def spacing(steps: int) -> int:
+    """Every so many-th level of a walk becomes a frame, so that there are 40 at the most."""
+    return max(1, math.ceil(steps / FRAMES))
+
+
 def sheet(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec) -> Image.Image:
     """Images of that kind in one picture."""
     return grid(to_display(pixels, spec.low, spec.high), columns=columns(spec))
@@ -37,6 +43,20 @@ def save_samples(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, path: P
     save_image(sheet(pixels, spec), path)
 
 
+def check_singles(spec: ImageSpec) -> None:
+    """Whether PNG can hold such images at their own depth.
+
+    Raises:
+        LoangError: it can't.
+    """
+    possible = {"uint8": (1, 3, 4), "uint16": (1,), "float32": ()}[spec.depth]
+    if spec.channels not in possible:
+        raise LoangError(
+            f"PNG holds no {spec.depth} images of {spec.channels} channels.",
+            "Write them to a file whose name ends in .npy.",
+        )
+
+
 def save_singles(
     pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, folder: Path, first: int = 0
 ) -> None:
@@ -45,45 +65,36 @@ def save_singles(
     Raises:
         LoangError: PNG can't hold such images; or the folder can't be written.
     """
+    check_singles(spec)
     grey = spec.channels == 1
-    if spec.depth == "float32" or not (
-        spec.channels in (1, 3, 4) if spec.depth == "uint8" else grey
-    ):
-        raise LoangError(
-            f"PNG holds no {spec.depth} images of {spec.channels} channels.",
-            "Write them to a file whose name ends in .npy.",
-        )
     for number, image in enumerate(pixels, start=first):
         # uint8 becomes L, RGB or RGBA by its shape; uint16 becomes I;16.
         save_image(Image.fromarray(image[..., 0] if grey else image), folder / f"{number:05d}.png")
 
 
 def save_walk(
-    levels: Iterable[State],
+    levels: Iterable[Shaped[np.ndarray, "n h w c"]],
     spec: ImageSpec,
     path: Path,
     *,
-    every: int = 1,
     frame_ms: int = 60,
     last: Path | None = None,
 ) -> None:
     """The walk from noise as an animation, its last frame held.
 
     Args:
-        levels: the states of a sampler, read once.
+        levels: the images of a batch at each level, from noise down; read once.
         spec: what the images are.
         path: a .gif, .webp or .png file.
-        every: take each so many-th level; the first and the last are always taken.
         frame_ms: how long a frame is shown, in milliseconds.
         last: where the finished images are written as well, as a sheet.
     """
 
     def frames() -> Iterator[Image.Image]:
-        for number, level in enumerate(levels):
-            if number % every == 0 or level.t == 0:
-                frame = sheet(to_pixels(level.x, spec), spec)
-                if level.t == 0 and last is not None:
-                    save_image(frame, last)
-                yield frame
+        for level in levels:
+            frame = sheet(level, spec)
+            yield frame
+        if last is not None:
+            save_image(frame, last)
 
     save_animation(frames(), path, frame_ms=frame_ms)

@@ -9,6 +9,7 @@ from loang.config import Settings
 from loang.data import Dataset, open_dataset
 from loang.data.download import Progress
 from loang.errors import LoangError
+from loang.networks.sizes import check_size
 from loang.training.budget import parse
 
 
@@ -39,6 +40,7 @@ class Asked(TypedDict, total=False):
 
 # What may differ between the sessions of one run: none of it changes what is learnt.
 MAY_DIFFER = {
+    "data.source",  # the fingerprint of the images must be the same
     "training.device",
     "training.reports",
     "training.validation_share",
@@ -107,8 +109,11 @@ def open_images(settings: Settings, on_progress: Progress | None = None) -> Data
     Raises:
         LoangError: there are none, or none that can be read; or a length of training that is none.
     """
-    parse(settings.training.budget, 1)  # a slip there should cost no waiting
+    # Slips in these should cost no waiting for the images.
+    parse(settings.training.budget, 1)
     chosen = settings.data
+    if chosen.size is not None:
+        check_size(*chosen.size, settings.network.multiple)
     if chosen.source is None:
         raise LoangError(
             f"The preset {settings.preset} has no images of its own.",

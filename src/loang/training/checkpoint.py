@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from loang.errors import LoangError
 from loang.files import flush, sha256, writing
+from loang.tensors import save as save_tensors
 from loang.training.folder import CHECKPOINT, MANIFEST, checkpoint_steps
 
 FORMAT = 1
@@ -49,9 +50,7 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
             shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir(parents=True)
             for name, tensors in checkpoint.tensors.items():
-                # safetensors wants tensors that lie in one piece.
-                plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-                _save_tensors(plain, stage / f"{name}.safetensors")
+                save_tensors(stage / f"{name}.safetensors", tensors)
             (stage / STATE).write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
             files = sorted(stage.iterdir())
             for file in files:
@@ -118,16 +117,19 @@ def load(place: Path) -> Checkpoint:
         raise LoangError(f"{place} can't be read: {error}.", remedy) from error
 
 
+def set_aside(folder: Path, above: int) -> None:
+    """Rename the checkpoints of later steps: damaged, they would push out whole ones."""
+    for step in checkpoint_steps(folder):
+        if step > above:
+            place = folder / f"{CHECKPOINT}{step:08d}"
+            aside = place.with_name(f"{place.name}.damaged")
+            with writing(aside):
+                shutil.rmtree(aside, ignore_errors=True)
+                place.rename(aside)
+
+
 def rotate(folder: Path, keep: int, best: Iterable[int] = ()) -> None:
     """Delete all but the newest `keep` checkpoints and the best; the newest always stays."""
     found = checkpoint_steps(folder)
     for step in set(found) - set(found[-max(keep, 1) :]) - set(best):
         shutil.rmtree(folder / f"{CHECKPOINT}{step:08d}", ignore_errors=True)
-
-
-def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    try:
-        save_file(dict(tensors), path)
-    except SafetensorError as error:
-        # It wraps the system's refusal (no space left) in an error of its own.
-        raise OSError(str(error)) from error

@@ -19,9 +19,9 @@ from typing import Any
 from loang import config, files
 from loang.config import Settings
 from loang.errors import LoangError
+from loang.files import MODEL
 
 CONFIG = "config.json"
-MODEL = "model.safetensors"
 MANIFEST = "MANIFEST.json"
 CHECKPOINT = "step-"
 FORMAT = 1
@@ -50,40 +50,62 @@ class RunFolder:
         """Whether a run was ever started here."""
         return self.config.exists() or self.checkpoints.exists() or self.log.exists()
 
-    def refuse_run(self) -> None:
-        """Raises a LoangError if a run lies here."""
-        if self.holds_run():
-            done = checkpoint_steps(self.checkpoints)
-            what = f"a run of {done[-1]:,} steps" if done else "a run"
-            raise LoangError(
-                f"{self.path} holds {what} already.",
-                "Go on with it with --resume, replace it with --overwrite,"
-                " or name another folder with --out.",
-            )
-
-    def start(self, overwrite: bool) -> None:
-        """Make the folder ready for a new run.
-
-        Only what a run writes is deleted, never another file that lies there.
+    def check(self, overwrite: bool) -> None:
+        """Whether a new run may be started here; cheap, and before anything is read or built.
 
         Raises:
-            LoangError: it holds a run and may not be overwritten, or can't be written.
+            LoangError: it holds a run and may not be overwritten, holds files of somebody else's
+                that a run would replace, or can't be written.
         """
-        if not overwrite:
-            self.refuse_run()
+        if self.holds_run():
+            if not overwrite:
+                self._refuse_run()
+        else:
+            taken = [path.name for path in self._files() if path.exists()]
+            if self.samples.exists():
+                taken.append(self.samples.name)
+            if taken:
+                raise LoangError(
+                    f"{self.path} holds no run, but files that a run would replace:"
+                    f" {', '.join(sorted(taken))}.",
+                    "Name another folder with --out.",
+                )
+        files.check_folder(self.path)
+
+    def start(self, overwrite: bool) -> None:
+        """Make the folder ready for a new run; of an old one, only what it wrote is deleted.
+
+        Raises:
+            LoangError: as `check`.
+        """
+        self.check(overwrite)
         with files.writing(self.path):
-            for place in (self.checkpoints, self.samples):
-                if place.exists():
-                    shutil.rmtree(place)
-            for place in (self.config, self.log, self.grid, self.walk, self.chart):
-                place.unlink(missing_ok=True)
-            for place in (self.model, self.card):
-                place.unlink(missing_ok=True)
-        with files.writing(self.path):
+            if self.holds_run():
+                if self.checkpoints.exists():
+                    shutil.rmtree(self.checkpoints)
+                for path in (*self._files(), *self.samples.glob("[0-9]" * 8 + ".png")):
+                    path.unlink(missing_ok=True)
             self.samples.mkdir(parents=True, exist_ok=True)
-        # Whether it can really be written shows only by writing.
-        files.write_text(self.path / ".writable", "")
-        (self.path / ".writable").unlink()
+
+    def _files(self) -> tuple[Path, ...]:
+        return (
+            self.config,
+            self.log,
+            self.grid,
+            self.walk,
+            self.chart,
+            self.model,
+            self.card,
+        )
+
+    def _refuse_run(self) -> None:
+        done = checkpoint_steps(self.checkpoints)
+        what = f"a run of {done[-1]:,} steps" if done else "a run"
+        raise LoangError(
+            f"{self.path} holds {what} already.",
+            "Go on with it with --resume, replace it with --overwrite,"
+            " or name another folder with --out.",
+        )
 
     def write_config(self, settings: Settings, about: Mapping[str, Any]) -> None:
         """The settings, and what else is known at the start."""
@@ -99,6 +121,11 @@ class RunFolder:
         remedy = "Name a run's folder with --out, or start one without --resume."
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise LoangError(
+                    f"{self.config} has the format {content['format']}; this loang reads {FORMAT}.",
+                    "Use the version of loang that wrote it.",
+                )
             return config.load(content["settings"]), content
         except FileNotFoundError:
             raise LoangError(f"There is no run in {self.path} to go on with.", remedy) from None

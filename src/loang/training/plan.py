@@ -42,7 +42,7 @@ class Plan:
         """What the run starts from, in a few lines."""
         data, spec, settings = self.dataset, self.dataset.spec, self.settings
         dtype = device.autocast_type(self.device, settings.training.precision)
-        classes = getattr(self.denoiser.network, "classes", 0)
+        classes = self.denoiser.classes
         channels = f"{spec.channels} channel{'s' * (spec.channels != 1)}"
         return [
             *data.notices,
@@ -110,6 +110,7 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
 
     seconds = 0.0
     for _ in range(2):  # the first pays for what is set up once
+        kept.clear()
         start = time.perf_counter()
         with (
             torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
@@ -120,7 +121,7 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
         seconds = time.perf_counter() - start
     # Weights, gradients, two moments and the average, four bytes each.
     weights = 5 * 4 * plan.parameters
-    activations = sum(kept.values()) // 2 * batch // trial
+    activations = sum(kept.values()) * batch // trial
     stored = plan.dataset.train.pixels.nbytes + plan.dataset.validation.pixels.nbytes
     rate = trial / seconds
     budget = plan.budget

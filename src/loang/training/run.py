@@ -27,7 +27,6 @@ from loang.training.trainer import Trainer
 MEASUREMENTS = 200  # lines of log.jsonl, spread evenly over a run,
 MEASUREMENT_SECONDS = 10.0  # and more where that is long
 PREVIEW_STEPS = 20
-WALK_FRAMES = 40
 
 
 class Interrupted(LoangError):
@@ -39,14 +38,16 @@ class Interrupted(LoangError):
     """
 
     def __init__(self, number: int, out: Path) -> None:
-        name = signal.Signals(number).name
-        place = f'"{out}"' if " " in str(out) else str(out)
         super().__init__(
-            f"Stopped by {name}; nothing is lost.",
-            f"Go on with: loang train --resume --out {place}",
+            f"Stopped by {signal.Signals(number).name}; checkpoint and model file are written.",
+            f"Go on with: loang train --resume --out {files.shown(out)}",
         )
-        self.exit_status = 128 + number
+        self.number = number
         self.out = out
+        self.exit_status = 128 + number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.number, self.out)
 
 
 class Run:
@@ -64,6 +65,9 @@ class Run:
         self.display = Display()
         self.trainer = Trainer(plan.denoiser, plan.dataset.train, plan.settings, plan.device)
         self.best: dict[str, Any] = {}
+        self.finished = False
+        self.losses: list[torch.Tensor] = []  # of the steps since the last measurement
+        self.loss_sum, self.loss_count = 0.0, 0  # of those since the last report
         self.loss: float | None = None
         self.rate = 1.0
         self.validation_loss: float | None = None
@@ -89,9 +93,19 @@ class Run:
                 f"The images of {self.plan.dataset.name} are not those that this run learned from.",
                 "Put the same images back, or start a new run with --out.",
             )
-        self.trainer.restore(found)
+        checkpoint.set_aside(self.folder.checkpoints, above=step)
+        try:
+            self.trainer.restore(found)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise LoangError(
+                f"The checkpoint of step {step:,} does not fit the settings in"
+                f" {self.folder.config}: {str(error).partition(chr(10))[0]}",
+                "Put the settings back as they were, or start a new run with --out.",
+            ) from error
         self.best = facts["best"]
+        self.finished = facts["finished"]
         self.loss, self.validation_loss = facts["loss"], facts["validation_loss"]
+        self.loss_sum, self.loss_count = facts["loss_sum"], facts["loss_count"]
         self.validation_seconds = facts["validation_seconds"]
         self.validations = facts["validations"]
         progress = self.trainer.progress
@@ -114,58 +128,70 @@ class Run:
             LoangError: the loss is no number any more, or the disk is full.
         """
         self.display = display
-        with Interruption() as interruption, display:
+        with display:
             for note in self.notes:
                 display.say(note)
-            self._loop(interruption)
-            if interruption.signal is None:
-                display.say("Drawing samples, and the walk that leads to them ...")
-                model = self._finish()
-        if interruption.signal is not None:
-            raise Interrupted(interruption.signal, self.folder.path)
-        return model
+            with Interruption() as interruption:
+                self._loop(interruption)
+                if interruption.signal is not None:
+                    display.say("Stopping, and writing a checkpoint ...")
+                    self._leave()
+                    raise Interrupted(interruption.signal, self.folder.path)
+                if not self.finished:
+                    self._report()
+                    self._save()
+            display.say("Drawing samples, and the walk that leads to them ...")
+            try:
+                return self._finish()
+            except KeyboardInterrupt:
+                raise Interrupted(signal.SIGINT, self.folder.path) from None
 
     def _loop(self, interruption: Interruption) -> None:
-        trainer, progress, settings = self.trainer, self.trainer.progress, self.plan.settings
+        progress, settings = self.trainer.progress, self.plan.settings.training
         epochs = self.plan.budget.epochs
-        reports = _Marks(round(epochs) if epochs else settings.training.reports, self.share)
+        reports = _Marks(round(epochs) if epochs else settings.reports, self.share)
         measurements = _Marks(MEASUREMENTS, self.share)
         clock = _Clock(progress.seconds)
-        saved, since, losses = clock.read(), clock.read(), list[torch.Tensor]()
+        saved = since = clock.read()
         while self.share < 1 and interruption.signal is None:
-            losses.append(trainer.step(self.share))
+            self.losses.append(self.trainer.step(self.share))
             now = progress.seconds = clock.read()
-            share = self.share
-            if not (measurements.passed(share) or now - since > MEASUREMENT_SECONDS or share == 1):
-                continue
-            self._measure(losses, now - since)
-            losses = []
-            report = reports.passed(share)
-            if report:
-                self._report()
-            if report or now - saved > 60 * settings.training.checkpoint_minutes:
-                self._save()
-                saved = clock.read()
-            # Reports use up the budget, but are no part of the rate of training.
-            since = progress.seconds = clock.read()
-        if interruption.signal is not None:
-            self.display.say("Stopping, and writing a checkpoint ...")
-            if losses:
-                self._measure(losses, progress.seconds - since)
-            with trainer.averaged():
-                self._model().save(self.folder.model)
-            self._save()
+            report = reports.passed(self.share)
+            if measurements.passed(self.share) or report or now - since > MEASUREMENT_SECONDS:
+                self._measure(now - since)
+                save = now - saved > 60 * settings.checkpoint_minutes
+                if self.share < 1 and (report or save):
+                    if report:
+                        self._report()
+                    self._save()
+                    saved = clock.read()
+                # What is no training uses up the budget too, but does not slow the rate.
+                since = progress.seconds = clock.read()
+        if self.losses:
+            self._measure(max(progress.seconds - since, 1e-9))
 
-    def _measure(self, losses: list[torch.Tensor], seconds: float) -> None:
+    def _leave(self) -> None:
+        """What an interrupted run leaves, for the next session and for sampling."""
+        with self.trainer.averaged():
+            self._model().save(self.folder.model)
+        self._save()
+
+    def _measure(self, seconds: float) -> None:
+        """Show and log the steps since the last measurement, which took so long."""
         progress, training = self.trainer.progress, self.plan.settings.training
-        loss = float(torch.stack(losses).mean())
+        losses = torch.stack(self.losses).double().cpu()
+        self.losses = []
+        loss = float(losses.mean())
         if not math.isfinite(loss):
+            half = self.plan.settings.optimizer.learning_rate / 2
             raise LoangError(
                 f"The loss is {loss} around step {progress.step:,}: training has gone wrong.",
-                "The last checkpoint is whole; try --set optimizer.learning_rate at half its value"
-                " or --precision float32.",
+                f"Start again with --set optimizer.learning_rate={half:g}, or with --precision"
+                " float32; what was saved before is whole.",
             )
-        rate = len(losses) * training.batch / max(seconds, 1e-9)
+        self.loss_sum += float(losses.sum())
+        self.loss_count += len(losses)
+        rate = len(losses) * training.batch / seconds
         share, budget = self.share, self.plan.budget
         if budget.seconds is not None:
             left = max(budget.seconds - progress.seconds, 0.0)
@@ -187,13 +213,16 @@ class Run:
                 "memory": memory,
             }
         )
-        self.loss, self.rate = loss, rate
+        self.rate = rate
 
     def _report(self) -> None:
-        """Validation, if its share of the time allows it, and the same seeds drawn again."""
+        """Training and validation loss, the model file, and the same seeds drawn again."""
         progress = self.trainer.progress
+        if self.loss_count:
+            self.loss = self.loss_sum / self.loss_count  # of all steps since the last report
+            self.loss_sum, self.loss_count = 0.0, 0
         said = [f"{self.share:4.0%}", duration(progress.seconds), f"{progress.images:,} images"]
-        said.append(f"loss {self.loss:.4f}")
+        said.append(f"loss {self.loss or 0.0:.4f}")
         with self.trainer.averaged():
             if self._may_validate():
                 start = time.monotonic()
@@ -206,6 +235,7 @@ class Run:
                         "step": progress.step,
                         "images": progress.images,
                         "seconds": round(progress.seconds, 3),
+                        "training_loss": self.loss,
                         "validation_loss_ema": self.validation_loss,
                         "validation_images": len(self.plan.dataset.validation),
                     }
@@ -242,9 +272,9 @@ class Run:
         with self.trainer.averaged():
             model = self._model()
             count = pictures.columns(model.spec) * pictures.rows(model.spec)
-            every = math.ceil(self.plan.settings.sampling.steps / WALK_FRAMES)
-            walk = model.walk(range(count))
-            pictures.save_walk(walk, model.spec, folder.walk, every=every, last=folder.grid)
+            every = pictures.spacing(self.plan.settings.sampling.steps)
+            frames = model.frames(model.walk(range(count)), every)
+            pictures.save_walk(frames, model.spec, folder.walk, last=folder.grid)
         files.write_text(folder.card, card.text(model, folder))
         return Model.load(folder.model, on=str(self.plan.device))
 
@@ -260,7 +290,10 @@ class Run:
         return {
             "fingerprint": self.plan.dataset.fingerprint,
             "best": self.best,
+            "finished": self.share >= 1,
             "loss": self.loss,
+            "loss_sum": self.loss_sum,
+            "loss_count": self.loss_count,
             "validation_loss": self.validation_loss,
             "validation_seconds": self.validation_seconds,
             "validations": self.validations,

@@ -57,8 +57,6 @@ class Trainer:
         self.device = on
         self.dtype = device.autocast_type(on, settings.training.precision)
         self.progress = Progress()
-        # What fits stays on the device, at its stored depth.
-        self.classes: int = getattr(denoiser.network, "classes", 0)
         chosen = settings.optimizer
         self.optimizer = torch.optim.AdamW(
             denoiser.parameters(),
@@ -120,7 +118,7 @@ class Trainer:
             )
             x0 = torch.where(mirrored.bool()[:, None, None, None], x0.flip(3), x0)
         label = None
-        if self.classes and self.images.labels is not None:
+        if self.denoiser.classes and self.images.labels is not None:
             label = torch.from_numpy(self.images.labels[indices]).to(self.device)
         x0 = x0.to(self.device, memory_format=torch.channels_last)
         return x0, label
@@ -159,7 +157,7 @@ class Trainer:
             indices=torch.arange(len(label), device=self.device),
         )
         hidden = drawn < self.settings.training.label_dropout
-        return torch.where(hidden, torch.full_like(label, self.classes), label)
+        return torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
 
     @torch.no_grad()
     def validate(self, images: Images, batch: int = 256) -> float:
@@ -172,12 +170,12 @@ class Trainer:
             x0 = to_model(images[indices.numpy()], images.spec)
             x0 = x0.to(self.device, memory_format=torch.channels_last)
             label = None
-            if self.classes and images.labels is not None:
+            if self.denoiser.classes and images.labels is not None:
                 label = torch.from_numpy(images.labels[indices.numpy()]).to(self.device)
             t, eps = self.noise("validation", 0, indices)
             with device.autocast(self.device, self.dtype):
                 loss = denoising_loss(self.denoiser, x0, t, eps, label)
-            total += loss.plain.double().sum().cpu()
+            total += loss.plain.cpu().double().sum()
         self.denoiser.train(training)
         return float(total / len(images))
 
