@@ -165,7 +165,7 @@ def test_an_assignment_without_a_value_says_how_it_is_written():
         "network.kind=resnet",
         "network.attention=5",
         "network.attention=[2]",
-        "network.heads=3",
+        "network.heads=5",
         "sampling.steps=1001",
         "sampling.eta=-0.1",
     ],
@@ -182,7 +182,7 @@ def test_a_value_of_the_wrong_type_or_range_is_refused_by_its_name(assignment):
     [
         ["sampling.steps=1500", "schedule.steps=2000"],
         ["network.attention=[3]", "network.multipliers=[1,2,2,2]"],
-        ["network.heads=3", "network.width=48"],
+        ["network.heads=5", "network.width=40"],
     ],
 )
 def test_only_the_whole_must_fit_together_so_order_does_not_matter(assignments):

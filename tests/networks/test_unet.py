@@ -18,7 +18,8 @@ HO = {"channels": 3, "multipliers": (1, 2, 2, 2), "blocks": 2, "attention": (1,)
 
 def small(**changes):
     torch.manual_seed(0)
-    return UNet(**{"channels": 1, "width": 16, "multipliers": (1, 2), "heads": 2, **changes})
+    plain = {"channels": 1, "width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
+    return UNet(**{**plain, "heads": 2, **changes})
 
 
 @pytest.fixture(autouse=True)
