@@ -129,6 +129,7 @@ def test_decay_from_the_beginning_falls_all_the_way():
         (270, "4 min 30 s"),
         (3599.7, "1 h 00 min"),
         (7500, "2 h 05 min"),
+        (200_000, "2 days 7 h"),
     ],
 )
 def test_a_duration_is_written_for_people(seconds, text):

@@ -80,13 +80,15 @@ def learning_rate(settings: OptimizerSettings, step: int, share: float) -> float
 
 
 def duration(seconds: float) -> str:
-    """For people: 45 s, 4 min 30 s, 2 h 05 min."""
+    """For people: 45 s, 4 min 30 s, 2 h 05 min, 12 days 3 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min" + (f" {whole % 60:02d} s" if whole % 60 else "")
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"
 
 
 def _number(text: str) -> float | None:

@@ -46,7 +46,7 @@ class Plan:
         channels = f"{spec.channels} channel{'s' * (spec.channels != 1)}"
         return [
             *data.notices,
-            f"{data.name}: {len(data.train):,} images to learn from,"
+            f"{data.name}: {len(data.train):,} image{'s' * (len(data.train) != 1)} to learn from,"
             f" {len(data.validation):,} held out, {spec.height}x{spec.width}, {channels}"
             + (f", {classes} classes" if classes else ""),
             f"{settings.network.kind} network of {self.parameters:,} parameters,"
