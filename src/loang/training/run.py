@@ -26,6 +26,7 @@ from loang.training.trainer import Trainer
 
 MEASUREMENTS = 200  # lines of log.jsonl, spread evenly over a run,
 MEASUREMENT_SECONDS = 10.0  # and more where that is long
+CHART_SECONDS = 60.0  # the chart of the losses is drawn anew no more often
 PREVIEW_STEPS = 20
 
 
@@ -66,6 +67,7 @@ class Run:
         self.trainer = Trainer(plan.denoiser, plan.dataset.train, plan.settings, plan.device)
         self.best: dict[str, Any] = {}
         self.finished = False
+        self.charted = time.monotonic()
         self.losses: list[torch.Tensor] = []  # of the steps since the last measurement
         self.loss_sum, self.loss_count = 0.0, 0  # of those since the last report
         self.loss: float | None = None
@@ -246,7 +248,10 @@ class Run:
             model.save(self.folder.model)
             place = self.folder.samples / f"{progress.step:08d}.png"
             pictures.save_samples(self._preview(model), model.spec, place)
-        pictures.training_chart(self.folder.read_log(), self.folder.chart)
+        # matplotlib takes most of a second, which is a second less of training.
+        if self.share >= 1 or time.monotonic() - self.charted > CHART_SECONDS:
+            pictures.training_chart(self.folder.read_log(), self.folder.chart)
+            self.charted = time.monotonic()
         self.display.say("  ".join(said))
 
     def _may_validate(self) -> bool:
