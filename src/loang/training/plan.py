@@ -77,7 +77,7 @@ class Estimate:
     """What a run will cost, from a trial on a few images of noise.
 
     Args:
-        memory: bytes for weights, gradients, optimizer, average, images and activations.
+        memory: bytes, on the CPU of the whole process, on a GPU of what lies there.
         rate: training images a second.
         seconds: of training.
         images: of training.
@@ -94,6 +94,9 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
 
     A large batch runs faster an image than a small one, so the time is an upper bound.
     """
+    on_cpu = plan.device.type == "cpu"
+    # Libraries, images and the network are in the process already; a GPU holds nothing yet.
+    held = device.memory_used(plan.device) if on_cpu else 0
     batch = plan.settings.training.batch
     trial = min(trial, batch)
     denoiser = build_denoiser(plan.settings, plan.dataset.spec).to(plan.device)
@@ -119,15 +122,14 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
             loss = denoising_loss(denoiser, x0, t, torch.ones_like(x0)).weighted.mean()
         loss.backward()
         seconds = time.perf_counter() - start
-    # Weights, gradients, two moments and the average, four bytes each.
-    weights = 5 * 4 * plan.parameters
+    # Gradients, two moments and the average, four bytes each; on a GPU the weights themselves too.
+    weights = 4 * 4 * plan.parameters + (0 if on_cpu else 4 * plan.parameters)
     activations = sum(kept.values()) * batch // trial
-    stored = plan.dataset.train.pixels.nbytes + plan.dataset.validation.pixels.nbytes
     rate = trial / seconds
     budget = plan.budget
     images = budget.images or round((budget.seconds or 0) * rate)
     return Estimate(
-        memory=weights + activations + stored,
+        memory=held + weights + activations,
         rate=rate,
         seconds=budget.seconds or images / rate,
         images=images,
