@@ -129,6 +129,7 @@ class Model:
         seed: int = 0,
         sampling: SamplingSettings | None = None,
         label: int | None = None,
+        labels: Int[Tensor, " count"] | None = None,
         first: int = 0,
         batch: int = 64,
         precision: str | None = None,
@@ -141,6 +142,7 @@ class Model:
             seed: of the noise; the same seed gives the same images.
             sampling: sampler and steps; None takes the model's own.
             label: one class for all; None takes the classes in turn, if the model knows any.
+            labels: one a sample, in place of `label`.
             first: the number of the first sample: `sample(2, first=3)` is the end of `sample(5)`.
             batch: how many are drawn at once.
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
@@ -151,8 +153,11 @@ class Model:
         parts = [numbers[start : start + batch] for start in range(0, count, batch)]
         images = []
         for done, part in enumerate(parts):
-            labels = self.labels(part, label)
-            walk = self.walk(part, seed=seed, sampling=sampling, labels=labels, precision=precision)
+            if labels is None:
+                asked = self.labels(part, label)
+            else:
+                asked = labels[part.start - first : part.stop - first]
+            walk = self.walk(part, seed=seed, sampling=sampling, labels=asked, precision=precision)
             for step, state in enumerate(walk):
                 if on_step:
                     on_step(done * sampling.steps + step, len(parts) * sampling.steps)
