@@ -1,0 +1,1 @@
+"""How far samples are from real images: measures on feature vectors, and the features."""

@@ -1,0 +1,88 @@
+"""Precision and recall of samples, density and coverage: by balls around the images."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from loang.metrics.estimate import Estimate
+from loang.metrics.neighbours import nearest, squared_distances
+from loang.metrics.rows import check
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Are the samples like real images, and are all real images like some sample?
+
+    A set's manifold is the union of balls, one around each of its images, that reach to that
+    image's k-th neighbour in the set.
+
+    Args:
+        precision: the share of samples in the manifold of the reference images, 0..1.
+        recall: the share of reference images in the manifold of the samples, 0..1.
+        density: of how many reference images' balls a sample lies in, over k: about 1 where the
+            distributions are equal, more where the samples crowd together.
+        coverage: the share of reference images with a sample in their ball, 0..1; where the
+            distributions and numbers are equal, 1 - 1 / 2**k on average.
+    """
+
+    precision: Estimate
+    recall: Estimate
+    density: Estimate
+    coverage: Estimate
+
+
+def precision_recall(
+    samples: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "m d"], *, k: int = 5
+) -> PrecisionRecall:
+    """Kynkäänniemi et al. 2019 (precision, recall) and Naeem et al. 2020 (density, coverage).
+
+    A point at a ball's very radius lies outside. Errors are those of a share or a mean over the
+    images that are judged, with the balls as they are: that other balls would have come of other
+    images is not in them. A share's is Agresti and Coull's, of two more images of either kind, so
+    it is not 0 at 0 or 1. All four depend on k and on both numbers of images: compare only what
+    has the same.
+
+    Args:
+        samples: features of generated images; more than k.
+        reference: features of real images; more than k.
+        k: which neighbour's distance is the radius.
+
+    Raises:
+        ValueError: k images or fewer, different numbers of features, or features that are not
+            finite.
+    """
+    check(samples, reference, least=k + 1)
+    of_samples, of_reference = _squared_radii(samples, k), _squared_radii(reference, k)
+    balls = torch.zeros(len(samples), dtype=torch.int64)
+    recalled = torch.zeros(len(reference), dtype=torch.bool)
+    covered = torch.zeros(len(reference), dtype=torch.bool)
+    for rows, columns, squared in squared_distances(samples, reference):
+        in_reference = squared < of_reference[columns]
+        balls[rows] += in_reference.sum(dim=1)
+        covered[columns] |= in_reference.any(dim=0)
+        recalled[columns] |= (squared < of_samples[rows, None]).any(dim=0)
+    density = balls.numpy() / k
+    return PrecisionRecall(
+        precision=_share(balls > 0),
+        recall=_share(recalled),
+        density=Estimate(float(density.mean()), float(density.std(ddof=1)) / math.sqrt(len(balls))),
+        coverage=_share(covered),
+    )
+
+
+def _squared_radii(features: Float[np.ndarray, "n d"], k: int) -> Float64[Tensor, " n"]:
+    """Of the balls, a shade smaller, so that rounding leaves the k-th neighbour itself outside."""
+    squared = np.square(nearest(features, features, k, skip_self=True)[0][:, -1])
+    spread = features.var(axis=0, dtype=np.float64).sum()
+    return torch.from_numpy(squared * (1 - 1e-9) - 1e-12 * spread)
+
+
+def _share(counted: Tensor) -> Estimate:
+    """Agresti and Coull 1998: the error as if two more had been counted, and two not."""
+    total = len(counted) + 4
+    share = (int(counted.sum()) + 2) / total
+    return Estimate(float(counted.double().mean()), math.sqrt(share * (1 - share) / total))
