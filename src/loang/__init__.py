@@ -1,14 +1,14 @@
-"""Train, sample and show diffusion models on your own images.
+"""Train, sample, measure and show diffusion models on your own images.
 
-The verbs: `train` and `load`; a loaded `Model` samples. Everything else lies in the module that
-is named for it.
+The verbs: `train`, `load`, `evaluate` and `compare`; a loaded `Model` samples. Everything else
+lies in the module that is named for it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loang.api import load, train
+    from loang.api import compare, evaluate, load, train
     from loang.data import Dataset, ImageSpec, open_dataset
     from loang.denoiser import Denoiser
     from loang.errors import LoangError
@@ -25,6 +25,8 @@ _HOMES = {
     "LoangError": "loang.errors",
     "Model": "loang.model",
     "Schedule": "loang.schedule",
+    "compare": "loang.api",
+    "evaluate": "loang.api",
     "load": "loang.api",
     "open_dataset": "loang.data",
     "train": "loang.api",
@@ -38,6 +40,8 @@ __all__ = [
     "Model",
     "Schedule",
     "__version__",
+    "compare",
+    "evaluate",
     "load",
     "open_dataset",
     "train",

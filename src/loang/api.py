@@ -1,11 +1,15 @@
 """The verbs, as Python functions: what the command line calls, and you may."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from loang import files
 from loang.config import Settings
 from loang.data.download import Progress
 from loang.errors import LoangError
+from loang.evaluation.asked import Asked as AskedOfEvaluation
+from loang.evaluation.asked import check_subject
 from loang.training.asked import Asked, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
@@ -13,6 +17,8 @@ from loang.training.folder import RunFolder
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
 if TYPE_CHECKING:
+    import loang.evaluation.comparison
+    import loang.evaluation.report
     import loang.model
     import loang.training.plan
     import loang.training.run
@@ -105,6 +111,109 @@ def load(path: str | Path, *, device: str = "auto") -> "loang.model.Model":
     from loang.model import Model
 
     return Model.load(path, on=device)
+
+
+def evaluate(
+    subject: str | Path,
+    data: str | Path | None = None,
+    *,
+    asked: AskedOfEvaluation | None = None,
+    history: bool = False,
+    out: str | Path | None = None,
+    command: str = "",
+    on_stage: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
+) -> "loang.evaluation.report.Report":
+    """Measure a model's samples, or images that any tool has made, against real images.
+
+    Args:
+        subject: a run's folder, a model file, a folder of images, or a .npy or .npz file.
+        data: the real images, as for `train`; None takes those that the model learned from.
+        asked: how many samples, in which feature spaces, and so on.
+        history: score the run's checkpoints as well.
+        out: a folder for report.json, report.md, report.png and the samples, which a second call
+            goes on with; None writes nothing.
+        command: what the person typed, for the report.
+        on_stage: told (what, done, in all).
+        on_progress: told of downloads and of images read.
+
+    Raises:
+        LoangError: a mistake in any of these; or too few images to measure anything.
+    """
+    asked, folder = asked or AskedOfEvaluation(), None if out is None else Path(out)
+    check_subject(Path(subject), data)
+    if folder is not None:
+        files.check_folder(folder)
+
+    from loang.evaluation import output
+    from loang.evaluation.asking import Asking
+
+    asking = Asking(
+        asked,
+        keep=folder and folder / "samples",
+        command=command,
+        on_stage=on_stage,
+        on_progress=on_progress,
+    )
+    report = asking.report(Path(subject), data, history=history)
+    if folder is not None:
+        output.write_report(report, folder)
+    return report
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    data: str | Path | None = None,
+    *,
+    asked: AskedOfEvaluation | None = None,
+    out: str | Path | None = None,
+    command: str = "",
+    on_stage: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
+) -> "loang.evaluation.comparison.Comparison":
+    """Which of two is better, and whether the difference is larger than its error.
+
+    For the arguments see `evaluate`; both may be models or images.
+
+    Raises:
+        LoangError: a mistake in any of these; or too few images to measure anything.
+    """
+    asked, folder = asked or AskedOfEvaluation(), None if out is None else Path(out)
+    for subject in (first, second):
+        check_subject(Path(subject), data or "that of the other")
+    if folder is not None:
+        files.check_folder(folder)
+
+    from loang.evaluation import output
+    from loang.evaluation.asking import Asking
+
+    asking = Asking(
+        asked,
+        keep=folder and folder / "samples",
+        command=command,
+        on_stage=on_stage,
+        on_progress=on_progress,
+    )
+    comparison = asking.comparison(Path(first), Path(second), data)
+    if folder is not None:
+        output.write_comparison(comparison, folder)
+    return comparison
+
+
+def newest_model(folder: Path = Path("runs")) -> Path:
+    """The model file written last in a folder of runs.
+
+    Raises:
+        LoangError: there is none.
+    """
+    found = sorted(folder.glob(f"*/{files.MODEL}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise LoangError(
+            f"There is no model in {folder}/ yet.",
+            "Train one with `loang train`, or name a run's folder or a model file.",
+        )
+    return found[-1]
 
 
 def default_folder(settings: Settings) -> Path:

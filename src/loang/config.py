@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from loang.errors import LoangError
 
@@ -131,6 +131,21 @@ class SamplingSettings(Section):
     variance: Literal["fixed-small", "fixed-large"] = "fixed-small"
 
 
+class EvaluationSettings(Section):
+    """training/monitor.py: distances measured at each report, at no change to what is learnt."""
+
+    samples: int = Field(0, description="how many are drawn for it, 2 or more; 0 for none")
+    steps: Whole = Field(20, description="of DDIM")
+    features: str = Field("auto", description="auto, fashion-v1, own, inception, pixels")
+
+    @field_validator("samples")
+    @classmethod
+    def _enough(cls, samples: int) -> int:
+        if samples < 0 or samples == 1:
+            raise ValueError("a distance needs at least 2 samples; 0 measures none")
+        return samples
+
+
 class Settings(Section):
     """Everything that decides a run."""
 
@@ -145,6 +160,7 @@ class Settings(Section):
     ema: EmaSettings = EmaSettings()
     training: TrainingSettings = TrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":

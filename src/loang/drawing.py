@@ -1,6 +1,6 @@
 """From a model to files: a sheet of samples, single images or an array, and the walk to them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,6 @@ from loang import files, pictures
 from loang.config import SamplingSettings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.files import MODEL
 from loang.model import Model
 
 SHEETS = (".png", ".webp")
@@ -102,21 +101,6 @@ def draw(
         with files.replacing(out) as beside, beside.open("wb") as file:
             np.save(file, pixels, allow_pickle=False)
     return written
-
-
-def newest_model(folder: Path = Path("runs")) -> Path:
-    """The model file written last in a folder of runs.
-
-    Raises:
-        LoangError: there is none.
-    """
-    found: Sequence[Path] = sorted(folder.glob(f"*/{MODEL}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise LoangError(
-            f"There is no model in {folder}/ yet.",
-            "Train one with `loang train`, or name a run's folder or a model file.",
-        )
-    return found[-1]
 
 
 def _check_place(out: Path, spec: ImageSpec) -> None:

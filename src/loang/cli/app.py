@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 import loang
-from loang.cli import sample, show, train
+from loang.cli import evaluate, sample, show, train
 
 app = typer.Typer(
-    help="Train, sample and show diffusion models on your own images.",
+    help="Train, sample, measure and show diffusion models on your own images.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(show.app, name="show")
 
 
@@ -33,4 +34,4 @@ def _root(
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
-    """Train, sample and show diffusion models on your own images."""
+    """Train, sample, measure and show diffusion models on your own images."""

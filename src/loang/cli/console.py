@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
@@ -21,6 +24,8 @@ from loang.training.budget import duration
 from loang.training.folder import RunFolder
 
 if TYPE_CHECKING:
+    import loang.evaluation.comparison
+    import loang.evaluation.report
     import loang.training.plan
 
 console = Console(highlight=False, soft_wrap=True)
@@ -75,6 +80,79 @@ def step_bar(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total)
 
         yield on_step
+
+
+@contextlib.contextmanager
+def stage_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after another, each named for what is going on; a line each without a terminal.
+
+    Args:
+        quiet: show nothing.
+    """
+    said: set[str] = set()
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def on_stage(what: str, done: int, total: int) -> None:
+            if what not in said:
+                said.add(what)
+                bar.reset(task)
+                if not quiet and not console.is_terminal:
+                    say(f"{what} ...")
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield on_stage
+
+
+def show_report(report: "loang.evaluation.report.Report", folder: Path) -> None:
+    """What was found, in sentences and a table, and where all of it is."""
+    from loang.evaluation import output, words
+
+    for notice in report.notices:
+        say(notice)
+    for space in report.spaces:
+        say()
+        _print_table([f"in {space.name}", *words.heads(space)], words.rows(space))
+    say()
+    for sentence in words.sentences(report):
+        say(f"- {sentence}")
+    say()
+    for name, what in (
+        (output.PAGE, "the page to look at"),
+        (output.MARKDOWN, "everything in words and tables"),
+        (output.REPORT, "every number"),
+    ):
+        say(f"  {shown(folder / name)}  {what}")
+
+
+def show_comparison(comparison: "loang.evaluation.comparison.Comparison", folder: Path) -> None:
+    """The verdict, the table, and where all of it is."""
+    from loang.evaluation import output
+
+    for space, lines in comparison.lines.items():
+        _print_table([f"in {space}", *comparison.heads()], comparison.rows(lines))
+    say()
+    say(comparison.verdict)
+    say()
+    say(f"  {shown(folder / output.COMPARISON_MARKDOWN)}")
+    say(f"  {shown(folder / output.COMPARISON)}")
+
+
+def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for position, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if position else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
 
 
 def show_plan(plan: "loang.training.plan.Plan") -> None:

@@ -43,7 +43,7 @@ def sample(
     from loang.files import shown
 
     if model is None:
-        model = drawing.newest_model()
+        model = api.newest_model()
         say(f"Sampling from {shown(model.parent)}, the newest model here.")
     loaded = api.load(model, device=device)
     settings = drawing.sampling(loaded, sampler, steps, eta, variance)

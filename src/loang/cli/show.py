@@ -61,12 +61,10 @@ def denoising(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """The walk from noise as a strip: x_t above the image that the model sees in it."""
-    from loang import api, drawing, figures
+    from loang import api, figures
 
     out = out or Path("denoising.png")
-    figures.denoising_figure(
-        api.load(model or drawing.newest_model(), device=device), out, seed, label
-    )
+    figures.denoising_figure(api.load(model or api.newest_model(), device=device), out, seed, label)
     _say(out)
 
 

@@ -61,10 +61,10 @@ def schedule_chart(
     for name, alpha_bar in curves.items():
         if len(alpha_bar) < 2 or not np.all((alpha_bar >= 0.0) & (alpha_bar <= 1.0)):
             raise ValueError(f"the alpha_bar of {name!r} is not two or more values in [0, 1]")
-    figure = _figure(9.0, 7.0)
-    panels = figure.subplots(2, 2, sharex=True).flat
+    page = figure(9.0, 7.0)
+    panels = page.subplots(2, 2, sharex=True).flat
     for axes, (title, formula, of_alpha_bar) in zip(panels, PANELS, strict=True):
-        _furnish(axes, title)
+        furnish(axes, title)
         axes.set_ylabel(formula, fontsize=12)
         for index, (name, values) in enumerate(curves.items()):
             alpha_bar = values.astype(np.float64)
@@ -79,17 +79,17 @@ def schedule_chart(
                 label=name,
             )
         axes.set_xlim(0.0, 1.0)
-    for axes in figure.axes[2:]:
+    for axes in page.axes[2:]:
         axes.set_xlabel("time $t\\,/\\,T$")
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
+    page.legend(
+        *page.axes[0].get_legend_handles_labels(),
         loc="outside upper center",
         ncols=ceil(len(curves) / ceil(len(curves) / 3)),  # as even as rows of at most three can be
         frameon=False,
         handlelength=3.2,
         labelcolor=INK,
     )
-    _save(figure, Path(path))
+    save(page, Path(path))
 
 
 def training_chart(records: Sequence[Mapping[str, Any]], path: str | PathLike[str]) -> None:
@@ -114,22 +114,22 @@ def training_chart(records: Sequence[Mapping[str, Any]], path: str | PathLike[st
     if all(len(x) == 0 for x, _ in lines.values()):
         return
     rate = lines.pop("learning_rate")
-    figure = _figure(9.0, 5.5)
+    page = figure(9.0, 5.5)
     if len(rate[0]):
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-        _furnish(lower, "Learning rate")
+        upper, lower = page.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        furnish(lower, "Learning rate")
         _line(lower, *rate, color=INK, linewidth=1.5, clip_on=False)
         lower.set_ylim(bottom=0.0)
         lower.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
     else:
-        upper = lower = figure.subplots()
-    _furnish(upper, "Loss")
+        upper = lower = page.subplots()
+    furnish(upper, "Loss")
     upper.set_ylabel("mean squared error")
     _draw_losses(upper, lines)
     lower.set_xlim(left=0.0)
     lower.set_xlabel("images seen")
     lower.xaxis.set_major_formatter(_engineering())
-    _save(figure, target)
+    save(page, target)
 
 
 def _draw_losses(axes: "Axes", lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -204,7 +204,7 @@ def _engineering() -> "Formatter":
     return EngFormatter(sep="")
 
 
-def _figure(width: float, height: float) -> "Figure":
+def figure(width: float, height: float) -> "Figure":
     """A page of so many inches that belongs to nobody but its caller."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -213,7 +213,7 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=130, layout=layout, facecolor="white")
 
 
-def _furnish(axes: "Axes", title: str) -> None:
+def furnish(axes: "Axes", title: str) -> None:
     """The look that all panels share: a quiet frame, a faint grid, a title at the left."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_axisbelow(True)
@@ -225,7 +225,7 @@ def _furnish(axes: "Axes", title: str) -> None:
     axes.yaxis.label.set_color(INK)
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Write the page in the format that its suffix asks for, whole or not at all."""
     kind = format_of(path, FORMATS, "charts")
     with replacing(path) as beside:

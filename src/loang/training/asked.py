@@ -81,7 +81,7 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
         for key, value in values.items()
         if (changed := wanted.to_dict()[section].get(key)) != value
         and f"{section}.{key}" not in MAY_DIFFER
-        and section != "sampling"
+        and section not in ("sampling", "evaluation")
     ]
     if (name := asked.get("preset")) not in (None, stored.preset):
         differ.insert(0, f"preset is {stored.preset!r}, not {name!r}")

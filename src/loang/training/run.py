@@ -21,6 +21,7 @@ from loang.training.budget import duration, learning_rate
 from loang.training.display import Display, Measurement
 from loang.training.folder import RunFolder
 from loang.training.interruption import Interruption
+from loang.training.monitor import Monitor
 from loang.training.plan import Plan
 from loang.training.trainer import Trainer
 
@@ -64,6 +65,7 @@ class Run:
         self.folder = folder
         self.notes = plan.describe()
         self.display = Display()
+        self.monitor: Monitor | None = None
         self.trainer = Trainer(plan.denoiser, plan.dataset.train, plan.settings, plan.device)
         self.best: dict[str, Any] = {}
         self.finished = False
@@ -246,6 +248,8 @@ class Run:
                     self.best = {"step": progress.step, "validation_loss": self.validation_loss}
             model = self._model()
             model.save(self.folder.model)
+            if self.plan.settings.evaluation.samples:
+                self._evaluate(model, said)
             place = self.folder.samples / f"{progress.step:08d}.png"
             pictures.save_samples(self._preview(model), model.spec, place)
         # matplotlib takes most of a second, which is a second less of training.
@@ -253,6 +257,21 @@ class Run:
             pictures.training_chart(self.folder.read_log(), self.folder.chart)
             self.charted = time.monotonic()
         self.display.say("  ".join(said))
+
+    def _evaluate(self, model: Model, said: list[str]) -> None:
+        """Distances of a few samples, into the log and the report's line."""
+        self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
+        scores = self.monitor.score(model)
+        progress = self.trainer.progress
+        self.folder.append_log(
+            {
+                "step": progress.step,
+                "images": progress.images,
+                "seconds": round(progress.seconds, 3),
+                **scores,
+            }
+        )
+        said.append(f"KID {scores['kid']:.4f} ± {scores['kid_error']:.4f}")
 
     def _may_validate(self) -> bool:
         """Whether one more validation keeps within its share of the time; the last always runs."""

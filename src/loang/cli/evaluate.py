@@ -1,0 +1,113 @@
+"""`loang evaluate`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loang.errors import LoangError
+
+
+def evaluate(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's folder, a model file, or images: a folder, .npy or .npz file.",
+            show_default="the newest run",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="The real images, as for `loang train`.", show_default="what the model learned"
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("-n", "--count", help="Samples.", show_default="1000; of images, all"),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="auto, fashion-v1, own, inception, pixels; may be given several times.",
+            show_default="auto",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The report's folder.", show_default="RUN/evaluation, or evaluations/NAME"
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Which of two is better, and is it more than chance?"),
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Score the run's checkpoints as well.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print report.json, and nothing else.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of samples and of which images are compared.")] = 0,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddim or ddpm.", show_default="the model's")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="1 to the schedule's.", show_default="the model's")
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option(help="ddim: 0 deterministic, 1 as noisy as ddpm.")
+    ] = None,
+    variance: Annotated[str | None, typer.Option(help="ddpm: fixed-small or fixed-large.")] = None,
+    batch: Annotated[int, typer.Option(help="How many are drawn at once.")] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Measure samples against real images: distances with their floor, copies, classes."""
+    from loang import api
+    from loang.cli.console import download_bar, show_comparison, show_report, stage_bar
+    from loang.evaluation.asked import Asked, default_folder
+
+    if compare is not None and (history or data is not None):
+        raise LoangError(
+            "--compare is of two, without --history and without a third.",
+            "Write loang evaluate --compare A B, and after it the real images, if need be.",
+        )
+    command = shlex.join(["loang", *sys.argv[1:]])
+    asked = Asked(
+        count, tuple(features or ("auto",)), seed, sampler, steps, eta, variance, batch, device
+    )
+    with stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
+        if compare is not None:
+            folder = out or Path("evaluations") / "comparison"
+            comparison = api.compare(
+                *compare,
+                subject,
+                asked=asked,
+                out=folder,
+                command=command,
+                on_stage=on_stage,
+                on_progress=on_progress,
+            )
+        else:
+            path = api.newest_model().parent if subject is None else Path(subject)
+            folder = out or default_folder(path)
+            report = api.evaluate(
+                path,
+                data,
+                asked=asked,
+                history=history,
+                out=folder,
+                command=command,
+                on_stage=on_stage,
+                on_progress=on_progress,
+            )
+    if json:
+        name = "report.json" if compare is None else "comparison.json"
+        typer.echo((folder / name).read_text(encoding="utf-8"), nl=False)
+    elif compare is not None:
+        show_comparison(comparison, folder)
+    else:
+        show_report(report, folder)

@@ -1,0 +1,1 @@
+"""Samples against real images: what is measured, the table, the report."""

@@ -1,0 +1,77 @@
+"""What a person asks of an evaluation, checked. No torch: it answers at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loang.errors import LoangError
+from loang.evaluation.subject import is_model
+from loang.training.folder import CONFIG
+
+COUNT = 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How samples are drawn and measured.
+
+    Args:
+        count: samples of a model; of images, a draw of so many. None takes 1,000 of a model, and
+            all of the images.
+        features: names of feature spaces; the sentences of the report speak of the first.
+        seed: of samples, and of which real images play which part.
+        sampler, steps, eta, variance: how a model is sampled; None takes its own way.
+        batch: how many are drawn at once.
+        device: of a model: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    """
+
+    count: int | None = None
+    features: Sequence[str] = ("auto",)
+    seed: int = 0
+    sampler: str | None = None
+    steps: int | None = None
+    eta: float | None = None
+    variance: str | None = None
+    batch: int = 64
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 2:
+            raise LoangError(
+                f"Nothing can be measured on {self.count} samples.",
+                "Ask for 2 at least; some hundreds say something, thousands are better.",
+            )
+        if self.batch < 1:
+            raise LoangError(f"A batch of {self.batch} can't be drawn.", "Ask for 1 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise LoangError(
+                f"The seed {self.seed} is out of range.", "Choose one from 0 to 2**63 - 1."
+            )
+        if not self.features:
+            raise LoangError("There is no feature space to measure in.", "Name one, or auto.")
+
+
+def check_subject(subject: Path, data: str | Path | None) -> None:
+    """Whether there is something to measure, and against what; before torch is imported.
+
+    Raises:
+        LoangError: there is nothing of that name, or images come without real ones.
+    """
+    if not subject.exists():
+        raise LoangError(
+            f"There is no model and there are no images at {subject}.",
+            "Name a run's folder, a model file, a folder of images, or a .npy or .npz file.",
+        )
+    if data is None and not is_model(subject):
+        raise LoangError(
+            f"{subject} holds images, and there is nothing to measure them against.",
+            f"Name the real images as well: loang evaluate {subject} fashion-mnist.",
+        )
+
+
+def default_folder(subject: Path) -> Path:
+    """Where the report of a subject goes: into the run it is of, or to `evaluations/NAME`."""
+    run = subject if subject.is_dir() else subject.parent
+    if (run / CONFIG).is_file():
+        return run / "evaluation"
+    return Path("evaluations") / (subject.resolve().stem or "images")

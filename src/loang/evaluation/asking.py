@@ -1,0 +1,210 @@
+"""From what a person names to a report: models and images, opened, sampled and measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from loang import drawing
+from loang.data import open_dataset
+from loang.data.download import Progress
+from loang.data.images import Dataset, Images
+from loang.errors import LoangError
+from loang.evaluation import drawn
+from loang.evaluation.asked import COUNT, Asked
+from loang.evaluation.comparison import Comparison, compare
+from loang.evaluation.evaluate import OnStage, evaluate
+from loang.evaluation.history import score_checkpoints
+from loang.evaluation.report import Report
+from loang.evaluation.subject import Subject, is_model, name_of, open_images
+from loang.metrics.rows import shuffled
+from loang.model import Model
+from loang.training.folder import RunFolder
+
+
+class Asking:
+    """One evaluation, or several that are to be compared.
+
+    Args:
+        asked: how samples are drawn and measured.
+        keep: where samples are kept, so that a stopped evaluation can be gone on with; None keeps
+            none.
+        command: what the person typed, for the report.
+        on_stage: told (what, done, in all).
+        on_progress: told of downloads and of images read.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        *,
+        keep: Path | None = None,
+        command: str = "",
+        on_stage: OnStage | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.asked = asked
+        self.keep = keep
+        self.command = command
+        self.tell = on_stage or (lambda what, done, total: None)
+        self.on_progress = on_progress
+
+    def report(self, subject: Path, data: str | Path | None, *, history: bool = False) -> Report:
+        """Measure a model's samples, or images.
+
+        Raises:
+            LoangError: what is named can't be opened, sampled or measured.
+        """
+        model = Model.load(subject, on=self.asked.device) if is_model(subject) else None
+        dataset = self.dataset(model, data)
+        scored: Sequence[Mapping[str, Any]] = ()
+        if history:
+            if model is None:
+                raise LoangError(f"{subject} holds images.", "--history is of a run's folder.")
+            scored = self._history(subject, model, dataset)
+        return self._evaluate(self.subject(subject, model, dataset), dataset, scored)
+
+    def comparison(self, first: Path, second: Path, data: str | Path | None) -> Comparison:
+        """Measure two against the same real images, by as many images of each.
+
+        Raises:
+            LoangError: as `report`; or the two are not of one size.
+        """
+        paths = first, second
+        models = [Model.load(p, on=self.asked.device) if is_model(p) else None for p in paths]
+        dataset = self.dataset(next((m for m in models if m is not None), None), data)
+        for path, model in zip(paths, models, strict=True):
+            if model is not None and model.spec.shape != dataset.spec.shape:
+                raise LoangError(
+                    f"The images of {path} are {model.spec.height}x{model.spec.width} with"
+                    f" {model.spec.channels} channel(s), those of {paths[0]} are not.",
+                    "Draw samples with `loang sample --out FILE.npy`, and compare those.",
+                )
+        subjects = [
+            self.subject(path, model, dataset) for path, model in zip(paths, models, strict=True)
+        ]
+        count = min(len(subject.images) for subject in subjects)
+        reports = [
+            self._evaluate(_some(subject, count, self.asked.seed), dataset, ())
+            for subject in subjects
+        ]
+        return compare(*reports)
+
+    def dataset(self, model: Model | None, data: str | Path | None) -> Dataset:
+        """The real images: those named, or those that the model learned from.
+
+        Raises:
+            LoangError: there are none of that name.
+        """
+        if model is None:
+            if data is None:
+                raise LoangError(
+                    "There is nothing to measure images against.", "Name the real images as well."
+                )
+            return open_dataset(data, on_progress=self.on_progress)
+        source = data or model.settings.data.source
+        if source is None:
+            raise LoangError(
+                "The model does not say which images it learned from.",
+                "Name them: loang evaluate MODEL DATA.",
+            )
+        return open_dataset(
+            source,
+            size=(model.spec.height, model.spec.width),
+            channels=model.spec.channels,
+            labels=model.settings.data.labels,
+            on_progress=self.on_progress,
+        )
+
+    def subject(self, path: Path, model: Model | None, dataset: Dataset) -> Subject:
+        """Samples of a model, or the images at a path."""
+        if model is not None:
+            return self.sampled(model, name_of(path), dataset)
+        subject = open_images(path, dataset, self.on_progress)
+        count = self.asked.count
+        if count is not None and count > len(subject.images):
+            raise LoangError(
+                f"{path} holds {len(subject.images):,} images, not {count:,}.",
+                "Ask for fewer with -n, or leave it away to take all.",
+            )
+        return subject if count is None else _some(subject, count, self.asked.seed)
+
+    def sampled(self, model: Model, name: str, dataset: Dataset) -> Subject:
+        """Samples of a model, in the proportions of the real images' classes."""
+        asked = self.asked
+        sampling = drawing.sampling(model, asked.sampler, asked.steps, asked.eta, asked.variance)
+        images = drawn.draw(
+            model,
+            asked.count or COUNT,
+            self.keep,
+            seed=asked.seed,
+            sampling=sampling,
+            shares=_shares(model, dataset),
+            batch=asked.batch,
+            on_step=lambda done, total: self.tell(f"sampling {name}", done, total),
+        )
+        about = {
+            "kind": "model",
+            "weights": drawn.weights_digest(model),
+            "sampling": sampling.model_dump(),
+            "seed": asked.seed,
+            "facts": dict(model.facts),
+        }
+        return Subject(name, images, about, tuple(_other_images(model, dataset)))
+
+    def _evaluate(
+        self, subject: Subject, dataset: Dataset, history: Sequence[Mapping[str, Any]]
+    ) -> Report:
+        return evaluate(
+            subject,
+            dataset,
+            space_names=self.asked.features,
+            seed=self.asked.seed,
+            command=self.command,
+            history=history,
+            on_stage=self.tell,
+        )
+
+    def _history(self, path: Path, model: Model, dataset: Dataset) -> Sequence[Mapping[str, Any]]:
+        folder = RunFolder(path if path.is_dir() else path.parent)
+        return score_checkpoints(
+            folder,
+            model,
+            dataset,
+            lambda name: self.sampled(model, name, dataset),
+            self.asked.features[0],
+            self.asked.seed,
+        )
+
+
+def _some(subject: Subject, count: int, seed: int) -> Subject:
+    """A draw of so many of a subject's images."""
+    images = subject.images
+    if count == len(images):
+        return subject
+    rows = shuffled(len(images), seed=seed, purpose="evaluation draw")[:count]
+    labels = None if images.labels is None else images.labels[rows]
+    return replace(subject, images=Images(images[rows], images.spec, labels))
+
+
+def _shares(model: Model, dataset: Dataset) -> Float[np.ndarray, " classes"] | None:
+    """How often each class is found among the training images, for a model that knows classes."""
+    labels, classes = dataset.train.labels, len(model.spec.class_names)
+    if not model.knows_labels or labels is None:
+        return None
+    if dataset.spec.class_names != model.spec.class_names:
+        return None
+    return np.bincount(labels, minlength=classes).astype(np.float64)
+
+
+def _other_images(model: Model, dataset: Dataset) -> Sequence[str]:
+    learned: Mapping[str, Any] = model.facts
+    if learned.get("fingerprint") in (None, dataset.fingerprint):
+        return ()
+    return (
+        f"The model learned from other images than these ({learned.get('data')}, with"
+        f" {learned.get('training_images', 0):,} for training): copies are looked for among these.",
+    )

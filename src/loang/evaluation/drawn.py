@@ -1,0 +1,169 @@
+"""Samples of a model for measuring, drawn in parts that are kept, so that they can be gone on with.
+
+Sample i is the same whatever else is drawn, so a part on the disk is as good as a new one.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Shaped
+
+from loang.config import SamplingSettings
+from loang.data.images import Images
+from loang.files import replacing
+from loang.model import Model
+
+PART = 256  # images a file
+GOLDEN = (5**0.5 - 1) / 2
+
+OnStep = Callable[[int, int], None]
+
+
+def labels_like(shares: Float[np.ndarray, " classes"], count: int) -> Int64[np.ndarray, " count"]:
+    """Labels for samples 0, 1, ... in the proportions of the real images' classes.
+
+    Multiples of the golden ratio fill [0, 1) evenly at any length, so the first n labels keep the
+    proportions as well as n labels can, and label i does not depend on n.
+
+    Args:
+        shares: of each class, 0 or more, not all 0.
+        count: how many.
+    """
+    edges = np.cumsum(shares) / np.sum(shares)
+    places = (np.arange(count) + 0.5) * GOLDEN % 1.0
+    return np.searchsorted(edges[:-1], places, side="right").astype(np.int64)
+
+
+def draw(
+    model: Model,
+    count: int,
+    folder: Path | None,
+    *,
+    seed: int,
+    sampling: SamplingSettings,
+    shares: Float[np.ndarray, " classes"] | None = None,
+    batch: int = 64,
+    on_step: OnStep | None = None,
+) -> Images:
+    """The samples number 0..count-1 of a model, with the labels that were asked of it.
+
+    Args:
+        model: what draws them.
+        count: how many; 1 or more.
+        folder: parts are kept in a subfolder named for all that decides a sample; None keeps none.
+        seed: of the noise.
+        sampling: sampler and steps.
+        shares: of the classes, for a model that knows them; None takes them equal.
+        batch: how many are drawn at once.
+        on_step: called with (steps done, steps in all).
+
+    Raises:
+        LoangError: the disk is full, or the folder can't be written.
+    """
+    labels = None
+    if model.knows_labels:
+        classes = len(model.spec.class_names)
+        labels = labels_like(np.ones(classes) if shares is None else shares, count)
+    place = folder / _key(model, seed, sampling, shares) if folder else None
+    parts = []
+    for first in range(0, count, PART):
+        wanted = min(PART, count - first)
+        kept = _read(place, first, model)[:wanted]
+        if len(kept) < wanted:
+            more = _draw(
+                model,
+                range(first + len(kept), first + wanted),
+                seed=seed,
+                sampling=sampling,
+                labels=labels,
+                batch=batch,
+                on_step=_from(on_step, first + len(kept), count, sampling.steps),
+            )
+            kept = np.concatenate([kept, more])
+            if place:
+                with replacing(_part(place, first)) as beside, beside.open("wb") as file:
+                    np.save(file, kept, allow_pickle=False)
+        parts.append(kept)
+    return Images(np.concatenate(parts), model.spec, labels)
+
+
+def weights_digest(model: Model) -> str:
+    """SHA-256, in hexadecimal, of a model's weights and of what makes samples of them."""
+    settings = model.settings.to_dict()
+    about = {key: settings[key] for key in ("network", "schedule", "denoiser")}
+    digest = hashlib.sha256(json.dumps([about, model.spec.to_dict()], sort_keys=True).encode())
+    for name, tensor in model.denoiser.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _draw(
+    model: Model,
+    numbers: range,
+    *,
+    seed: int,
+    sampling: SamplingSettings,
+    labels: Int64[np.ndarray, " n"] | None,
+    batch: int,
+    on_step: OnStep | None,
+) -> Shaped[np.ndarray, "k h w c"]:
+    chosen = None if labels is None else torch.from_numpy(labels[numbers.start : numbers.stop])
+    return model.sample(
+        len(numbers),
+        seed=seed,
+        sampling=sampling,
+        labels=chosen,
+        first=numbers.start,
+        batch=batch,
+        on_step=on_step,
+    )
+
+
+def _key(
+    model: Model,
+    seed: int,
+    sampling: SamplingSettings,
+    shares: Float[np.ndarray, " classes"] | None,
+) -> str:
+    decides = [
+        weights_digest(model),
+        seed,
+        sampling.model_dump(),
+        model.settings.training.precision,
+        model.device.type,
+        None if shares is None else np.asarray(shares, np.float64).tolist(),
+    ]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _part(place: Path, first: int) -> Path:
+    return place / f"{first:08d}.npy"
+
+
+def _read(place: Path | None, first: int, model: Model) -> Shaped[np.ndarray, "k h w c"]:
+    """What is kept of a part; nothing of one that is missing or damaged."""
+    spec = model.spec
+    shape = (spec.height, spec.width, spec.channels)
+    nothing = np.empty((0, *shape), spec.depth)
+    if place is None:
+        return nothing
+    try:
+        kept = np.load(_part(place, first), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return nothing
+    sound = isinstance(kept, np.ndarray) and kept.shape[1:] == shape and kept.dtype == spec.depth
+    return kept if sound else nothing
+
+
+def _from(on_step: OnStep | None, done: int, count: int, steps: int) -> OnStep | None:
+    """Progress over all images, told by one part of them."""
+    if on_step is None:
+        return None
+    return lambda step, total: on_step(
+        done * steps + step * min(PART, count - done) * steps // total, count * steps
+    )

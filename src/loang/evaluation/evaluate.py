@@ -1,0 +1,167 @@
+"""From images to a report: features, the table with its floor and ceilings, classes, copies."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+
+import loang
+from loang import device
+from loang.data.images import Dataset
+from loang.errors import LoangError
+from loang.evaluation.cast import LEAST, Cast
+from loang.evaluation.classes import look
+from loang.evaluation.report import SUSPECTS, Report, Space
+from loang.evaluation.subject import Subject
+from loang.evaluation.table import Cell, column
+from loang.evaluation.vectors import vectors
+from loang.metrics import features as feature_spaces
+from loang.metrics.classes import by_class
+from loang.metrics.features import Features
+from loang.metrics.frechet import frechet_distance
+from loang.metrics.memorisation import Memorisation, image_memorisation, memorisation
+from loang.pictures.evaluation_page import Gallery
+
+ALIGNED = "aligned pixels"
+SHOWN = 64  # samples that are shown
+
+OnStage = Callable[[str, int, int], None]
+Vectors = Float32[np.ndarray, "n d"]
+
+
+def evaluate(
+    subject: Subject,
+    dataset: Dataset,
+    *,
+    space_names: Sequence[str] = ("auto",),
+    seed: int = 0,
+    command: str = "",
+    history: Sequence[Mapping[str, Any]] = (),
+    on_stage: OnStage | None = None,
+) -> Report:
+    """Measure images against real ones.
+
+    Args:
+        subject: what is measured; 2 or more images.
+        dataset: the real images; training ones are the reference, held-out ones the floor.
+        space_names: of feature spaces; the report's sentences speak of the first.
+        seed: of which real images play which part, and of all else that is drawn.
+        command: what the person typed, for the report.
+        history: of a run's checkpoints, to be shown with the rest.
+        on_stage: told (what, done, in all).
+
+    Raises:
+        LoangError: too few images, or a feature space that can't be had.
+    """
+    start = time.monotonic()
+    tell = on_stage or (lambda what, done, total: None)
+    if len(subject.images) < LEAST:
+        raise LoangError(
+            f"{subject.name} holds too few images to measure ({len(subject.images)}).",
+            "A distance needs at least 2, and a useful one some hundreds.",
+        )
+    cast = Cast.of(subject.images, dataset, seed)
+    named: dict[str, Features] = {}
+    for name in space_names:
+        space = feature_spaces.named(
+            name, dataset, on_step=lambda done, total: tell("learning features", done, total)
+        )
+        named.setdefault(space.name, space)
+    found, classes, copies = [], None, dict[str, Memorisation]()
+    for position, (name, space) in enumerate(named.items()):
+        tell(f"measuring in {name}", position, len(named))
+        samples = space(cast.samples.pixels, cast.samples.spec)
+        if position == 0:
+            copies[name] = _copies(space, cast, samples)
+            classes = look(space, cast, seed)
+        found.append(_measure(space, cast, samples, seed))
+    tell("looking for copies", 0, 1)
+    copies[ALIGNED] = image_memorisation(
+        cast.samples.pixels, dataset.train.pixels[cast.searched], dataset.validation.pixels
+    )
+    tell("looking for copies", 1, 1)
+    return Report(
+        subject={"name": subject.name, "images": len(subject.images), **subject.about},
+        data=cast.about(),
+        spaces=found,
+        copies=copies,
+        classes=classes,
+        provenance={
+            "loang": loang.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "hardware": device.describe(torch.device("cpu"), None),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "command": command,
+            "seed": seed,
+            "seconds": round(time.monotonic() - start, 1),
+        },
+        notices=[*dataset.notices, *subject.notices],
+        gallery=_gallery(cast, copies[ALIGNED]),
+        history=history,
+    )
+
+
+def _measure(space: Features, cast: Cast, samples: Vectors, seed: int) -> Space:
+    """The table of one feature space: all actors against the reference."""
+    data = cast.real.dataset
+    reference = vectors(space, data.train, data.fingerprint, "train", cast.real.reference)
+    seen = {
+        name: samples if name == "samples" else space(images.pixels, images.spec)
+        for name, images in cast.actors.items()
+    }
+    return Space(
+        space.name,
+        space.digest,
+        space.preprocessing,
+        space.dimension,
+        space.about,
+        {name: column(of, reference, seed) for name, of in seen.items()},
+        _distances_by_class(cast, seen["samples"], seen["floor"], reference),
+    )
+
+
+def _copies(space: Features, cast: Cast, samples: Vectors) -> Memorisation:
+    """Which samples are copies of training images, as far as a feature space sees it."""
+    data = cast.real.dataset
+    return memorisation(
+        samples,
+        vectors(space, data.train, data.fingerprint, "train", cast.searched),
+        vectors(space, data.validation, data.fingerprint, "held-out"),
+    )
+
+
+def _distances_by_class(
+    cast: Cast, samples: Vectors, floor: Vectors, reference: Float32[np.ndarray, "m d"]
+) -> list[tuple[Cell, Cell]]:
+    """The Fréchet distance of each class of the samples, and of the floor."""
+    classes = len(cast.real.dataset.spec.class_names)
+    labels = cast.real.dataset.train.labels
+    if not classes or labels is None or cast.samples.labels is None:
+        return []
+
+    def of(vectors: Vectors, own: Int[np.ndarray, " n"] | None) -> list[Cell]:
+        if own is None:
+            return [Cell(None)] * classes
+        found = by_class(
+            frechet_distance, vectors, own, reference, labels[cast.real.reference], classes
+        )
+        return [Cell(estimate, None if estimate else "too few images") for estimate in found]
+
+    ours, real_ones = of(samples, cast.samples.labels), of(floor, cast.actors["floor"].labels)
+    return list(zip(ours, real_ones, strict=True))
+
+
+def _gallery(cast: Cast, copies: Memorisation) -> Gallery:
+    data, samples = cast.real.dataset, cast.samples
+    worst = copies.order[:SUSPECTS]
+    return Gallery(
+        samples.pixels[:SHOWN],
+        samples.pixels[worst],
+        data.train.pixels[cast.searched[copies.neighbours[worst]]],
+        data.spec,
+    )

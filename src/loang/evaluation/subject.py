@@ -1,0 +1,117 @@
+"""What is measured: a model's samples, or images that any tool has made."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+from loang.data import open_dataset
+from loang.data.download import Progress
+from loang.data.fingerprint import fingerprint
+from loang.data.images import Dataset, Images
+from loang.data.spec import ImageSpec
+from loang.files import MODEL
+from loang.training.folder import CONFIG
+
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Images to measure.
+
+    Args:
+        name: what a person calls them.
+        images: with labels where it is known which class each should be, numbered as the real
+            images' classes are.
+        about: where they come from; plain values for JSON.
+        notices: sentences that the person should read.
+    """
+
+    name: str
+    images: Images
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is a run's folder or a model file, rather than images."""
+    return path.suffix == ".safetensors" or (path / MODEL).is_file() or (path / CONFIG).is_file()
+
+
+def name_of(path: Path) -> str:
+    """What a run or a file is called."""
+    whole = path.resolve()
+    return whole.name if path.is_dir() else whole.stem
+
+
+def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = None) -> Subject:
+    """All images of a folder or an array file, brought to the size and channels of real ones.
+
+    Raises:
+        LoangError: there are none, or they can't be read.
+    """
+    spec = dataset.spec
+    own = open_dataset(
+        path, size=(spec.height, spec.width), channels=spec.channels, on_progress=on_progress
+    )
+    parts = [own.train]
+    if len(own.train) > 1 or not np.array_equal(own.train.pixels, own.validation.pixels):
+        parts.append(own.validation)
+    pixels = np.concatenate([part.pixels for part in parts])
+    labels, notices = None, list(own.notices)
+    if own.train.labels is not None and spec.class_names:
+        numbers = _numbers(own.spec.class_names, spec.class_names)
+        if numbers is None:
+            notices.append(
+                f"The classes of {path} are not those of {dataset.name}, and are left aside."
+            )
+        else:
+            given = [part.labels for part in parts if part.labels is not None]
+            labels = numbers[np.concatenate(given)]
+    images = Images(_brought(pixels, own.spec, spec), _named(spec, labels), labels)
+    about = {"kind": "images", "path": str(path), "fingerprint": fingerprint(images)}
+    return Subject(name_of(path), images, about, tuple(notices))
+
+
+def _numbers(own: tuple[str, ...], real: tuple[str, ...]) -> Int64[np.ndarray, " classes"] | None:
+    """The number among the real classes of each own class, by name or as a plain number."""
+    known = {_plain(name): number for number, name in enumerate(real)}
+    found = [known.get(_plain(name)) for name in own]
+    if any(number is None for number in found):
+        found = []
+        for name in own:
+            with contextlib.suppress(ValueError):
+                found.append(int(name))
+        if len(found) != len(own) or not all(0 <= n < len(real) for n in found if n is not None):
+            return None
+    return np.array(found, dtype=np.int64)
+
+
+def _plain(name: str) -> str:
+    """A class's name as a folder's: `T-shirt/top` can't be one."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _named(spec: ImageSpec, labels: Int64[np.ndarray, " n"] | None) -> ImageSpec:
+    """The spec, with class names only where there are labels."""
+    return spec if labels is not None else replace(spec, class_names=())
+
+
+def _brought(
+    pixels: Shaped[np.ndarray, "n h w c"], own: ImageSpec, spec: ImageSpec
+) -> Shaped[np.ndarray, "n h w c"]:
+    """The same pictures at another depth and range."""
+    if (own.depth, own.low, own.high) == (spec.depth, spec.low, spec.high):
+        return pixels
+    from loang.data.scaling import to_model, to_pixels  # torch takes a second to import
+
+    result = np.empty(pixels.shape, spec.depth)
+    for start in range(0, len(pixels), ROWS):
+        part = slice(start, start + ROWS)
+        result[part] = to_pixels(to_model(pixels[part], own), spec)
+    return result

@@ -1,0 +1,50 @@
+"""Distances of a few samples while training runs: always of the same noise, to the same images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loang.config import SamplingSettings, Settings
+from loang.data.images import Dataset
+from loang.metrics import features
+from loang.metrics.frechet import frechet_distance
+from loang.metrics.kid import kernel_distance
+from loang.metrics.rows import shuffled
+from loang.model import Model
+
+REFERENCE = 5000  # training images, at the most
+
+
+class Monitor:
+    """What a run measures of its own samples at each report.
+
+    It reads the weights and draws numbers of purposes of its own, so training is the same with it
+    and without. Its time counts as the reports' does.
+
+    Args:
+        dataset: the run's images.
+        settings: the run's; `evaluation` says how many samples, in which space and steps.
+    """
+
+    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+        self.settings = settings.evaluation
+        self.seed = settings.training.seed
+        self.space = features.named(self.settings.features, dataset)
+        order = shuffled(len(dataset.train), seed=self.seed, purpose="monitor reference")
+        rows = order[:REFERENCE]
+        self.reference = self.space(dataset.train[rows], dataset.spec)
+
+    def score(self, model: Model) -> Mapping[str, Any]:
+        """KID, which has no bias, its error, and the Fréchet distance, which has some."""
+        steps = min(self.settings.steps, model.denoiser.schedule.T)
+        sampling = SamplingSettings(sampler="ddim", steps=steps)
+        pixels = model.sample(self.settings.samples, seed=self.seed, sampling=sampling)
+        samples = self.space(pixels, model.spec)
+        kid = kernel_distance(samples, self.reference)
+        return {
+            "kid": kid.value,
+            "kid_error": kid.error,
+            "frechet": frechet_distance(samples, self.reference).value,
+            "features": self.space.name,
+            "samples": len(samples),
+            "sampling_steps": steps,
+        }
