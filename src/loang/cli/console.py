@@ -15,8 +15,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
-from rich.text import Text
 
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
@@ -147,12 +145,14 @@ def show_comparison(comparison: "loang.evaluation.comparison.Comparison", folder
 
 
 def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for position, head in enumerate(heads):
-        table.add_column(Text(head), justify="right" if position else "left")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    """Columns as wide as their longest cell, numbers to the right: a terminal may scroll them."""
+    lines = [heads, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        first, *others = line
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        say("  ".join(cells))
 
 
 def show_plan(plan: "loang.training.plan.Plan") -> None:

@@ -27,7 +27,7 @@ from loang.metrics.memorisation import Memorisation, image_memorisation, memoris
 from loang.pictures.evaluation_page import Gallery
 
 ALIGNED = "aligned pixels"
-SHOWN = 64  # samples that are shown
+SHOWN = 60  # samples that are shown
 
 OnStage = Callable[[str, int, int], None]
 Vectors = Float32[np.ndarray, "n d"]

@@ -61,9 +61,9 @@ def _page(report: Report, path: Path) -> None:
         )
         for measure, title in (
             ("frechet", "Fréchet distance"),
-            ("kid", "Kernel distance (KID)"),
-            ("precision", "Precision: looks real"),
-            ("recall", "Recall: varies as much"),
+            ("kid", "KID"),
+            ("precision", "Precision (looks real)"),
+            ("recall", "Recall (varies)"),
         )
     ]
     by_class = None

@@ -162,9 +162,10 @@ def _excess(
     rate = generator.beta(rank, held_out + 1 - rank, _DRAWS)
     flags = generator.beta(flagged + 0.5, count - flagged + 0.5, _DRAWS)
     drawn = (flags - rate) / (1 - rate)
-    low, high = np.clip(np.quantile(drawn, (0.025, 0.975)), 0, 1)
-    if flagged == count:
-        high = 1.0
+    low = np.clip(np.quantile(drawn, 0.025), 0, 1)
+    # Samples that are no copies may be flagged less often than held-out images, or never: all that
+    # is known is that the copies are no more than the flags.
+    high = 1.0 if flagged == count else np.quantile(flags, 0.975)
     expected = rank / (held_out + 1)
     value = float(np.clip((flagged / count - expected) / (1 - expected), 0, 1))
     return Estimate(value, float(drawn.std())), (float(low), float(high))

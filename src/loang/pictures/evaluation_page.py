@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OURS, REAL, OTHER = COLORS[0], "#999999", COLORS[1]
-PAIRS_IN_A_ROW = 10
+PAIRS_IN_A_ROW = 7
 MOST_CLASSES = 25  # that a panel has room for
 LONGEST = 110  # letters that a line has room for
 Point = tuple[float | None, float | None]
@@ -134,7 +134,7 @@ def evaluation_page(
 
 
 def pairs(gallery: Gallery) -> Image.Image:
-    """Samples, each above the training image that is most like it, in rows of ten."""
+    """Samples, each above the training image that is most like it, a few a row."""
     spec, count = gallery.spec, len(gallery.suspects)
     both = np.stack((gallery.suspects, gallery.originals), axis=1)
     # A blank row between pairs tells which image belongs to which.

@@ -17,7 +17,7 @@ from loang.metrics.features.network import NetworkFeatures, load
 
 NAME = "fashion-v1"
 ASSET = "fashion-features.safetensors"
-DIGEST = "TO BE FILLED IN"
+DIGEST = "b5f4dc3477e5e4ad9796176df5e80edb999abf4f56134f5832f5a2f1f7c11ae3"
 """Of the asset. Scores of one digest can be compared, so another network is another version."""
 
 SIDE = 28

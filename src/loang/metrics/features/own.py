@@ -32,7 +32,7 @@ WIDE_SIDE = 40
 """Images with a longer side than this are shrunk by 4 in the stem, not by 2."""
 WORK = 3e12
 """Multiplications of all forward passes: 45 s of two AVX-512 cores, whatever the images."""
-LEAST_SEEN, EPOCHS = 12_800, 40
+LEAST_SEEN, EPOCHS, LEAST_STEPS = 12_800, 40, 400
 PER_CLASS = 10
 VALUES = 2**27
 HELD_OUT, MATCHED = 2000, 256
@@ -101,7 +101,8 @@ def _learned(
     seen = min(most, max(LEAST_SEEN, EPOCHS * count))
     images = _shrunk(dataset.train, side, seen)
     learn = learn_classes if classes else learn_views
-    recipe = Recipe(images=seen, batch=min(128, max(16, count)))
+    # Few images are seen in small batches, so that there are a few hundred steps all the same.
+    recipe = Recipe(images=seen, batch=min(128, max(16, min(count, seen // LEAST_STEPS))))
     encoder = fuse(learn(encoder, images, recipe, seed=SEED, on_step=on_step))
     about = {
         "data": dataset.fingerprint,
