@@ -6,11 +6,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from loang.metrics.neighbours import nearest, squared_distances
 
-random = np.random.default_rng(0)
-
 
 @pytest.mark.parametrize(("n", "m", "k"), [(7, 5, 5), (1, 300, 3), (1100, 4200, 2)])
-def test_neighbours_are_those_of_scikit_learn(n, m, k):
+def test_neighbours_are_those_of_scikit_learn(random, n, m, k):
     """The last case crosses the borders of blocks in both directions."""
     queries, among = random.normal(size=(n, 6)), random.normal(size=(m, 6))
     distances, indices = nearest(queries, among, k)
@@ -21,7 +19,7 @@ def test_neighbours_are_those_of_scikit_learn(n, m, k):
     np.testing.assert_allclose(distances, expected, rtol=1e-13)
 
 
-def test_a_row_is_no_neighbour_of_itself_but_its_copy_is():
+def test_a_row_is_no_neighbour_of_itself_but_its_copy_is(random):
     rows = random.normal(size=(4200, 3))
     rows[4199] = rows[17]
     distances, indices = nearest(rows, rows, 3, skip_self=True)
@@ -33,7 +31,7 @@ def test_a_row_is_no_neighbour_of_itself_but_its_copy_is():
     np.testing.assert_allclose(distances, expected, rtol=1e-13)
 
 
-def test_a_copy_is_at_distance_zero_far_from_the_origin_too():
+def test_a_copy_is_at_distance_zero_far_from_the_origin_too(random):
     among = (1e4 + random.normal(size=(500, 20))).astype(np.float32)
     distances, indices = nearest(among[[3, 400]], among, 2)
     np.testing.assert_array_equal(indices[:, 0], [3, 400])
@@ -41,7 +39,7 @@ def test_a_copy_is_at_distance_zero_far_from_the_origin_too():
     assert (distances[:, 1] > 1).all()
 
 
-def test_small_differences_far_from_the_origin_are_not_lost():
+def test_small_differences_far_from_the_origin_are_not_lost(random):
     """|a|² - 2 a·b + |b|² about the origin has an error of 1e-16 * 1e16 here."""
     among = 1e8 + random.normal(size=(300, 5))
     distances, indices = nearest(among, among, 1, skip_self=True)
@@ -57,7 +55,7 @@ def test_equal_distances_are_ordered_by_index():
     np.testing.assert_array_equal(distances, [[1, 1, 1, 1, 3]])
 
 
-def test_blocks_hold_all_squared_distances_once_and_none_below_zero():
+def test_blocks_hold_all_squared_distances_once_and_none_below_zero(random):
     a, b = random.normal(size=(1030, 4)), random.normal(size=(4100, 4))
     b[:1030] = a
     found = np.full((1030, 4100), np.nan)

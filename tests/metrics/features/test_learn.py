@@ -5,7 +5,7 @@ import torch
 from loang.data.images import Images
 from loang.data.spec import ImageSpec
 from loang.metrics.features.encoder import Encoder, EncoderSettings, fresh
-from loang.metrics.features.learn import Recipe, learn_classes, learn_views, one_cycle
+from loang.metrics.features.learn import Recipe, contrast, learn_classes, learn_views, one_cycle
 
 SETTINGS = EncoderSettings(channels=1, classes=2, dimension=8, widths=(4, 8, 8))
 
@@ -90,7 +90,27 @@ def test_without_labels_only_the_images_matter() -> None:
     settings = EncoderSettings(channels=1, dimension=8, widths=(4, 8, 8))
     images = stripes(40)
     unlabelled = Images(images.pixels, images.spec)
-    recipe = Recipe(images=64, batch=16, width=16)
+    recipe = Recipe(images=64, batch=16, rate=2e-3, width=16)
     found = [learn_views(fresh(settings, seed=0), i, recipe, seed=0) for i in (images, unlabelled)]
     assert same(*found)
     assert all(bool(value.isfinite().all()) for value in found[0].parameters())
+
+
+def test_contrast_is_its_formula() -> None:
+    draw = np.random.Generator(np.random.Philox(0))
+    a, b = draw.normal(size=(2, 5, 3))
+    views = np.concatenate((a, b))
+    views = views / np.linalg.norm(views, axis=1, keepdims=True)
+    expected = 0.0
+    for i in range(10):
+        others = [j for j in range(10) if j != i]
+        similar = {j: np.exp(views[i] @ views[j] / 0.5) for j in others}
+        expected -= np.log(similar[(i + 5) % 10] / sum(similar.values())) / 10
+    found = contrast(torch.tensor(a), torch.tensor(b), temperature=0.5)
+    assert float(found) == pytest.approx(expected)
+
+
+def test_contrast_is_small_where_views_are_known_and_large_where_they_are_mistaken() -> None:
+    known = torch.eye(8)
+    assert float(contrast(known, known)) < 0.1
+    assert float(contrast(known, known.roll(1, 0))) > 5.0

@@ -1,4 +1,4 @@
-"""Training an encoder: as a classifier where images have labels, from two views of each else."""
+"""Training an encoder: as a classifier where there are labels, else by telling images apart."""
 
 import copy
 from collections.abc import Callable
@@ -19,6 +19,10 @@ from loang.metrics.features.encoder import Encoder
 OnStep = Callable[[int, int], None]
 Loss = Callable[[Float[Tensor, "n c h w"], Int[Tensor, " n"], int], Float[Tensor, ""]]
 CPU = torch.device("cpu")
+DRAWN = 14
+"""Pixels a side, at the most, of the small image that is drawn from the features of a view."""
+DRAWING = 5.0
+"""Weight of the squared error of that drawing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Recipe:
     Args:
         images: seen in all.
         batch: images a step.
-        rate: the highest learning rate, reached after `warm_up` of all steps.
+        rate: the highest learning rate, reached after `warm_up` of all steps; 0.15 suits the
+            descent of `learn_classes`, 0.002 that of `learn_views`.
         warm_up: a share; after it the rate falls in a straight line to 0 (Smith and Topin 2018).
         decay: of the weights.
         average: the factor of the weights' moving average, which is what is kept.
@@ -81,15 +86,20 @@ def learn_classes(
         smoothing = recipe.smoothing
         return functional.cross_entropy(scores.float(), labels[numbers], label_smoothing=smoothing)
 
-    return _descend(encoder, encoder, images, loss, recipe, seed, on_step)
+    optimizer = torch.optim.SGD(
+        encoder.parameters(), recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
+    )
+    encoder.train()
+    return _descend(encoder, optimizer, images, loss, recipe, seed, on_step)
 
 
 def learn_views(
     encoder: Encoder, images: Images, recipe: Recipe, *, seed: int, on_step: OnStep | None = None
 ) -> Encoder:
-    """Train the encoder without labels: two views of an image shall look alike to it.
+    """Train the encoder without labels: it shall know two views of an image among many.
 
-    The loss is VICReg's (Bardes et al. 2022), on a projection of the features.
+    The loss is SimCLR's (Chen et al. 2020) on a projection of the features; and from the features
+    themselves a linear layer draws the view, small, so that they keep what all images share too.
 
     Args:
         encoder: fresh, without a head; trained in place.
@@ -101,41 +111,48 @@ def learn_views(
     Returns:
         The average of the weights, ready to evaluate.
     """
+    dimension, spec = encoder.settings.dimension, images.spec
+    side = min(spec.height, DRAWN), min(spec.width, DRAWN)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random.key(seed, "projection weights")[0])
         project = nn.Sequential(
-            nn.Linear(encoder.settings.dimension, recipe.width, bias=False),
+            nn.Linear(dimension, recipe.width, bias=False),
             nn.BatchNorm1d(recipe.width),
             nn.ReLU(),
             nn.Linear(recipe.width, recipe.width),
         )
+        draw = nn.Linear(dimension, spec.channels * side[0] * side[1])
 
     def loss(x: Tensor, numbers: Tensor, step: int) -> Tensor:
         views = [viewed(x, seed=seed, step=step, purpose=f"{name} view") for name in ("a", "b")]
-        projected = project(encoder(torch.cat(views)))
-        first, second = projected.float().chunk(2)
-        return vicreg(first, second)
+        both = torch.cat(views)
+        features = encoder(both).float()
+        small = functional.adaptive_avg_pool2d(both, side).flatten(1)
+        drawn = functional.mse_loss(draw(features).float(), small)
+        first, second = project(features).float().chunk(2)
+        return contrast(first, second) + DRAWING * drawn
 
-    both = nn.ModuleList([encoder, project])
-    return _descend(encoder, both, images, loss, recipe, seed, on_step)
+    modules = nn.ModuleList([encoder, project, draw]).train()
+    optimizer = torch.optim.AdamW(modules.parameters(), recipe.rate, weight_decay=recipe.decay)
+    return _descend(encoder, optimizer, images, loss, recipe, seed, on_step)
 
 
-def vicreg(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """25 invariance + 25 variance + covariance: Bardes et al. 2022, equations 1 to 6.
+def contrast(
+    first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], temperature: float = 0.2
+) -> Float[Tensor, ""]:
+    """The normalised, temperature-scaled cross-entropy of Chen et al. 2020, equation 1.
 
     Args:
-        first: one view of n images, 2 or more.
+        first: one view of n images.
         second: another view of the same.
+        temperature: of the similarities, which are cosines.
     """
-    invariance = functional.mse_loss(first, second)
-    spread = correlation = torch.zeros(())
-    for view in (first, second):
-        covariance = view.T.cov()
-        deviations = (covariance.diagonal() + 1e-4).sqrt()
-        spread = spread + (1 - deviations).relu().mean() / 2
-        off = covariance - covariance.diagonal().diag()
-        correlation = correlation + off.square().sum() / view.shape[1]
-    return 25 * invariance + 25 * spread + correlation
+    views = functional.normalize(torch.cat((first, second)), dim=1)
+    similar = views @ views.T / temperature
+    similar = similar - torch.diag(torch.full((len(views),), torch.inf))
+    count = len(first)
+    other = torch.cat((torch.arange(count, 2 * count), torch.arange(count)))
+    return functional.cross_entropy(similar, other)
 
 
 def one_cycle(share: float, warm_up: float) -> float:
@@ -145,20 +162,16 @@ def one_cycle(share: float, warm_up: float) -> float:
 
 def _descend(
     encoder: Encoder,
-    trained: nn.Module,
+    optimizer: torch.optim.Optimizer,
     images: Images,
     loss: Loss,
     recipe: Recipe,
     seed: int,
     on_step: OnStep | None,
 ) -> Encoder:
-    """Stochastic gradient descent with Nesterov's momentum; the encoder's average comes back."""
-    optimizer = torch.optim.SGD(
-        trained.parameters(), recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
-    )
+    """All steps of the recipe; the average of the encoder's weights comes back."""
     average = copy.deepcopy(encoder).eval().requires_grad_(False)
     dtype = device.autocast_type(CPU)
-    trained.train()
     for step in range(recipe.steps):
         numbers = batch(step * recipe.batch, recipe.batch, len(images), seed)
         x = to_model(images[numbers], images.spec)

@@ -100,10 +100,14 @@ def _learned(
     most = int(WORK / views / multiplications(encoder, rows, columns))
     seen = min(most, max(LEAST_SEEN, EPOCHS * count))
     images = _shrunk(dataset.train, side, seen)
-    learn = learn_classes if classes else learn_views
     # Few images are seen in small batches, so that there are a few hundred steps all the same.
     recipe = Recipe(images=seen, batch=min(128, max(16, min(count, seen // LEAST_STEPS))))
-    encoder = fuse(learn(encoder, images, recipe, seed=SEED, on_step=on_step))
+    if classes:
+        encoder = learn_classes(encoder, images, recipe, seed=SEED, on_step=on_step)
+    else:
+        recipe = replace(recipe, rate=2e-3, decay=1e-4)
+        encoder = learn_views(encoder, images, recipe, seed=SEED, on_step=on_step)
+    encoder = fuse(encoder)
     about = {
         "data": dataset.fingerprint,
         "digest": digest(encoder),
