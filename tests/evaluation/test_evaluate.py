@@ -123,3 +123,19 @@ def test_reports_against_other_images_are_not_compared(real, blobs):
     other = replace(real, fingerprint="0" * 64)
     with pytest.raises(ValueError, match="different real images"):
         compare(measured(blobs(50, 7), real), measured(blobs(50, 7), other))
+
+
+def test_samples_that_are_all_the_same_are_measured_and_found_bad(real, blobs, tmp_path):
+    images = blobs(60, 7)
+    images.pixels[:] = 0
+    report = measured(images, real)
+    for name in ("frechet", "kid"):
+        assert value(report, "samples", name) > 10 * abs(value(report, "floor", name))
+    assert value(report, "samples", "recall") < 0.1
+    output.write_report(report, tmp_path)
+
+
+def test_real_images_that_are_all_the_same_are_refused(real, blobs):
+    same = replace(real.train, pixels=np.repeat(real.train.pixels[:1], len(real.train), axis=0))
+    with pytest.raises(LoangError, match="are the same"):
+        measured(blobs(20, 7), replace(real, train=same))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +109,18 @@ def stage_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=what, completed=done, total=total)
 
         yield on_stage
+
+
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Says on Ctrl-C that nothing is lost, and leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            "Stopped; what was drawn is kept: the same command goes on from there.", file=sys.stderr
+        )
+        raise
 
 
 def show_report(report: "loang.evaluation.report.Report", folder: Path) -> None:

@@ -67,7 +67,13 @@ def evaluate(
 ) -> None:
     """Measure samples against real images: distances with their floor, copies, classes."""
     from loang import api
-    from loang.cli.console import download_bar, show_comparison, show_report, stage_bar
+    from loang.cli.console import (
+        download_bar,
+        resumable,
+        show_comparison,
+        show_report,
+        stage_bar,
+    )
     from loang.evaluation.asked import Asked, default_folder
 
     if compare is not None and (history or data is not None):
@@ -79,7 +85,7 @@ def evaluate(
     asked = Asked(
         count, tuple(features or ("auto",)), seed, sampler, steps, eta, variance, batch, device
     )
-    with stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
+    with resumable(), stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
         if compare is not None:
             folder = out or Path("evaluations") / "comparison"
             comparison = api.compare(

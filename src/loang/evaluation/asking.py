@@ -19,7 +19,7 @@ from loang.evaluation.comparison import Comparison, compare
 from loang.evaluation.evaluate import OnStage, evaluate
 from loang.evaluation.history import score_checkpoints
 from loang.evaluation.report import Report
-from loang.evaluation.subject import Subject, is_model, name_of, open_images
+from loang.evaluation.subject import Subject, brought, is_model, name_of, open_images
 from loang.metrics.rows import shuffled
 from loang.model import Model
 from loang.training.folder import RunFolder
@@ -146,6 +146,8 @@ class Asking:
             batch=asked.batch,
             on_step=lambda done, total: self.tell(f"sampling {name}", done, total),
         )
+        spec = replace(dataset.spec, class_names=model.spec.class_names)
+        images = Images(brought(images.pixels, model.spec, spec), spec, images.labels)
         about = {
             "kind": "model",
             "weights": drawn.weights_digest(model),

@@ -19,8 +19,9 @@ from loang.metrics.rows import shuffled
 REFERENCE = 10_000  # images at the most
 LEAST = 2  # a variance needs two
 SEARCHED = 100_000  # training images, at the most, among which originals of copies are looked for
-ROWS = 1000
-GAUSSIAN_PRODUCTS = 2e12  # multiplications that drawing the pixel-Gaussian may take
+VALUES = 2**24  # pixels at once, 64 MB in single precision
+GAUSSIAN_PRODUCTS = 2e12  # multiplications that drawing the pixel-Gaussian may take,
+GAUSSIAN_VALUES = 2**27  # and pixels that it may be made of
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def choose(dataset: Dataset, count: int, seed: int) -> Real:
             f" ({train:,} to learn from, {held_out:,} held out).",
             "Name a data set of at least a few dozen different images.",
         )
+    if (dataset.train.pixels == dataset.train.pixels[:1]).all():
+        raise LoangError(
+            f"All {train:,} training images of {dataset.name} are the same.",
+            "Nothing can be measured against a single image: name another data set.",
+        )
     order = shuffled(train, seed=seed, purpose="evaluation reference")
     from_held_out = shuffled(held_out, seed=seed, purpose="evaluation floor")[:count]
     short = min(count - len(from_held_out), train // 2)
@@ -86,7 +92,7 @@ def gaussian(images: Images, count: int, seed: int) -> Images:
     of the images exactly, and needs no d x d matrix.
     """
     size = int(np.prod(images.spec.shape))
-    most = max(LEAST, int(GAUSSIAN_PRODUCTS / (count * size)))
+    most = max(LEAST, int(min(GAUSSIAN_PRODUCTS / (count * size), GAUSSIAN_VALUES / size)))
     x = to_model(images[np.arange(min(len(images), most))], images.spec).flatten(1)
     mean = x.mean(0)
     x -= mean
@@ -98,7 +104,7 @@ def gaussian(images: Images, count: int, seed: int) -> Images:
         )
         return (z @ x + mean).unflatten(1, images.spec.shape)
 
-    return _images(images.spec, (drawn(indices) for indices in _indices(count)))
+    return _images(images.spec, (drawn(each) for each in _indices(count, images.spec)))
 
 
 def noise(spec: ImageSpec, count: int, seed: int) -> Images:
@@ -109,7 +115,7 @@ def noise(spec: ImageSpec, count: int, seed: int) -> Images:
             random.normal(
                 spec.shape, seed=seed, purpose="evaluation noise", step=0, indices=indices
             )
-            for indices in _indices(count)
+            for indices in _indices(count, spec)
         ),
     )
 
@@ -159,9 +165,10 @@ class Cast:
         }
 
 
-def _indices(count: int) -> Iterator[Tensor]:
-    for start in range(0, count, ROWS):
-        yield torch.arange(start, min(start + ROWS, count))
+def _indices(count: int, spec: ImageSpec) -> Iterator[Tensor]:
+    rows = max(1, VALUES // int(np.prod(spec.shape)))
+    for start in range(0, count, rows):
+        yield torch.arange(start, min(start + rows, count))
 
 
 def _images(spec: ImageSpec, parts: Iterator[Float[Tensor, "n c h w"]]) -> Images:

@@ -73,7 +73,7 @@ def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = Non
         else:
             given = [part.labels for part in parts if part.labels is not None]
             labels = numbers[np.concatenate(given)]
-    images = Images(_brought(pixels, own.spec, spec), _named(spec, labels), labels)
+    images = Images(brought(pixels, own.spec, spec), _named(spec, labels), labels)
     about = {"kind": "images", "path": str(path), "fingerprint": fingerprint(images)}
     return Subject(name_of(path), images, about, tuple(notices))
 
@@ -102,7 +102,7 @@ def _named(spec: ImageSpec, labels: Int64[np.ndarray, " n"] | None) -> ImageSpec
     return spec if labels is not None else replace(spec, class_names=())
 
 
-def _brought(
+def brought(
     pixels: Shaped[np.ndarray, "n h w c"], own: ImageSpec, spec: ImageSpec
 ) -> Shaped[np.ndarray, "n h w c"]:
     """The same pictures at another depth and range."""
