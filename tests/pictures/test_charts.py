@@ -20,8 +20,8 @@ from loang.pictures.charts import schedule_chart, training_chart
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Every page that a chart function saves."""
     saved: list[Figure] = []
-    real = charts._save
-    monkeypatch.setattr(charts, "_save", lambda f, path: (saved.append(f), real(f, path))[1])
+    real = charts.save
+    monkeypatch.setattr(charts, "save", lambda f, path: (saved.append(f), real(f, path))[1])
     return saved
 
 

@@ -16,7 +16,11 @@ CANDIDATES = 50
 FREQUENCIES = 7
 SIDE = 32
 """Larger images are averaged down to at most this many pixels a side."""
+_MARGIN = 2  # what smoothing made up at an edge, and what a shift pushed out, is not looked at
+_CENTRE = ((_MARGIN, _MARGIN),)
+_SHIFTS = tuple((_MARGIN + i, _MARGIN + j) for i in (-1, 0, 1) for j in (-1, 0, 1))
 _LEAST_SIDE = 8
+_BLANK = 1e-5  # of a picture's size: what rounding leaves of one value throughout
 _SAME = 2e-6  # squared distances below it are rounding
 _PIECE = 2048
 _QUERIES = 256
@@ -36,7 +40,7 @@ def nearest_aligned(
     To compare each with each would take minutes. So the candidates are found first: an image's
     Fourier magnitudes stay as they are when it is shifted, and swap places when it is mirrored.
     The neighbours of a copy are right, those of other images are near ones and not always the
-    nearest. Memory grows by 4 bytes a pixel of `among`.
+    nearest. Memory grows by 8 bytes a pixel of `among`.
 
     Args:
         queries: the images to find neighbours of, of any depth.
@@ -76,8 +80,10 @@ def spectrum(x: Float[Tensor, "n c h w"]) -> Float32[Tensor, "n d"]:
     rows = torch.arange(min(FREQUENCIES, x.shape[2] // 2 + 1))
     up, down = (magnitudes[:, :, sign * rows, :FREQUENCIES] for sign in (1, -1))
     both = torch.stack((up + down, (up - down).abs()), dim=1)
+    mean = both[..., 0, 0].sum(dim=(1, 2))[:, None]
     both[..., 0, 0] = 0
-    return functional.normalize(both.flatten(1), dim=1)
+    found = functional.normalize(both.flatten(1), dim=1)
+    return found * (both.flatten(1).norm(dim=1, keepdim=True) > _BLANK * mean)
 
 
 def _reduced(pixels: Shaped[np.ndarray, "n h w c"], size: int) -> Iterator[Float32[Tensor, "..."]]:
@@ -87,12 +93,6 @@ def _reduced(pixels: Shaped[np.ndarray, "n h w c"], size: int) -> Iterator[Float
     for start in range(0, len(pixels), size):
         x = torch.from_numpy(pixels[start : start + size].astype(np.float32)).permute(0, 3, 1, 2)
         yield functional.avg_pool2d(x, factor) if factor > 1 else x.contiguous()
-
-
-_MARGIN = 2
-"""What smoothing made up at an edge, and what a shift pushed out there, is not looked at."""
-_CENTRE = ((_MARGIN, _MARGIN),)
-_SHIFTS = tuple((_MARGIN + i, _MARGIN + j) for i in (-1, 0, 1) for j in (-1, 0, 1))
 
 
 def _patterns(
@@ -114,7 +114,7 @@ def _patterns(
     centred = windows - windows.mean(dim=2, keepdim=True)
     size = windows.square().mean(dim=2, keepdim=True).sqrt()
     deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
-    centred *= deviation > 1e-5 * size  # what rounding leaves of one value throughout
+    centred *= deviation > _BLANK * size
     return functional.normalize(centred, dim=2)
 
 
