@@ -31,6 +31,7 @@ from datetime import date
 
 import numpy as np
 import torch
+from peer_libraries import allow_torchvision
 
 import loang
 from loang.metrics.frechet import frechet_distance, frechet_infinity
@@ -178,6 +179,8 @@ def main() -> None:
     parser.add_argument("--only", choices=MEASURES, nargs="+", default=list(MEASURES))
     asked = parser.parse_args()
 
+    with contextlib.suppress(ImportError):
+        allow_torchvision()
     others = {key.partition(" ")[0] for subjects in MEASURES.values() for key in subjects}
     left_out = missing(others - {"loang"})
     results = []

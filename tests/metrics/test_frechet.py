@@ -79,6 +79,13 @@ def test_a_set_is_at_distance_zero_from_itself_and_from_its_shuffle(random):
     assert found.error < 1e-6
 
 
+def test_features_that_never_change_are_a_point():
+    samples, reference = np.full((5, 2), 3.0), np.zeros((4, 2))
+    found = frechet_distance(samples, reference)
+    assert found.value == pytest.approx(18)
+    assert found.error == 0
+
+
 def test_it_is_symmetric_and_grows_with_the_square_of_the_unit(random):
     a, b = random.normal(size=(100, 4)), random.normal(size=(90, 4)) * 1.5
     there, back = frechet_distance(a, b), frechet_distance(b, a)

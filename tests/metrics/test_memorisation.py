@@ -180,7 +180,7 @@ def test_equal_training_images_whose_features_differ_by_rounding_hide_no_copy():
 def test_near_duplicates_of_an_image_in_training_hide_no_copy():
     """Three more takes of the same scene: the yardstick is the median of ten."""
     takes = TRAIN[:1] + generator(7).normal(size=(3, 12)) * 0.05
-    samples = np.concatenate((TRAIN[:1] + 0.03, FRESH[:9]))
+    samples = np.concatenate((TRAIN[:1] + 0.05, FRESH[:9]))
     assert memorisation(samples, np.concatenate((TRAIN, takes)), HELD_OUT).copies[0]
 
 
@@ -194,6 +194,13 @@ def test_near_copies_in_the_held_out_images_are_what_the_samples_are_measured_ag
     assert found.share.value < 0.02
     more = memorisation(np.concatenate((TRAIN[500:750], FRESH[:250])), TRAIN, held_out)
     assert more.interval[0] <= 0.5 / 0.9 - 0.1 / 0.9 <= more.interval[1]
+
+
+def test_one_near_copy_among_few_held_out_images_hides_no_copies():
+    held_out = np.concatenate((TRAIN[7:8], HELD_OUT[:39]))
+    found = memorisation(np.concatenate((TRAIN[:20] + 0.02, FRESH[:80])), TRAIN, held_out)
+    assert found.copies[:20].all()
+    assert found.interval[0] <= 0.2 <= found.interval[1]
 
 
 def uniform_neighbours(statistic):

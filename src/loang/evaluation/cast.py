@@ -20,8 +20,9 @@ REFERENCE = 10_000  # images at the most
 LEAST = 2  # a variance needs two
 SEARCHED = 100_000  # training images, at the most, among which originals of copies are looked for
 VALUES = 2**24  # pixels at once, 64 MB in single precision
-GAUSSIAN_PRODUCTS = 2e12  # multiplications that drawing the pixel-Gaussian may take,
-GAUSSIAN_VALUES = 2**27  # and pixels that it may be made of
+GAUSSIAN = 4000  # images that the pixel Gaussian is made of, at the most,
+GAUSSIAN_PRODUCTS = 2e12  # multiplications that drawing it may take,
+GAUSSIAN_VALUES = 2**27  # and pixels of those images
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,11 @@ def gaussian(images: Images, count: int, seed: int) -> Images:
 
     What a model must beat: it knows how any two pixels go together, and nothing else. Drawn as
     mean + Xᵀz / sqrt(m - 1) with the m centred images X and z ~ N(0, I), which has the covariance
-    of the images exactly, and needs no d x d matrix.
+    of those images exactly (4,000 at the most), and needs no d x d matrix.
     """
     size = int(np.prod(images.spec.shape))
-    most = max(LEAST, int(min(GAUSSIAN_PRODUCTS / (count * size), GAUSSIAN_VALUES / size)))
-    x = to_model(images[np.arange(min(len(images), most))], images.spec).flatten(1)
+    most = int(min(GAUSSIAN, GAUSSIAN_PRODUCTS / (count * size), GAUSSIAN_VALUES / size))
+    x = to_model(images[np.arange(min(len(images), max(most, LEAST)))], images.spec).flatten(1)
     mean = x.mean(0)
     x -= mean
     x /= max(len(x) - 1, 1) ** 0.5
@@ -104,7 +105,8 @@ def gaussian(images: Images, count: int, seed: int) -> Images:
         )
         return (z @ x + mean).unflatten(1, images.spec.shape)
 
-    return _images(images.spec, (drawn(each) for each in _indices(count, images.spec)))
+    parts = _indices(count, max(size, len(x)))
+    return _images(images.spec, (drawn(indices) for indices in parts))
 
 
 def noise(spec: ImageSpec, count: int, seed: int) -> Images:
@@ -115,7 +117,7 @@ def noise(spec: ImageSpec, count: int, seed: int) -> Images:
             random.normal(
                 spec.shape, seed=seed, purpose="evaluation noise", step=0, indices=indices
             )
-            for indices in _indices(count, spec)
+            for indices in _indices(count, int(np.prod(spec.shape)))
         ),
     )
 
@@ -165,8 +167,8 @@ class Cast:
         }
 
 
-def _indices(count: int, spec: ImageSpec) -> Iterator[Tensor]:
-    rows = max(1, VALUES // int(np.prod(spec.shape)))
+def _indices(count: int, size: int) -> Iterator[Tensor]:
+    rows = max(1, VALUES // (4 * size))  # random numbers take four times the room
     for start in range(0, count, rows):
         yield torch.arange(start, min(start + rows, count))
 

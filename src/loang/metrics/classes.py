@@ -23,7 +23,7 @@ SIDE = 32
 _DRAWS = 2000
 _PIECE = 1000
 _WIDTHS = (16, 32, 64)
-_RECIPE = Recipe(images=40_000, batch=64, average=0.98, shift=0, mirror=False)
+_RECIPE = Recipe(images=20_000, batch=64, average=0.98, shift=0, mirror=False)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def classifier_accuracy_score(
     """Ravuri and Vinyals 2019: train a classifier on samples, and count what it gets right.
 
     Its ceiling is the same call with as many real images in place of the samples. A small network
-    sees 40,000 images, repeats counted, however many there are, none larger than 32 pixels a side.
+    sees 20,000 images, repeats counted, however many there are, none larger than 32 pixels a side.
     The error is that of counting the test images; that another seed would have trained another
     classifier is not in it.
 
