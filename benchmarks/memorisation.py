@@ -95,7 +95,8 @@ COPIES: dict[str, Callable[[Pixels], Pixels]] = {
 
 def new_images(x: Pixels, others: Pixels, train: Pixels) -> dict[str, Pixels]:
     """Of held-out images x, none a copy."""
-    a, b = train[: len(x)].astype(float), train[-len(x) :].astype(float)
+    a = train[: len(x)].astype(float)
+    b = np.roll(a, 1, axis=0)
     return {
         "real": x,
         "averages of two held-out images": grey((x.astype(float) + others[: len(x)]) / 2),

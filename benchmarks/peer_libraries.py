@@ -100,7 +100,7 @@ class Diffusers:
         },
         "EMAModel": {"decay": 0.9999, "use_ema_warmup": True, "inv_gamma": 1.0, "power": 0.75},
         "clip_grad_norm": 1.0,
-        "sampler": {"name": "DDIMPipeline", "num_inference_steps": EVALUATIONS},
+        "sampler": {"name": "DDPMPipeline", "num_inference_steps": EVALUATIONS},
     }
 
     def __init__(self) -> None:
@@ -136,10 +136,10 @@ class Diffusers:
 
     def draw(self, count: int) -> Tensor:
         """The pipeline gives arrays in [0, 1], channels last."""
-        from diffusers import DDIMPipeline
+        from diffusers import DDPMPipeline
 
         self.network.eval()
-        pipeline = DDIMPipeline(unet=self.network, scheduler=self.noising)
+        pipeline = DDPMPipeline(unet=self.network, scheduler=self.noising)
         pipeline.set_progress_bar_config(disable=True)
         drawn = pipeline(count, num_inference_steps=EVALUATIONS, output_type="numpy").images
         return torch.from_numpy(drawn).permute(0, 3, 1, 2) * 2 - 1

@@ -27,7 +27,9 @@ learning rate, batch, average of the weights (samples are drawn from the average
   the same function, and slower on a CPU.
 - diffusers: the network and settings of examples/unconditional_image_generation/
   train_unconditional.py and of the commands in its README (--use_ema): UNet2DModel of 114 million
-  parameters, DDPMScheduler, AdamW, 500 steps of warm-up, EMAModel. DDIMPipeline as it is.
+  parameters, DDPMScheduler, AdamW, 500 steps of warm-up, EMAModel. It is sampled as in the
+  script, by DDPMPipeline: the library's DDIM clips the image that is predicted, but not the noise
+  that goes with it, and from a network as young as this one it draws nothing but noise.
 - smalldiffusion: examples/fashion_mnist_unet.py: U-Net, ScheduleLogLinear, AdamW, torch_ema, and
   its own sampler with gam=1.6. It has a second example, a transformer, that trains on fewer images
   a second here. A batch of 1,024 is run in pieces of 128, whose gradients add up to its own.

@@ -49,7 +49,7 @@ def test_an_images_influence_is_what_its_deletion_changes(random):
         (of_samples, found.influence.samples),
         (of_reference, found.influence.reference),
     ):
-        assert np.corrcoef(deleted, influence)[0, 1] > 0.999
+        assert np.corrcoef(deleted, influence)[0, 1] > 0.99
         # A deletion moves the mean over pairs within the set (n - 1) / (n - 2) times as much.
         assert np.std(deleted) == pytest.approx(np.std(influence), rel=0.05)
 

@@ -15,7 +15,7 @@ def test_under_equality_small_p_values_are_as_rare_as_they_say(random):
     p_values = np.array([one.p_value for one in found])
     for level in (0.05, 0.2, 0.5):
         deviation = np.sqrt(level * (1 - level) / 100)
-        assert abs((p_values < level).mean() - level) < 3.3 * deviation
+        assert (p_values < level).mean() < level + 3.3 * deviation
     accuracies = np.array([one.accuracy.value for one in found])
     assert accuracies.mean() == pytest.approx(0.5, abs=0.017)
     error = np.sqrt(np.mean([one.accuracy.error**2 for one in found]))
@@ -82,12 +82,12 @@ def test_the_larger_set_is_cut_to_the_smaller_and_gives_no_advantage(random):
 
 
 def test_features_of_any_unit_or_none_are_standardised(random):
-    samples, reference = shifted(random, 500), random.normal(size=(500, 8))
+    samples, reference = shifted(random, 1500), random.normal(size=(1500, 8))
     plain = two_sample_test(samples, reference)
     unit = 10.0 ** np.arange(-4, 4)
     other = two_sample_test(samples * unit + 3 * unit, reference * unit + 3 * unit)
     assert other.accuracy.value == pytest.approx(plain.accuracy.value, abs=0.01)
-    constant = np.ones((500, 1))
+    constant = np.ones((1500, 1))
     with_constant = two_sample_test(
         np.hstack((samples, constant)), np.hstack((reference, constant))
     )
@@ -96,9 +96,9 @@ def test_features_of_any_unit_or_none_are_standardised(random):
 
 def test_it_depends_on_its_seed_alone(random):
     samples, reference = random.normal(size=(200, 3)), random.normal(size=(200, 3))
-    first = two_sample_test(samples, reference, seed=1)
-    assert first == two_sample_test(samples, reference, seed=1)
-    assert first != two_sample_test(samples, reference, seed=2)
+    found = [two_sample_test(samples, reference, seed=seed) for seed in (1, 1, 2, 3, 4)]
+    assert found[0] == found[1]
+    assert len({one.accuracy.value for one in found}) > 1
 
 
 def test_too_few_images_are_refused():

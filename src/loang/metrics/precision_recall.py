@@ -67,13 +67,17 @@ def precision_recall(
         balls[rows] += in_reference.sum(dim=1)
         covered[columns] |= in_reference.any(dim=0)
         recalled[columns] |= (squared < of_samples[rows, None]).any(dim=0)
-    density = balls.numpy() / k
     return PrecisionRecall(
         precision=_share(balls > 0),
         recall=_share(recalled),
-        density=Estimate(float(density.mean()), float(density.std(ddof=1)) / math.sqrt(len(balls))),
+        density=_mean_over_k(balls.double(), k),
         coverage=_share(covered),
     )
+
+
+def _mean_over_k(balls: Float64[Tensor, " n"], k: int) -> Estimate:
+    """The counts are summed before k divides them: so an exact 1 is one."""
+    return Estimate(float(balls.mean()) / k, float(balls.std()) / (k * math.sqrt(len(balls))))
 
 
 def _squared_radii(features: Float[np.ndarray, "n d"], k: int) -> Float64[Tensor, " n"]:
