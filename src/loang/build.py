@@ -37,6 +37,20 @@ def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
     return UNet(spec.channels, classes=classes, **chosen.model_dump(exclude={"kind"}))
 
 
+def weight_shapes(settings: Settings, spec: ImageSpec) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights of that network; no memory is asked for them.
+
+    Raises:
+        ValueError: there can be no such network.
+    """
+    try:
+        with torch.device("meta"):
+            network = build_network(settings, spec)
+    except (RuntimeError, OverflowError) as error:  # more bytes than a number can count
+        raise ValueError(str(error).partition("\n")[0]) from error
+    return {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
+
+
 def build_schedule(settings: ScheduleSettings) -> Schedule:
     """The schedule of the settings.
 

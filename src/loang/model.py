@@ -1,6 +1,5 @@
 """A model: a denoiser, and what its images are. One safetensors file holds all of it."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,21 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from loang import config, device, random, samplers, tensors
-from loang.build import build_denoiser
+from loang import device, model_file, random, samplers
 from loang.config import SamplingSettings, Settings
 from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
-from loang.files import MODEL, replacing
+from loang.files import MODEL
 from loang.samplers import State
-
-FORMAT = 1
-_METADATA = "loang"
 
 
 @dataclass
@@ -200,25 +194,23 @@ class Model:
             raise LoangError(f"For this model {what} {name!r}.", f"There are {', '.join(names)}.")
         return found[0]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write the weights, with everything else in the file's metadata.
 
+        Args:
+            path: of the file, which is replaced whole or not at all.
+            weights: of the network, by name, in place of those that it has now.
+
         Raises:
-            LoangError: the disk is full, or the place can't be written.
+            LoangError: the disk is full, the place can't be written, or a weight is no number.
         """
-        about = {
-            "format": FORMAT,
-            "settings": self.settings.to_dict(),
-            "images": self.spec.to_dict(),
-            "facts": dict(self.facts),
-        }
-        with replacing(path) as beside:
+        if weights is None:
             weights = self.denoiser.network.state_dict()
-            tensors.save(beside, weights, {_METADATA: json.dumps(about)})
+        model_file.write(path, weights, self.settings, self.spec, self.facts)
 
     @classmethod
     def load(cls, path: Path | str, *, on: str = "auto") -> "Model":
-        """A model file, or the model in a run's folder.
+        """A model file, or the model in a run's folder; it may come from anybody.
 
         Raises:
             LoangError: there is none, or it is not one of loang's.
@@ -231,23 +223,4 @@ class Model:
                 f"There is no model at {path}.",
                 f"Name a run's folder, or its {MODEL}; a run writes it at its first report.",
             )
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})[_METADATA])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if about["format"] != FORMAT:
-                raise LoangError(
-                    f"{path} has the format {about['format']}; this loang reads {FORMAT}.",
-                    "Use the version of loang that wrote it.",
-                )
-            spec = ImageSpec.from_dict(about["images"])
-            settings = config.load(about["settings"])
-            denoiser = build_denoiser(settings, spec)
-            denoiser.network.load_state_dict(weights)
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise LoangError(
-                f"{path} is not a model of loang's, or is damaged: {reason}.",
-                "Name another file, or make this one again.",
-            ) from error
-        return cls(denoiser, spec, settings, about["facts"]).to(on)
+        return cls(*model_file.read(path)).to(on)

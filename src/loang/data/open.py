@@ -8,6 +8,7 @@ from pathlib import Path
 from loang.data.download import Progress
 from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
+from loang.data.memory import require_memory
 from loang.errors import LoangError
 
 Size = tuple[int, int] | None
@@ -66,6 +67,7 @@ def open_dataset(
     if source is None:
         raise _unknown(name)
     dataset = source.open(name, size, channels, on_progress)
+    _check(dataset, size, channels, labels)
 
     def bring(images: Images) -> Images:
         from loang.data.resize import convert_channels, resize
@@ -82,6 +84,26 @@ def open_dataset(
     if changed.spec == dataset.spec:
         return dataset
     return replace(changed, fingerprint=fingerprint(changed.train, changed.validation))
+
+
+def _check(dataset: Dataset, size: Size, channels: int | None, labels: bool) -> None:
+    """Refuses, before they are made, images that no model file could describe or memory hold."""
+    spec = dataset.spec
+    height, width = size or (spec.height, spec.width)
+    names = spec.class_names if labels else ()
+    try:
+        wanted = replace(
+            spec, height=height, width=width, channels=channels or spec.channels, class_names=names
+        )
+        wanted.check_size()
+    except ValueError as error:
+        raise LoangError(
+            f"The images of {dataset.name} can't be learned: {error}.",
+            "Choose a smaller --size, other names of classes, or --no-labels.",
+        ) from error
+    if size not in (None, (spec.height, spec.width)):
+        shape = (len(dataset.train) + len(dataset.validation), height, width, wanted.channels)
+        require_memory(shape, spec.depth, dataset.name)
 
 
 def _path(name: str) -> Path:

@@ -1,10 +1,19 @@
 """What the images of a data set, or of a model, are: shape, depth, range and class names."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
 
 Depth = Literal["uint8", "uint16", "float32"]
 FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
+LARGEST_FLOAT = 1e38
+"""Twice of it is still a float32, as the width of a range must be."""
+MOST_VALUES = 2**28
+"""Of one image, a gigabyte as float32: 16,384 x 16,384 in grey, more than any network here takes."""
+MOST_CLASSES = 2**16
+"""The largest data sets of labelled photographs have a third of that."""
+NAMES_LENGTH = 2**20
+"""Characters of all class names together; they must fit in a model file's header."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,9 @@ class ImageSpec:
             raise ValueError(f"an image of {self.height}x{self.width}x{self.channels} is empty")
         if not self.low < self.high:
             raise ValueError(f"the range {self.low}..{self.high} is empty")
+        least, most = FULL_RANGE.get(self.depth, (-LARGEST_FLOAT, LARGEST_FLOAT))
+        if not least <= self.low < self.high <= most:
+            raise ValueError(f"the range {self.low}..{self.high} goes beyond {self.depth}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -48,6 +60,44 @@ class ImageSpec:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ImageSpec":
-        """The inverse of `to_dict`."""
-        return cls(**{**values, "class_names": tuple(values.get("class_names", ()))})
+    def from_dict(cls, values: Any) -> "ImageSpec":
+        """The inverse of `to_dict`, for values that may come from anybody.
+
+        Raises:
+            ValueError: a key is missing, unknown, or of the wrong type; an image is empty or too
+                large; class names are too many, too long, or hold control characters.
+        """
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or not set(values) <= known:
+            raise ValueError("the description of its images has other keys")
+        whole = [values.get(side) for side in ("height", "width", "channels")]
+        ends = [values.get("low", 0.0), values.get("high", 255.0)]
+        names = values.get("class_names", ())
+        # JSON's true would pass for 1.
+        if any(type(side) is not int for side in whole):
+            raise ValueError(f"the size of its images is {whole}")
+        if any(type(end) not in (int, float) or not math.isfinite(end) for end in ends):
+            raise ValueError(f"the range of its images is {ends}")
+        if values.get("depth", "uint8") not in get_args(Depth):
+            raise ValueError("its images are of an unknown depth")
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its class names are no list of texts")
+        low, high = map(float, ends)
+        spec = cls(**{**values, "low": low, "high": high, "class_names": tuple(names)})
+        spec.check_size()
+        return spec
+
+    def check_size(self) -> None:
+        """Whether images and names are of a size that loang reads back from a file.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if math.prod(self.shape) > MOST_VALUES:
+            raise ValueError(f"an image has more than {MOST_VALUES:,} values")
+        if len(self.class_names) > MOST_CLASSES:
+            raise ValueError(f"there are more than {MOST_CLASSES:,} classes")
+        if sum(map(len, self.class_names)) > NAMES_LENGTH:
+            raise ValueError(f"the class names are longer than {NAMES_LENGTH:,} characters")
+        if any(sign < " " or sign == "\x7f" for name in self.class_names for sign in name):
+            raise ValueError("a class name holds a control character")
