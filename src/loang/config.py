@@ -11,11 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from loang.errors import LoangError
+from loang.untrusted import shown
 
+# The upper bounds are far beyond what anybody trains: settings may come from a stranger's file, and
+# must not make a machine count, or ask for memory, without end.
 Share = Annotated[float, Field(ge=0, le=1)]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=1, le=2**20)]
+Side = Annotated[int, Field(ge=1, le=2**15)]
+Channels = Annotated[int, Field(ge=1, le=2**10)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
 Positive = Annotated[float, Field(gt=0)]
+Word = Annotated[str, Field(max_length=100)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -28,9 +35,9 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which images, and how they are changed before training."""
 
-    source: str | None = None
-    size: tuple[Whole, Whole] | None = Field(None, description="height, width; None keeps it")
-    channels: Whole | None = Field(None, description="None keeps them")
+    source: Annotated[str, Field(max_length=4096)] | None = None
+    size: tuple[Side, Side] | None = Field(None, description="height, width; None keeps it")
+    channels: Channels | None = Field(None, description="None keeps them")
     labels: bool = Field(True, description="learn the labels, where the source has them")
     flips: bool = Field(False, description="mirror half of the images, left to right")
 
@@ -39,12 +46,14 @@ class UNetSettings(Section):
     """networks/unet.py."""
 
     kind: Literal["unet"] = "unet"
-    width: Annotated[int, Field(ge=4)] = 64
-    multipliers: tuple[Whole, ...] = Field((1, 2, 2), min_length=1)
-    blocks: Whole = 2
-    attention: tuple[Annotated[int, Field(ge=0)], ...] = (2,)
+    width: Annotated[int, Field(ge=4, le=2**13)] = 64
+    multipliers: tuple[Annotated[int, Field(ge=1, le=2**7)], ...] = Field(
+        (1, 2, 2), min_length=1, max_length=12
+    )
+    blocks: Annotated[int, Field(ge=1, le=32)] = 2
+    attention: tuple[Annotated[int, Field(ge=0)], ...] = Field((2,), max_length=12)
     heads: Whole = 4
-    fold: Whole = 1
+    fold: Annotated[int, Field(ge=1, le=2**6)] = 1
     dropout: Share = 0.0
     modulate: bool = True
 
@@ -69,7 +78,7 @@ class ScheduleSettings(Section):
     """schedule.py."""
 
     kind: Literal["linear", "scaled-linear", "cosine", "sigmoid"] = "cosine"
-    steps: Annotated[int, Field(ge=2)] = 1000
+    steps: Annotated[int, Field(ge=2, le=100_000)] = 1000
     beta_start: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
     beta_end: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
     zero_terminal_snr: bool = False
@@ -90,7 +99,7 @@ class OptimizerSettings(Section):
     betas: tuple[Below1, Below1] = (0.9, 0.99)
     epsilon: Positive = 1e-8
     clip_norm: Positive | None = 1.0
-    warm_up: Annotated[int, Field(ge=0)] = Field(100, description="steps")
+    warm_up: Annotated[int, Field(ge=0, le=10**9)] = Field(100, description="steps")
     decay_from: Share = Field(0.5, description="share of the budget after which it falls to 0")
 
 
@@ -108,11 +117,11 @@ class TrainingSettings(Section):
     """The loop."""
 
     batch: Whole = 64
-    budget: str = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
+    budget: Word = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
     weighting: Literal["simple", "eps", "vlb", "min-snr"] = "simple"
     label_dropout: Share = Field(0.1, description="share of labels hidden, so it learns both")
-    seed: int = 0
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0
+    device: Word = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     reports: Whole = Field(10, description="how many in a budget of time or images")
     validation_share: Share = Field(
@@ -126,7 +135,7 @@ class SamplingSettings(Section):
     """How this model is best sampled; `loang sample` starts from it."""
 
     sampler: Literal["ddpm", "ddim"] = "ddim"
-    steps: Whole = 50
+    steps: Steps = 50
     eta: Share = 0.0
     variance: Literal["fixed-small", "fixed-large"] = "fixed-small"
 
@@ -134,9 +143,9 @@ class SamplingSettings(Section):
 class EvaluationSettings(Section):
     """training/monitor.py: distances measured at each report, at no change to what is learnt."""
 
-    samples: int = Field(0, description="how many are drawn for it, 2 or more; 0 for none")
-    steps: Whole = Field(20, description="of DDIM")
-    features: str = Field("auto", description="auto, fashion-v1, own, inception, pixels")
+    samples: int = Field(0, le=10**7, description="how many are drawn for it, 2 or more; 0 for none")
+    steps: Steps = Field(20, description="of DDIM")
+    features: Word = Field("auto", description="auto, fashion-v1, own, inception, pixels")
 
     @field_validator("samples")
     @classmethod
@@ -149,7 +158,7 @@ class EvaluationSettings(Section):
 class Settings(Section):
     """Everything that decides a run."""
 
-    preset: str = "custom"
+    preset: Word = "custom"
     data: DataSettings = DataSettings()
     network: Annotated[UNetSettings | TutorialSettings, Field(discriminator="kind")] = (
         UNetSettings()
@@ -190,8 +199,8 @@ class Settings(Section):
         return self.model_dump(mode="json")
 
 
-def load(values: dict[str, Any]) -> Settings:
-    """The settings that `to_dict` wrote.
+def load(values: Any) -> Settings:
+    """The settings that `to_dict` wrote; or anything else, which is refused.
 
     Raises:
         LoangError: a key is unknown, or a value is of the wrong type or range.
@@ -201,6 +210,11 @@ def load(values: dict[str, Any]) -> Settings:
         return Settings.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise _readable(error) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LoangError(
+            f"The settings can't be used: they are no plain values of JSON ({error}).",
+            "Correct them; `loang train --dry-run` shows every setting with its value.",
+        ) from error
 
 
 def changed(settings: Settings, assignments: Iterable[str]) -> Settings:
@@ -250,7 +264,7 @@ def _paths(network: str) -> list[str]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         text = text.strip()
         # 1,2,2 is how a person writes a list.
         if "," in text:
@@ -262,14 +276,14 @@ def _readable(error: ValidationError) -> LoangError:
     """The first thing that is wrong, in the person's words."""
     first = error.errors(include_url=False)[0]
     # Pydantic puts the union's tag into the path.
-    place = ".".join(str(p) for p in first["loc"] if p not in ("unet", "tutorial"))
+    place = shown(".".join(str(p) for p in first["loc"] if p not in ("unet", "tutorial")))
     if first["type"] == "extra_forbidden":
         return LoangError(
             f"There is no setting {place!r}.", "Remove it, or look at `loang train --dry-run`."
         )
     message = first["msg"].removeprefix("Value error, ")
     where = f"{place}: " if place else ""
-    given = "" if first["type"] == "value_error" else f" (given: {first['input']!r})"
+    given = "" if first["type"] == "value_error" else f" (given: {shown(repr(first['input']))})"
     return LoangError(
         f"The settings can't be used: {where}{message}{given}.",
         "Correct it; `loang train --dry-run` shows every setting with its value.",
