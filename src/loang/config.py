@@ -143,7 +143,9 @@ class SamplingSettings(Section):
 class EvaluationSettings(Section):
     """training/monitor.py: distances measured at each report, at no change to what is learnt."""
 
-    samples: int = Field(0, le=10**7, description="how many are drawn for it, 2 or more; 0 for none")
+    samples: int = Field(
+        0, le=10**7, description="how many are drawn for it, 2 or more; 0 for none"
+    )
     steps: Steps = Field(20, description="of DDIM")
     features: Word = Field("auto", description="auto, fashion-v1, own, inception, pixels")
 
