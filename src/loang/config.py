@@ -25,6 +25,9 @@ Positive = Annotated[float, Field(gt=0)]
 Word = Annotated[str, Field(max_length=100)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
+LONGEST = 2**16
+"""Characters of all settings as JSON, which have about 2,000."""
+
 
 class Section(BaseModel):
     """Frozen, and with no keys but its own."""
@@ -208,13 +211,16 @@ def load(values: Any) -> Settings:
         LoangError: a key is unknown, or a value is of the wrong type or range.
     """
     try:
+        text = json.dumps(values)
+        if len(text) > LONGEST:
+            raise ValueError(f"{len(text):,} characters, more than {LONGEST:,}")
         # Strict, and through JSON: true is no number, a list is a tuple, 1 is a float.
-        return Settings.model_validate_json(json.dumps(values), strict=True)
+        return Settings.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise _readable(error) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise LoangError(
-            f"The settings can't be used: they are no plain values of JSON ({error}).",
+            f"The settings can't be used: they are no short text of JSON ({shown(str(error))}).",
             "Correct them; `loang train --dry-run` shows every setting with its value.",
         ) from error
 
