@@ -42,6 +42,7 @@ class DataSettings(Section):
     size: tuple[Side, Side] | None = Field(None, description="height, width; None keeps it")
     channels: Channels | None = Field(None, description="None keeps them")
     labels: bool = Field(True, description="learn the labels, where the source has them")
+    follow_links: bool = Field(False, description="also links that leave a folder of images")
     flips: bool = Field(False, description="mirror half of the images, left to right")
 
 
