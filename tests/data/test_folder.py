@@ -7,6 +7,7 @@ from PIL import Image
 
 from loang.data import folder as folder_module
 from loang.data.folder import open_folder
+from loang.data.open import open_dataset
 from loang.errors import LoangError
 
 GENERATOR = np.random.default_rng(0)
@@ -269,11 +270,44 @@ def test_links_in_a_loop_end(tmp_path: Path) -> None:
     assert "self.png" in dataset.notices[0]
 
 
-def test_a_linked_folder_is_followed(tmp_path: Path) -> None:
-    many(tmp_path / "elsewhere")
+def test_links_that_leave_the_folder_are_followed_only_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    outside, here = many(tmp_path / "elsewhere", 12), many(tmp_path / "here", 8)
+    (here / "folder").symlink_to(outside)
+    (here / "file.png").symlink_to(outside / "000.png")
+    (here / "again.png").symlink_to(here / "000.png")  # stays within
+
+    def read(**asked: bool) -> tuple[int, tuple[str, ...]]:
+        dataset = open_dataset(here, **asked)
+        return len(dataset.train) + len(dataset.validation), dataset.notices
+
+    count, (notice,) = read()
+    assert count == 8 + 1
+    assert "2 links that leave the folder (file.png, folder;" in notice
+    assert "data.follow_links" in notice
+    assert read(follow_links=True) == (8 + 2 + 12, ())
+
+
+def test_a_folder_of_nothing_but_links_that_leave_it_says_so(tmp_path: Path) -> None:
+    outside = many(tmp_path / "elsewhere", 3)
     (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
-    assert len(open_folder(tmp_path / "here").train) > 1
+    for number in range(7):
+        (tmp_path / "here" / f"{number}.png").symlink_to(outside / "000.png")
+    with pytest.raises(LoangError, match=r"holds no images: only 7 links that leave.* and 2 more"):
+        open_folder(tmp_path / "here")
+
+
+def test_a_folder_that_is_itself_a_link_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(many(tmp_path / "elsewhere"))
+    assert open_folder(tmp_path / "link").notices == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_that_is_called_a_picture_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(many(tmp_path, 30) / "pipe.png")
+    (notice,) = open_folder(tmp_path).notices
+    assert "pipe.png (it is no plain file)" in notice
 
 
 @pytest.mark.skipif(

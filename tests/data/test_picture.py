@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from loang.data.picture import Header, Unreadable, read_header, read_picture
 
@@ -173,3 +173,59 @@ def test_any_damage_is_unreadable_or_harmless(tmp_path: Path, suffix: str) -> No
         for read in (read_header, read_picture):
             with contextlib.suppress(Unreadable):
                 read(path)
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """A tiny file whose header announces so many pixels."""
+    suffix = path.suffix
+    if suffix == ".png":
+
+        def chunk(kind: bytes, content: bytes) -> bytes:
+            sum32 = struct.pack(">I", zlib.crc32(kind + content))
+            return struct.pack(">I", len(content)) + kind + content + sum32
+
+        header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        rows = zlib.compress(bytes(10**6))
+        content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows)
+    elif suffix == ".ppm":
+        content = f"P6 {width} {height} 255\n".encode() + bytes(100)
+    elif suffix == ".gif":
+        sides = struct.pack("<HH", width, height)
+        content = b"GIF89a" + sides + b"\x80\0\0" + bytes(6) + b"," + bytes(4) + sides + b"\0\x02"
+    else:
+        Image.new("L", (4, 4)).save(path)
+        data = bytearray(path.read_bytes())
+        place = {".bmp": 18, ".tif": 0}[suffix]
+        if suffix == ".bmp":
+            data[place : place + 8] = struct.pack("<ii", width, height)
+        else:
+            for tag, value in ((256, width), (257, height)):
+                at = data.index(struct.pack("<H", tag), 4)
+                data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, value)
+        content = bytes(data)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".gif", ".bmp", ".tif"])
+@pytest.mark.parametrize("limit", [None, 2**28 // 3])
+def test_a_tiny_file_of_very_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path: Path, suffix: str, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever Pillow's own global limit and the filters of warnings say."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    path = bomb(tmp_path / f"bomb{suffix}", 10_000, 9_000)
+    for read in (read_header, read_picture):
+        with pytest.raises(Unreadable, match="more than 89,478,485 pixels"):
+            read(path)
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.webp"
+    with path.open("wb") as file:
+        file.write(b"RIFF\xff\xff\xff\xffWEBPVP8L")
+        file.truncate(2**30 + 1)  # sparse: it takes no place
+    with pytest.raises(Unreadable, match="more than 1,073,741,824"):
+        read_header(path)

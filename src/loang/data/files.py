@@ -2,17 +2,37 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from loang.data.picture import SUFFIXES
 from loang.errors import LoangError
 
+NAMED = 5  # that many links are called by name
 
-def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """All image files at any depth, sorted, and how many other files there are by suffix.
 
-    Links to folders are followed, each folder being visited once; what is hidden (a leading dot)
-    or left by macOS's zip (`__MACOSX`) is passed over.
+@dataclass(frozen=True)
+class Found:
+    """What lies under a folder.
+
+    Args:
+        pictures: image files at any depth, sorted.
+        others: how many other files there are, by suffix.
+        leaving: links to images or folders that lie outside, which were not followed.
+    """
+
+    pictures: Sequence[Path]
+    others: Counter[str]
+    leaving: Sequence[Path]
+
+
+def find_pictures(folder: Path, follow_links: bool = False) -> Found:
+    """All image files at any depth.
+
+    Links within the folder are followed, each folder being visited once; those that leave it only
+    if that is asked for, as a folder that somebody else made could link to anything. What is
+    hidden (a leading dot) or left by macOS's zip (`__MACOSX`) is passed over.
 
     Raises:
         LoangError: the folder is missing or may not be read, or holds no image.
@@ -21,7 +41,16 @@ def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
     remedy = f"Name a folder with images ({accepted}), in subfolders or not."
     if not folder.is_dir():
         raise LoangError(f"There is no folder {folder}.", remedy)
-    pictures, others = list[Path](), Counter[str]()
+    pictures, others, leaving = list[Path](), Counter[str](), list[Path]()
+    inside = folder.resolve()
+
+    def stays(path: Path) -> bool:
+        """Whether a link may be followed; one that is left aside is noted."""
+        if follow_links or not path.is_symlink() or _within(path, inside):
+            return True
+        leaving.append(path)
+        return False
+
     visited = set[tuple[int, int]]()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         status = Path(root).stat()
@@ -29,19 +58,24 @@ def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not _passed_over(name))
+        kept = sorted(name for name in folders if not _passed_over(name))
+        folders[:] = [name for name in kept if stays(Path(root, name))]
         for name in files:
             path = Path(root, name)
             if _passed_over(name):
                 continue
             if path.suffix.lower() in SUFFIXES:
-                pictures.append(path)
+                if stays(path):
+                    pictures.append(path)
             else:
                 others[path.suffix.lower() or "no suffix"] += 1
     if not pictures:
-        found = f": only {describe_others(others)}" if others else ""
+        only = [describe_others(others)] if others else []
+        only += [describe_leaving(leaving, folder)] if leaving else []
+        found = f": only {' and '.join(only)}" if only else ""
         raise LoangError(f"The folder {folder} holds no images{found}.", remedy)
-    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix()), others
+    pictures.sort(key=lambda path: path.relative_to(folder).as_posix())
+    return Found(pictures, others, leaving)
 
 
 def describe_others(others: Counter[str]) -> str:
@@ -49,6 +83,24 @@ def describe_others(others: Counter[str]) -> str:
     count = others.total()
     kinds = ", ".join(suffix for suffix, _ in others.most_common(5))
     return f"{count:,} file{'s' * (count > 1)} of other kinds ({kinds})"
+
+
+def describe_leaving(leaving: Sequence[Path], folder: Path) -> str:
+    """For instance `2 links that leave the folder (a, b; data.follow_links=true allows them)`."""
+    named = ", ".join(str(path.relative_to(folder)) for path in sorted(leaving)[:NAMED])
+    more = f" and {len(leaving) - NAMED:,} more" if len(leaving) > NAMED else ""
+    return (
+        f"{len(leaving):,} link{'s' * (len(leaving) > 1)} that leave the folder ({named}{more};"
+        " data.follow_links=true allows them)"
+    )
+
+
+def _within(path: Path, inside: Path) -> bool:
+    """Whether a link ends within a folder; one that leads nowhere, or in a circle, harms nobody."""
+    try:
+        return path.resolve(strict=True).is_relative_to(inside)
+    except (OSError, RuntimeError):
+        return True
 
 
 def _passed_over(name: str) -> bool:

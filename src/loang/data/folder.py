@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, Shaped
-from PIL import Image
 
 from loang.data.download import Progress
-from loang.data.files import describe_others, find_pictures
+from loang.data.files import describe_leaving, describe_others, find_pictures
 from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
@@ -34,6 +33,7 @@ def open_folder(
     *,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
+    follow_links: bool = False,
     on_progress: Progress | None = None,
 ) -> Dataset:
     """Decodes all images of a folder into memory, and holds out about a tenth of them.
@@ -47,17 +47,17 @@ def open_folder(
         size: height and width that every image is scaled to cover and cropped to; None where
             all images are of one size, which is then kept.
         channels: 1, 3 or 4; None keeps grey where all images are grey, else makes all RGB.
+        follow_links: also links that leave the folder.
         on_progress: called with (`images`, how many so far, how many in all).
 
     Raises:
         LoangError: no folder, no image, more than 5 % unreadable, several sizes and no `size`,
             8 and 16 bits mixed, or more than fits in memory.
     """
-    paths, others = find_pictures(folder)
+    found = find_pictures(folder, follow_links)
+    paths = found.pictures
     with warnings.catch_warnings():
-        # Pillow warns of oddities that do no harm, and of sizes that only an attack would have.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")  # Pillow warns of oddities that do no harm
         unreadable, headers = _headers(paths)
         _refuse_if_many(unreadable, len(paths), folder)
         spec = _common_spec(list(headers.values()), folder, size, channels)
@@ -69,8 +69,10 @@ def open_folder(
 
     read = [path for path in headers if path not in undecodable]
     notices = list[str]()
-    if others:
-        notices.append(f"{describe_others(others)} in {folder} were left aside.")
+    if found.others:
+        notices.append(f"{describe_others(found.others)} in {folder} were left aside.")
+    if found.leaving:
+        notices.append(f"In {folder}, {describe_leaving(found.leaving, folder)} were left aside.")
     if unreadable:
         notices.append(f"{_describe(unreadable, len(paths), folder)} were left out.")
     low, high, notice = integer_range(spec.depth, int(pixels.max()))

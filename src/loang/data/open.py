@@ -10,9 +10,27 @@ from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
 from loang.errors import LoangError
+from loang.untrusted import shown
 
 Size = tuple[int, int] | None
 KINDS = "fashion-mnist, a folder of images, or a .npy or .npz file"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person asks of the images; a source may leave size and channels to `open_dataset`.
+
+    Args:
+        size: height and width.
+        channels: 1, 3 or 4.
+        follow_links: also links that leave a folder.
+        on_progress: called while downloading or decoding.
+    """
+
+    size: Size = None
+    channels: int | None = None
+    follow_links: bool = False
+    on_progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -22,13 +40,12 @@ class Source:
     Args:
         name: what it is called in messages.
         accepts: whether a name that a person gave is of this kind.
-        open: the images of that name; size and channels are wishes that it may leave to
-            `open_dataset`, which meets them afterwards.
+        open: the images of that name.
     """
 
     name: str
     accepts: Callable[[str], bool]
-    open: Callable[[str, Size, int | None, Progress | None], Dataset]
+    open: Callable[[str, Wishes], Dataset]
 
 
 def open_dataset(
@@ -37,6 +54,7 @@ def open_dataset(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     labels: bool = True,
+    follow_links: bool = False,
     on_progress: Progress | None = None,
 ) -> Dataset:
     """Training and held-out images.
@@ -47,6 +65,7 @@ def open_dataset(
         size: height and width to scale (until covered) and crop (at the centre) to.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA) to convert to.
         labels: whether to keep the classes of the images.
+        follow_links: whether links that leave a folder are followed, and not left aside.
         on_progress: called while downloading or decoding with what, how much, of how much.
 
     Raises:
@@ -60,13 +79,15 @@ def open_dataset(
         )
     try:
         source = next((source for source in SOURCES if name and source.accepts(name)), None)
-    except OSError as error:  # a name too long, a folder on the way that may not be entered
+    except (OSError, ValueError) as error:
+        # A name too long or with a zero in it, a folder on the way that may not be entered.
+        reason = error.strerror if isinstance(error, OSError) else None
         raise LoangError(
-            f"{name} cannot be looked at: {error.strerror or error}.", f"Name {KINDS}."
+            f"{shown(name)} cannot be looked at: {reason or error}.", f"Name {KINDS}."
         ) from error
     if source is None:
         raise _unknown(name)
-    dataset = source.open(name, size, channels, on_progress)
+    dataset = source.open(name, Wishes(size, channels, follow_links, on_progress))
     _check(dataset, size, channels, labels)
 
     def bring(images: Images) -> Images:
@@ -123,19 +144,18 @@ def _is_fashion_mnist(name: str) -> bool:
     return _says_fashion_mnist(name) or holds_fashion_mnist(_path(name))
 
 
-def _open_fashion_mnist(
-    name: str, size: Size, channels: int | None, on_progress: Progress | None
-) -> Dataset:
+def _open_fashion_mnist(name: str, wishes: Wishes) -> Dataset:
     from loang.data.fashion_mnist import load
 
-    return load(None if _says_fashion_mnist(name) else _path(name), on_progress=on_progress)
+    folder = None if _says_fashion_mnist(name) else _path(name)
+    return load(folder, on_progress=wishes.on_progress)
 
 
 def _is_hub(name: str) -> bool:
     return name.startswith("hub:")
 
 
-def _open_hub(name: str, size: Size, channels: int | None, on_progress: Progress | None) -> Dataset:
+def _open_hub(name: str, wishes: Wishes) -> Dataset:
     raise LoangError(
         f"Data sets of the Hugging Face hub, like {name}, cannot be opened yet.",
         "Download the images into a folder and name that.",
@@ -146,9 +166,7 @@ def _is_arrays(name: str) -> bool:
     return _path(name).suffix.lower() in {".npy", ".npz"} and _path(name).is_file()
 
 
-def _open_arrays(
-    name: str, size: Size, channels: int | None, on_progress: Progress | None
-) -> Dataset:
+def _open_arrays(name: str, wishes: Wishes) -> Dataset:
     from loang.data.arrays import open_arrays
 
     return open_arrays(_path(name))
@@ -158,12 +176,16 @@ def _is_folder(name: str) -> bool:
     return _path(name).is_dir()
 
 
-def _open_folder(
-    name: str, size: Size, channels: int | None, on_progress: Progress | None
-) -> Dataset:
+def _open_folder(name: str, wishes: Wishes) -> Dataset:
     from loang.data.folder import open_folder
 
-    return open_folder(_path(name), size=size, channels=channels, on_progress=on_progress)
+    return open_folder(
+        _path(name),
+        size=wishes.size,
+        channels=wishes.channels,
+        follow_links=wishes.follow_links,
+        on_progress=wishes.on_progress,
+    )
 
 
 # Asked in this order.

@@ -1,5 +1,6 @@
 """One image file: what its header says, and its pixels, the right way up."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from loang.untrusted import plain_size
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
@@ -19,7 +22,13 @@ GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 # Bytes per entry of a palette as the file has it; 0 where it has all reds, all greens, all blues.
 PALETTES = {"RGB": 3, "BGR": 3, "BGRX": 4, "RGB;L": 0}
+MOST_PIXELS = 2**28 // 3
+"""Of one picture, 89 million: a quarter of a gigabyte as RGB, and more than cameras give."""
+LARGEST_FILE = 2**30
+"""Bytes of one picture; some of Pillow's readers take a file into memory whole."""
 SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
+
+TOO_LARGE = f"it announces more than {MOST_PIXELS:,} pixels"
 
 
 class Unreadable(Exception):
@@ -91,17 +100,29 @@ def _is_grey(image: Image.Image) -> bool:
     return bool((planes == planes[0]).all())
 
 
+def _check_file(path: Path) -> None:
+    try:
+        plain_size(path, largest=LARGEST_FILE)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
+        _check_file(path)
         with Image.open(path, formats=FORMATS) as image:
+            # Pillow only warns, and its limit is a global variable; this one is ours. Nothing is
+            # decoded yet: the size is what the header says.
+            if math.prod(image.size) > MOST_PIXELS:
+                raise Unreadable(TOO_LARGE)
             yield image
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
         raise Unreadable("it is no picture of a known format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Unreadable("it announces more pixels than a picture should have") from error
+        raise Unreadable(TOO_LARGE) from error
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from error
     except Exception as error:

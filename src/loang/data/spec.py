@@ -9,7 +9,7 @@ FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0.0, 255.0), "uint16": (
 LARGEST_FLOAT = 1e38
 """Twice of it is still a float32, as the width of a range must be."""
 MOST_VALUES = 2**28
-"""Of one image, a gigabyte as float32: 16,384 x 16,384 in grey, more than any network here takes."""
+"""Of one image: a gigabyte as float32, more than any network here takes."""
 MOST_CLASSES = 2**16
 """The largest data sets of labelled photographs have a third of that."""
 NAMES_LENGTH = 2**20

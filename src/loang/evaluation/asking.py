@@ -20,6 +20,8 @@ from loang.evaluation.evaluate import OnStage, evaluate
 from loang.evaluation.history import score_checkpoints
 from loang.evaluation.report import Report
 from loang.evaluation.subject import Subject, brought, is_model, name_of, open_images
+from loang.metrics import features
+from loang.metrics.features import Features
 from loang.metrics.rows import shuffled
 from loang.model import Model
 from loang.training.folder import RunFolder
@@ -59,13 +61,14 @@ class Asking:
             LoangError: what is named can't be opened, sampled or measured.
         """
         model = Model.load(subject, on=self.asked.device) if is_model(subject) else None
+        if history and model is None:
+            raise LoangError(f"{subject} holds images.", "--history is of a run's folder.")
         dataset = self.dataset(model, data)
+        spaces = self.spaces(dataset)
         scored: Sequence[Mapping[str, Any]] = ()
-        if history:
-            if model is None:
-                raise LoangError(f"{subject} holds images.", "--history is of a run's folder.")
-            scored = self._history(subject, model, dataset)
-        return self._evaluate(self.subject(subject, model, dataset), dataset, scored)
+        if history and model is not None:
+            scored = self._history(subject, model, dataset, spaces[0])
+        return self._evaluate(self.subject(subject, model, dataset), dataset, spaces, scored)
 
     def comparison(self, first: Path, second: Path, data: str | Path | None) -> Comparison:
         """Measure two against the same real images, by as many images of each.
@@ -83,12 +86,13 @@ class Asking:
                     f" {model.spec.channels} channel(s), those of {paths[0]} are not.",
                     "Draw samples with `loang sample --out FILE.npy`, and compare those.",
                 )
+        spaces = self.spaces(dataset)
         subjects = [
             self.subject(path, model, dataset) for path, model in zip(paths, models, strict=True)
         ]
         count = min(len(subject.images) for subject in subjects)
         reports = [
-            self._evaluate(_some(subject, count, self.asked.seed), dataset, ())
+            self._evaluate(_some(subject, count, self.asked.seed), dataset, spaces, ())
             for subject in subjects
         ]
         return compare(*reports)
@@ -116,8 +120,25 @@ class Asking:
             size=(model.spec.height, model.spec.width),
             channels=model.spec.channels,
             labels=model.settings.data.labels,
+            follow_links=model.settings.data.follow_links,
             on_progress=self.on_progress,
         )
+
+    def spaces(self, dataset: Dataset) -> list[Features]:
+        """The feature spaces, each once: before any sample is drawn, as one may not be had here.
+
+        Raises:
+            LoangError: it can't.
+        """
+        found: dict[str, Features] = {}
+        for name in self.asked.features:
+            space = features.named(
+                name,
+                dataset,
+                on_step=lambda done, total: self.tell("learning features", done, total),
+            )
+            found.setdefault(space.name, space)
+        return list(found.values())
 
     def subject(self, path: Path, model: Model | None, dataset: Dataset) -> Subject:
         """Samples of a model, or the images at a path."""
@@ -146,8 +167,14 @@ class Asking:
             batch=asked.batch,
             on_step=lambda done, total: self.tell(f"sampling {name}", done, total),
         )
-        spec = replace(dataset.spec, class_names=model.spec.class_names)
-        images = Images(brought(images.pixels, model.spec, spec), spec, images.labels)
+        labels, notices = images.labels, _other_images(model, dataset)
+        if labels is not None and model.spec.class_names != dataset.spec.class_names:
+            labels = None  # numbered as the model's classes, not as the real images'
+            notices.append(
+                f"The classes of {name} are not those of {dataset.name}, and are left aside."
+            )
+        spec = dataset.spec if labels is not None else replace(dataset.spec, class_names=())
+        images = Images(brought(images.pixels, model.spec, spec), spec, labels)
         about = {
             "kind": "model",
             "weights": drawn.weights_digest(model),
@@ -155,29 +182,35 @@ class Asking:
             "seed": asked.seed,
             "facts": dict(model.facts),
         }
-        return Subject(name, images, about, tuple(_other_images(model, dataset)))
+        return Subject(name, images, about, tuple(notices))
 
     def _evaluate(
-        self, subject: Subject, dataset: Dataset, history: Sequence[Mapping[str, Any]]
+        self,
+        subject: Subject,
+        dataset: Dataset,
+        spaces: Sequence[Features],
+        history: Sequence[Mapping[str, Any]],
     ) -> Report:
         return evaluate(
             subject,
             dataset,
-            space_names=self.asked.features,
+            spaces=spaces,
             seed=self.asked.seed,
             command=self.command,
             history=history,
             on_stage=self.tell,
         )
 
-    def _history(self, path: Path, model: Model, dataset: Dataset) -> Sequence[Mapping[str, Any]]:
+    def _history(
+        self, path: Path, model: Model, dataset: Dataset, space: Features
+    ) -> Sequence[Mapping[str, Any]]:
         folder = RunFolder(path if path.is_dir() else path.parent)
         return score_checkpoints(
             folder,
             model,
             dataset,
             lambda name: self.sampled(model, name, dataset),
-            self.asked.features[0],
+            space,
             self.asked.seed,
         )
 
@@ -202,11 +235,11 @@ def _shares(model: Model, dataset: Dataset) -> Float[np.ndarray, " classes"] | N
     return np.bincount(labels, minlength=classes).astype(np.float64)
 
 
-def _other_images(model: Model, dataset: Dataset) -> Sequence[str]:
+def _other_images(model: Model, dataset: Dataset) -> list[str]:
     learned: Mapping[str, Any] = model.facts
     if learned.get("fingerprint") in (None, dataset.fingerprint):
-        return ()
-    return (
+        return []
+    return [
         f"The model learned from other images than these ({learned.get('data')}, with"
-        f" {learned.get('training_images', 0):,} for training): copies are looked for among these.",
-    )
+        f" {learned.get('training_images', 0):,} for training): copies are looked for among these."
+    ]

@@ -41,6 +41,7 @@ class Asked(TypedDict, total=False):
 # What may differ between the sessions of one run: none of it changes what is learnt.
 MAY_DIFFER = {
     "data.source",  # the fingerprint of the images must be the same
+    "data.follow_links",
     "training.device",
     "training.reports",
     "training.validation_share",
@@ -124,5 +125,6 @@ def open_images(settings: Settings, on_progress: Progress | None = None) -> Data
         size=chosen.size,
         channels=chosen.channels,
         labels=chosen.labels,
+        follow_links=chosen.follow_links,
         on_progress=on_progress,
     )
