@@ -31,6 +31,7 @@ from loang.device import describe
 from loang.evaluation import output
 from loang.evaluation.evaluate import evaluate
 from loang.evaluation.subject import Subject
+from loang.metrics import features
 
 
 def blurred(images: Images) -> Images:
@@ -62,7 +63,10 @@ def main() -> None:
         os.environ["LOANG_CACHE"] = place
         start = time.perf_counter()
         report = evaluate(
-            Subject("blurred", samples), data, space_names=(asked.features,), on_stage=on_stage
+            Subject("blurred", samples),
+            data,
+            spaces=[features.named(asked.features, data)],
+            on_stage=on_stage,
         )
         measured = time.perf_counter()
         output.write_report(report, Path(place) / "report")

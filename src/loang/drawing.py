@@ -26,9 +26,9 @@ def sampling(
     Raises:
         LoangError: there is no such sampler, or the number of steps can't be.
     """
-    given = {"sampler": sampler, "steps": steps, "eta": eta, "variance": variance}
-    values = model.settings.sampling.model_dump()
-    values.update({key: value for key, value in given.items() if value is not None})
+    asked = {"sampler": sampler, "steps": steps, "eta": eta, "variance": variance}
+    given = {key: value for key, value in asked.items() if value is not None}
+    values = model.settings.sampling.model_dump() | given
     most = model.denoiser.schedule.T
     if not 1 <= values["steps"] <= most:
         raise LoangError(
@@ -39,7 +39,9 @@ def sampling(
         return SamplingSettings(**values)
     except ValueError:
         raise LoangError(
-            f"There is no way of sampling like {given}.",
+            "There is no way of sampling by "
+            + ", ".join(f"{key} {value}" for key, value in given.items())
+            + ".",
             "Samplers are ddim (with eta 0 to 1) and ddpm (variance fixed-small or fixed-large).",
         ) from None
 

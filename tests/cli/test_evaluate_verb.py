@@ -8,6 +8,7 @@ import pytest
 
 import loang
 from loang import cli
+from loang.metrics.features.inception import VARIABLE
 
 CHANGES = (
     "network.width=8",
@@ -128,10 +129,11 @@ def test_two_are_compared(run, place, tmp_path):
     ("arguments", "wanted"),
     [
         (["nowhere"], "no model and there are no images"),
-        (["{place}/data.npz"], "nothing to measure them against"),
+        (["{place}/data.npz"], "nothing to measure images against"),
         (["{place}/run", "-n", "1"], "Nothing can be measured on 1"),
         (["{place}/run", "--features", "pixel"], "Did you mean pixels"),
         (["{place}/run", "--steps", "999"], "can't be sampled in 999 steps"),
+        (["{place}/run", "--sampler", "euler"], "no way of sampling by sampler euler."),
         (["{place}/data.npz", "{place}/data.npz", "-n", "999"], "holds 200 images, not 999"),
         (["{place}/data.npz", "{place}/data.npz", "--history"], "--history is of a run"),
         (["--compare", "{place}/run", "nowhere"], "no images at nowhere"),
@@ -145,6 +147,18 @@ def test_a_mistake_is_told_in_two_sentences(run, place, arguments, wanted, tmp_p
     assert wanted in errors
     assert "Traceback" not in errors
     assert errors.count("\n") == 1
+
+
+def test_a_space_that_cannot_be_had_is_told_before_samples_are_drawn(
+    run, place, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere.pth"))
+    out = tmp_path / "report"
+    status, said, errors = run("evaluate", place / "run", "--features", "inception", "--out", out)
+    assert status == 2
+    assert "torch-fidelity" in errors or "nowhere.pth" in errors
+    assert "sampling" not in said
+    assert not out.exists()
 
 
 def test_measuring_while_training_changes_no_weight(place, tmp_path):

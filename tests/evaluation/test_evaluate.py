@@ -10,10 +10,11 @@ from loang.evaluation import output, words
 from loang.evaluation.comparison import compare
 from loang.evaluation.evaluate import ALIGNED, evaluate
 from loang.evaluation.subject import Subject
+from loang.metrics.features.pixels import PixelFeatures
 
 
 def measured(images, real, **asked):
-    return evaluate(Subject("these", images), real, space_names=("pixels",), **asked)
+    return evaluate(Subject("these", images), real, spaces=[PixelFeatures(real.spec)], **asked)
 
 
 def value(report, column, name):
@@ -103,7 +104,7 @@ def test_a_comparison_tells_better_from_worse_and_admits_what_it_cannot_tell(rea
     bad = evaluate(
         Subject("blurred", replace(blurred, pixels=smooth.astype(np.uint8))),
         real,
-        space_names=("pixels",),
+        spaces=[PixelFeatures(real.spec)],
     )
     assert compare(good, bad).verdict.startswith("these is better than blurred")
     assert compare(bad, good).verdict.startswith("these is better than blurred")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loang.errors import LoangError
 from loang.evaluation.subject import is_model
+from loang.metrics.features import known
 from loang.training.folder import CONFIG
 
 COUNT = 1000
@@ -49,6 +50,8 @@ class Asked:
             )
         if not self.features:
             raise LoangError("There is no feature space to measure in.", "Name one, or auto.")
+        for name in self.features:
+            known(name)
 
 
 def check_subject(subject: Path, data: str | Path | None) -> None:
@@ -64,8 +67,8 @@ def check_subject(subject: Path, data: str | Path | None) -> None:
         )
     if data is None and not is_model(subject):
         raise LoangError(
-            f"{subject} holds images, and there is nothing to measure them against.",
-            f"Name the real images as well: loang evaluate {subject} fashion-mnist.",
+            f"{subject} is no model, and there is nothing to measure images against.",
+            f"If it holds images, name the real ones too: loang evaluate {subject} fashion-mnist.",
         )
 
 

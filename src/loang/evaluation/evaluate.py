@@ -19,7 +19,6 @@ from loang.evaluation.report import SUSPECTS, Report, Space
 from loang.evaluation.subject import Subject
 from loang.evaluation.table import Cell, column
 from loang.evaluation.vectors import vectors
-from loang.metrics import features as feature_spaces
 from loang.metrics.classes import by_class
 from loang.metrics.features import Features
 from loang.metrics.frechet import frechet_distance
@@ -37,7 +36,7 @@ def evaluate(
     subject: Subject,
     dataset: Dataset,
     *,
-    space_names: Sequence[str] = ("auto",),
+    spaces: Sequence[Features],
     seed: int = 0,
     command: str = "",
     history: Sequence[Mapping[str, Any]] = (),
@@ -48,14 +47,14 @@ def evaluate(
     Args:
         subject: what is measured; 2 or more images.
         dataset: the real images; training ones are the reference, held-out ones the floor.
-        space_names: of feature spaces; the report's sentences speak of the first.
+        spaces: to measure in; the report's sentences speak of the first.
         seed: of which real images play which part, and of all else that is drawn.
         command: what the person typed, for the report.
         history: of a run's checkpoints, to be shown with the rest.
         on_stage: told (what, done, in all).
 
     Raises:
-        LoangError: too few images, or a feature space that can't be had.
+        LoangError: too few images, or images that a space can't see.
     """
     start = time.monotonic()
     tell = on_stage or (lambda what, done, total: None)
@@ -65,18 +64,12 @@ def evaluate(
             "A distance needs at least 2, and a useful one some hundreds.",
         )
     cast = Cast.of(subject.images, dataset, seed)
-    named: dict[str, Features] = {}
-    for name in space_names:
-        space = feature_spaces.named(
-            name, dataset, on_step=lambda done, total: tell("learning features", done, total)
-        )
-        named.setdefault(space.name, space)
     found, classes, copies = [], None, dict[str, Memorisation]()
-    for position, (name, space) in enumerate(named.items()):
-        tell(f"measuring in {name}", position, len(named))
+    for position, space in enumerate(spaces):
+        tell(f"measuring in {space.name}", position, len(spaces))
         samples = space(cast.samples.pixels, cast.samples.spec)
         if position == 0:
-            copies[name] = _copies(space, cast, samples)
+            copies[space.name] = _copies(space, cast, samples)
             classes = look(space, cast, seed)
         found.append(_measure(space, cast, samples, seed))
     tell("looking for copies", 0, 1)

@@ -9,7 +9,7 @@ from loang.evaluation.cast import choose
 from loang.evaluation.subject import Subject
 from loang.evaluation.table import column
 from loang.evaluation.vectors import vectors
-from loang.metrics import features
+from loang.metrics.features import Features
 from loang.model import Model
 from loang.training import checkpoint
 from loang.training.folder import CHECKPOINT, RunFolder, checkpoint_steps
@@ -20,7 +20,7 @@ def score_checkpoints(
     model: Model,
     dataset: Dataset,
     sample: Callable[[str], Subject],
-    space_name: str,
+    space: Features,
     seed: int,
 ) -> list[Mapping[str, Any]]:
     """Every measure of each checkpoint's averaged weights, in the order of steps.
@@ -32,7 +32,7 @@ def score_checkpoints(
         model: the run's; its weights are changed, and put back.
         dataset: the real images.
         sample: draws the model's samples, under the name of a checkpoint.
-        space_name: the feature space.
+        space: of features.
         seed: of which real images are compared with.
 
     Raises:
@@ -44,7 +44,6 @@ def score_checkpoints(
             f"{folder.path} holds no checkpoints to score.",
             "Leave --history away, or train with --set training.keep=20 to keep more of them.",
         )
-    space = features.named(space_name, dataset)
     network = model.denoiser.network
     own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     found: list[Mapping[str, Any]] = []

@@ -65,27 +65,25 @@ def named(name: str, dataset: Dataset, *, on_step: OnStep | None = None) -> Feat
     Raises:
         LoangError: there is no such space, or it can't be had here.
     """
-    makers: dict[str, Callable[[Dataset, OnStep | None], Features]] = {
-        "auto": _auto,
-        "fashion-v1": _fashion,
-        "fashion": _fashion,
-        "own-v1": _own,
-        "own": _own,
-        "inception-v3": _inception,
-        "inception": _inception,
-        "pixels-v1": _pixels,
-        "pixels": _pixels,
-    }
+    return _MAKERS[known(name)](dataset, on_step)
+
+
+def known(name: str) -> str:
+    """The name as it is written here; no space is made yet.
+
+    Raises:
+        LoangError: there is no such space.
+    """
     wanted = name.strip().lower()
-    if wanted not in makers:
-        close = difflib.get_close_matches(wanted, makers, n=1)
+    if wanted not in _MAKERS:
+        close = difflib.get_close_matches(wanted, _MAKERS, n=1)
         raise LoangError(
             f"There are no features called {name!r}.",
             f"Did you mean {close[0]}?"
             if close
             else "There are auto, fashion-v1, own, inception and pixels.",
         )
-    return makers[wanted](dataset, on_step)
+    return wanted
 
 
 # torch takes a second, so each space is imported when it is asked for.
@@ -119,3 +117,16 @@ def _pixels(dataset: Dataset, on_step: OnStep | None) -> Features:
     from loang.metrics.features.pixels import PixelFeatures
 
     return PixelFeatures(dataset.spec)
+
+
+_MAKERS: dict[str, Callable[[Dataset, OnStep | None], Features]] = {
+    "auto": _auto,
+    "fashion-v1": _fashion,
+    "fashion": _fashion,
+    "own-v1": _own,
+    "own": _own,
+    "inception-v3": _inception,
+    "inception": _inception,
+    "pixels-v1": _pixels,
+    "pixels": _pixels,
+}
