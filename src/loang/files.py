@@ -1,16 +1,71 @@
-"""Files that are whole or not there: written beside their place, flushed, moved in one rename."""
+"""Files that are whole or not there: written beside their place, flushed, moved in one rename.
+
+What must not be lost reaches the disk through `write`, `flush` and `rename`, which ask the system
+by `os` and nothing else: a test that makes these fail has seen every failure there is.
+"""
 
 import contextlib
 import hashlib
 import os
+import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from loang.errors import LoangError
 
 MODEL = "model.safetensors"
 """The one file of a run to keep."""
+
+
+_BESIDE = re.compile(r"\..+\.(\d+)(\.\w+)?")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a file was given.
+
+    Args:
+        size: bytes.
+        sha256: of them, in hexadecimal.
+    """
+
+    size: int
+    sha256: str
+
+
+def write(path: Path, parts: Iterable[bytes | memoryview]) -> Written:
+    """A file of these bytes, one part after another, that is on the disk when this returns.
+
+    Raises:
+        OSError: the system refuses; what stands there then may be cut.
+    """
+    digest, size = hashlib.sha256(), 0
+    handle = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666
+    )
+    try:
+        for part in parts:
+            left = memoryview(part).cast("B")
+            digest.update(left)
+            size += len(left)
+            while len(left):  # the system may take less than it is given
+                left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return Written(size, digest.hexdigest())
+
+
+def rename(source: Path, target: Path) -> None:
+    """Move within a folder in one step; of two files, the target's is replaced.
+
+    Raises:
+        OSError: the system refuses; nothing has changed.
+    """
+    os.replace(source, target)  # noqa: PTH105 (through `os`, as all that matters here)
 
 
 @contextlib.contextmanager
@@ -26,7 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield beside
             flush(beside)
-            beside.replace(path)
+            rename(beside, path)
+            flush(path.parent)
     finally:
         with contextlib.suppress(OSError):  # what went wrong is told already
             beside.unlink(missing_ok=True)
@@ -66,6 +122,46 @@ def check_folder(folder: Path) -> None:
                 place.rmdir()
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what `replacing` left half written in a folder when its process was killed."""
+    import psutil
+
+    for path in folder.glob(".*"):
+        found = _BESIDE.fullmatch(path.name)
+        if found and path.is_file() and not psutil.pid_exists(int(found[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def free_space(place: Path) -> int:
+    """Bytes that may still be written where that file or folder is, or would be."""
+    there = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def check_space(place: Path, needed: int) -> None:
+    """Whether so many bytes can be written there, as far as the system knows.
+
+    Raises:
+        LoangError: they can't; says how many are missing.
+    """
+    with writing(place):
+        missing = needed - free_space(place)
+    if missing > 0:
+        raise LoangError(
+            f"The disk of {place} is full: {amount(needed)} are to be written, and"
+            f" {amount(missing)} are missing.",
+            "Free some space, or name a folder on another disk with --out.",
+        )
+
+
+def amount(count: int) -> str:
+    """Bytes, for people: 812 bytes, 34.1 MB, 1.20 GB."""
+    if count >= 1e9:
+        return f"{count / 1e9:,.2f} GB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
+
+
 def shown(path: Path) -> str:
     """A path as a person would type it in a shell."""
     return shlex.quote(str(path)) if os.name != "nt" else f'"{path}"'
@@ -85,7 +181,7 @@ def flush(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """A text file, UTF-8, whole or not at all."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        write(beside, [text.encode("utf-8")])
 
 
 def sha256(path: Path) -> str:

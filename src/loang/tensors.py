@@ -152,7 +152,7 @@ def save(
         plain.append(tensor)
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    parts = (memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) for tensor in plain)
+    parts = (tensor.reshape(-1).view(torch.uint8).numpy().data for tensor in plain)
     return files.write(path, itertools.chain((len(text).to_bytes(_LENGTH, "little"), text), parts))
 
 

@@ -242,7 +242,7 @@ def test_two_processes_share_one_download(server: Server, tmp_path: Path) -> Non
     """A process that holds the lock makes others wait, and its death lets them go on."""
     place = tmp_path / "file"
     holder = (
-        "import sys\nfrom pathlib import Path\nfrom loang.data.lock import locked\n"
+        "import sys\nfrom pathlib import Path\nfrom loang.lock import locked\n"
         "with locked(Path(sys.argv[1]), None):\n    print('held', flush=True); sys.stdin.read()"
     )
     lock = str(place) + ".lock"

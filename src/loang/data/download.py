@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loang.data.lock import locked
 from loang.data.mirrors import Answer, Mirrors
 from loang.errors import LoangError
+from loang.lock import locked
 
 # (name of the file, bytes so far, bytes in all where known)
 Progress = Callable[[str, int, int | None], None]
