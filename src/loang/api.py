@@ -72,18 +72,25 @@ def start(
         settings = asked_again(folder.read_config()[0], data, **asked)
     else:
         folder.check(overwrite)
+    folder.check_free()
     dataset = open_images(settings, on_progress)
 
     from loang.training.plan import prepare
     from loang.training.run import Run
 
     prepared = prepare(settings, dataset)
-    if not resume:
-        folder.start(overwrite)
-        folder.write_config(prepared.settings, _about(prepared))
-    run = Run(prepared, folder)
-    if resume:
-        run.restore()
+    prepared.check_disk(folder.path)
+    lock = folder.claim()
+    try:
+        if not resume:
+            folder.start(overwrite)
+            folder.write_config(prepared.settings, _about(prepared))
+        run = Run(prepared, folder, lock)
+        if resume:
+            run.restore()
+    except BaseException:
+        lock.release()
+        raise
     return run
 
 

@@ -121,6 +121,9 @@ class TrainingSettings(Section):
     """The loop."""
 
     batch: Whole = 64
+    micro_batch: Whole | None = Field(
+        None, description="images computed at once, their gradients added up; None: the batch"
+    )
     budget: Word = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
     weighting: Literal["simple", "eps", "vlb", "min-snr"] = "simple"
     label_dropout: Share = Field(0.1, description="share of labels hidden, so it learns both")

@@ -1,5 +1,7 @@
 """What the machine offers: device, precision, memory."""
 
+import gc
+
 import torch
 
 from loang.errors import LoangError
@@ -67,6 +69,24 @@ def describe(device: torch.device, dtype: torch.dtype | None) -> str:
         threads = torch.get_num_threads()
         return f"CPU ({capability}, {threads} thread{'s' * (threads != 1)}), {kind}"
     return f"{device.type}, {kind}"
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is used up, on a GPU or on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The CPU's allocator, Apple's and oneDNN each raise a RuntimeError of their own words.
+    words = ("can't allocate memory", "not enough memory", "out of memory", "could not create a")
+    return any(each in str(error) for each in words)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is kept for later, after memory was used up."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def memory_used(device: torch.device) -> int:

@@ -1,5 +1,7 @@
 """The training step does what its settings say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from loang import build, presets
 from loang.config import changed
 from loang.data import Images, ImageSpec
+from loang.errors import LoangError
 from loang.training.trainer import Trainer
 
 SPEC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
@@ -41,7 +44,7 @@ def test_flips_mirror_half_of_the_images_left_to_right_and_change_nothing_else()
 def test_labels_are_hidden_as_often_as_asked_and_otherwise_kept(share):
     subject = trainer(f"training.label_dropout={share}")
     label = torch.arange(3).repeat(1000)
-    hidden = subject._hide(label, step=4)
+    hidden = subject._hide(label, 4, torch.arange(len(label)))
     gone = hidden == 3  # the index of "no label"
     assert torch.equal(hidden[~gone], label[~gone])
     assert gone.float().mean() == pytest.approx(share, abs=0.03)
@@ -129,7 +132,8 @@ def test_validation_counts_every_image_once_and_is_always_the_same():
     subject.step(0.0)
     whole = subject.validate(subject.images)
     assert subject.validate(subject.images) == whole
-    assert subject.validate(subject.images, batch=7) == pytest.approx(whole, rel=1e-3)
+    subject.micro_batch = 2  # then it takes 8 at once
+    assert subject.validate(subject.images) == pytest.approx(whole, rel=1e-3)
     assert subject.denoiser.training
 
 
@@ -148,3 +152,147 @@ def test_the_average_is_lent_and_the_weights_given_back_bit_for_bit():
         assert torch.equal(weights(subject), average)
         assert not torch.equal(average, own)
     assert torch.equal(weights(subject), own)
+
+
+def gradients(subject):
+    subject._gradients()
+    return torch.cat([p.grad.flatten() for p in subject.denoiser.parameters()])
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 100])
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole_to_rounding(micro_batch):
+    whole = trainer("data.flips=true", "training.label_dropout=0.5")
+    parts = trainer(
+        "data.flips=true", "training.label_dropout=0.5", f"training.micro_batch={micro_batch}"
+    )
+    expected = gradients(whole)
+    torch.testing.assert_close(gradients(parts), expected, rtol=1e-4, atol=1e-7)
+    assert parts.micro_batch == min(micro_batch, 8)
+    # Not by chance: another step has other gradients.
+    whole.progress.step += 1
+    assert not torch.allclose(gradients(whole), expected, rtol=1e-2)
+
+
+def test_dropout_depends_on_the_step_and_on_nothing_else():
+    first, again = trainer("network.dropout=0.5"), trainer("network.dropout=0.5")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        expected = gradients(first)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.manual_seed(2)
+        assert torch.equal(gradients(again), expected)
+    again.progress.step += 1
+    again.progress.images = 0
+    assert not torch.allclose(gradients(again), expected)
+
+
+def broken(subject, numbers):
+    """The loss of the steps of these numbers is NaN."""
+    whole = subject._gradients
+
+    def gradients():
+        loss = whole()
+        if subject.progress.step + 1 in numbers:
+            for parameter in subject.denoiser.parameters():
+                parameter.grad.fill_(float("nan"))
+            return loss * float("nan")
+        return loss
+
+    subject._gradients = gradients
+    return subject
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_without_a_number_changes_neither_weights_nor_moments(fused):
+    subject = broken(trainer("optimizer.warm_up=0"), {3, 4})
+    if not fused:
+        subject.fused = False
+        subject.optimizer.param_groups[0]["fused"] = False
+    for _ in range(2):
+        subject.step(0.0)
+    before = weights(subject), moments(subject)
+    for _ in range(2):
+        step = subject.step(0.0)
+        assert not torch.isfinite(step.loss)
+    assert torch.equal(weights(subject), before[0])
+    assert all(map(torch.equal, moments(subject), before[1]))
+    assert subject.progress.step == 4
+    assert subject.progress.images == 32
+    assert torch.isfinite(subject.step(0.0).loss)
+    assert not torch.equal(weights(subject), before[0])
+
+
+def moments(subject):
+    return [value.clone() for state in subject.optimizer.state.values() for value in state.values()]
+
+
+def test_the_learning_rate_is_halved_at_each_return():
+    rates = []
+    for returns in range(3):
+        subject = trainer("optimizer.warm_up=0")
+        subject.progress.returns = returns
+        subject.step(0.0)
+        rates.append(subject.optimizer.param_groups[0]["lr"])
+    assert rates == [0.001, 0.0005, 0.00025]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate"
+            " memory: you tried to allocate 90 bytes. Error code 12"
+        ),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_images_at_once_and_changes_the_step_by_rounding_only(error):
+    roomy, tight = trainer("optimizer.warm_up=0"), trainer("optimizer.warm_up=0")
+    whole = tight._gradients
+    asked = []
+
+    def gradients():
+        asked.append(tight.micro_batch)
+        if tight.micro_batch > 2:
+            raise error
+        return whole()
+
+    tight._gradients = gradients
+    loss = tight.step(0.0).loss
+    assert asked == [8, 4, 2]
+    torch.testing.assert_close(loss, roomy.step(0.0).loss, rtol=1e-5, atol=0)
+    torch.testing.assert_close(weights(tight), weights(roomy), rtol=0, atol=1e-4)
+    tight.step(0.0)
+    assert asked == [8, 4, 2, 2]
+
+
+def test_when_not_even_one_image_fits_a_person_is_told():
+    subject = trainer()
+    subject._gradients = lambda: (_ for _ in ()).throw(MemoryError())
+    with pytest.raises(LoangError, match=r"not enough memory .* single image.*--size"):
+        subject.step(0.0)
+
+
+def test_an_error_that_is_not_of_memory_is_not_hidden():
+    subject = trainer()
+    subject._gradients = lambda: (_ for _ in ()).throw(RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="do not match"):
+        subject.step(0.0)
+
+
+def test_an_examination_names_the_images_that_give_no_number():
+    subject = trainer("training.batch=5")
+    spec = replace(SPEC, depth="float32", low=0.0, high=1.0)
+    pixels = np.random.default_rng(0).random((37, 8, 8, 1), np.float32)
+    pixels[11] = np.nan
+    subject.images = Images(pixels, spec, subject.images.labels)
+    seen = {}
+    for step in range(1, 9):
+        found = subject.examine(step)
+        assert len(found.rows) == 5
+        seen[step] = found
+        assert found.bad == ([11] if 11 in found.rows else [])
+    assert any(found.bad for found in seen.values())
+    assert subject.progress.step == 0

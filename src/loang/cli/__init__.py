@@ -1,5 +1,6 @@
 """The command line: one file a verb. It parses, calls the Python API and prints."""
 
+import os
 import sys
 
 from loang.errors import LoangError
@@ -23,3 +24,6 @@ def main() -> None:
         sys.exit(getattr(error, "exit_status", 2))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `loang ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

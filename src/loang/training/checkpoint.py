@@ -4,24 +4,27 @@ A checkpoint is staged in a hidden sibling, every file flushed, the manifest (na
 SHA-256) written last, and moved to its place in one rename.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from loang.errors import LoangError
-from loang.files import flush, sha256, writing
+from loang.files import flush, rename, sha256, write, writing
 from loang.tensors import save as save_tensors
 from loang.training.folder import CHECKPOINT, MANIFEST, checkpoint_steps
 
 FORMAT = 1
 STATE = "state.json"
+REPLACED, DELETED = ".replaced", ".deleted"
 
 
 @dataclass(frozen=True)
@@ -37,41 +40,70 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
+def size(checkpoint: Checkpoint) -> int:
+    """Bytes that it takes on the disk, but for names and plain values."""
+    return sum(t.nbytes for tensors in checkpoint.tensors.values() for t in tensors.values())
+
+
+def snapshot(checkpoint: Checkpoint) -> Checkpoint:
+    """A copy in memory of its own: training may go on while it is written."""
+    tensors = {
+        file: {name: tensor.detach().to("cpu", copy=True) for name, tensor in each.items()}
+        for file, each in checkpoint.tensors.items()
+    }
+    return Checkpoint(tensors, checkpoint.state)
+
+
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Write `folder/step-NNNNNNNN`; returns its path.
+    """Write `folder/step-NNNNNNNN`; returns its path. For the one writer of the run alone.
 
     Raises:
-        LoangError: the disk is full, or the folder can't be written; nothing is lost.
+        LoangError: the disk is full, the folder can't be written, or a number is none; what was
+            saved before is as it was.
     """
     place = folder / f"{CHECKPOINT}{step:08d}"
     stage = folder / f".{place.name}"
+    _refuse_broken(checkpoint, step)
     try:
         with writing(place):
-            shutil.rmtree(stage, ignore_errors=True)
+            tidy(folder)
             stage.mkdir(parents=True)
-            for name, tensors in checkpoint.tensors.items():
-                save_tensors(stage / f"{name}.safetensors", tensors)
-            (stage / STATE).write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
-            files = sorted(stage.iterdir())
-            for file in files:
-                flush(file)
+            written = {
+                f"{name}.safetensors": save_tensors(stage / f"{name}.safetensors", tensors)
+                for name, tensors in checkpoint.tensors.items()
+            }
+            written[STATE] = write(stage / STATE, [_json(checkpoint.state)])
             manifest = {
                 "format": FORMAT,
                 "step": step,
-                "files": {
-                    file.name: {"size": file.stat().st_size, "sha256": sha256(file)}
-                    for file in files
-                },
+                "files": {name: asdict(each) for name, each in written.items()},
             }
-            (stage / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            flush(stage / MANIFEST)
+            write(stage / MANIFEST, [_json(manifest)])
             flush(stage)
-            shutil.rmtree(place, ignore_errors=True)
-            stage.replace(place)
+            if place.exists():  # the same step again: never without one of the two
+                rename(place, _hidden(place, REPLACED))
+            rename(stage, place)
             flush(folder)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what went wrong is told already
+            tidy(folder)
     return place
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a save or a deletion has left that did not come to its end.
+
+    For the one writer of the run alone: what another is just writing looks the same.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    for left in folder.glob(f".{CHECKPOINT}*") if folder.is_dir() else ():
+        place = folder / left.name.removeprefix(".").removesuffix(REPLACED)
+        if left.name.endswith(REPLACED) and not place.exists():
+            rename(left, place)  # its successor never came
+        else:
+            shutil.rmtree(left)
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint, int, list[str]]:
@@ -125,11 +157,34 @@ def set_aside(folder: Path, above: int) -> None:
             aside = place.with_name(f"{place.name}.damaged")
             with writing(aside):
                 shutil.rmtree(aside, ignore_errors=True)
-                place.rename(aside)
+                rename(place, aside)
 
 
 def rotate(folder: Path, keep: int, best: Iterable[int] = ()) -> None:
     """Delete all but the newest `keep` checkpoints and the best; the newest always stays."""
     found = checkpoint_steps(folder)
     for step in set(found) - set(found[-max(keep, 1) :]) - set(best):
-        shutil.rmtree(folder / f"{CHECKPOINT}{step:08d}", ignore_errors=True)
+        place = folder / f"{CHECKPOINT}{step:08d}"
+        # Out of sight first, so that a deletion that is cut short leaves nothing that looks whole.
+        with contextlib.suppress(OSError):
+            rename(place, _hidden(place, DELETED))
+            shutil.rmtree(_hidden(place, DELETED))
+
+
+def _hidden(place: Path, ending: str) -> Path:
+    return place.with_name(f".{place.name}{ending}")
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, indent=1).encode("utf-8")
+
+
+def _refuse_broken(checkpoint: Checkpoint, step: int) -> None:
+    for tensors in checkpoint.tensors.values():
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise LoangError(
+                    f"The checkpoint of step {step:,} is not written: {name} has values that are"
+                    " no numbers.",
+                    "Go on from the one before with --resume, with a lower learning rate.",
+                )

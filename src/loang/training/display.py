@@ -1,5 +1,6 @@
 """What a person sees while training runs: a bar in a terminal, plain lines elsewhere."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,21 +19,22 @@ class Measurement:
 
     Args:
         share: of the budget, 0..1.
-        loss: mean over the steps since the last measurement.
+        loss: mean over the steps since the last measurement; None where all were skipped.
         rate: images a second.
         left: seconds until the budget is used, as far as is known.
         memory: bytes.
     """
 
     share: float
-    loss: float
+    loss: float | None
     rate: float
     left: float
     memory: int
 
     def __str__(self) -> str:
         left = f"{duration(self.left)} left"
-        return f"loss {self.loss:.4f}  {self.rate:.0f} img/s  {left}  {self.memory / 1e9:.2f} GB"
+        loss = "no number" if self.loss is None else f"{self.loss:.4f}"
+        return f"loss {loss}  {self.rate:.0f} img/s  {left}  {self.memory / 1e9:.2f} GB"
 
 
 class Display:
@@ -57,7 +59,10 @@ class Display:
 
 
 class ConsoleDisplay(Display):
-    """A live bar in a terminal; where there is none, a plain line every quarter of a minute."""
+    """A live bar in a terminal; where there is none, a plain line every quarter of a minute.
+
+    A terminal that is closed, or a pipe that nobody reads any more, stops no training.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
@@ -72,7 +77,8 @@ class ConsoleDisplay(Display):
         self._said = time.monotonic()
 
     def __enter__(self) -> "ConsoleDisplay":
-        self._bar.start()
+        with contextlib.suppress(OSError):
+            self._bar.start()
         return self
 
     def __exit__(
@@ -81,16 +87,21 @@ class ConsoleDisplay(Display):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):
+            self._bar.stop()
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar."""
-        self.console.print(line, markup=False)
+        with contextlib.suppress(OSError):
+            self.console.print(line, markup=False)
         self._said = time.monotonic()
 
     def measure(self, measurement: Measurement) -> None:
         """Move the bar, or say a line where there is none and the last is a while ago."""
         if self.console.is_terminal:
-            self._bar.update(self._task, completed=measurement.share, description=str(measurement))
+            with contextlib.suppress(OSError):
+                self._bar.update(
+                    self._task, completed=measurement.share, description=str(measurement)
+                )
         elif time.monotonic() - self._said > PLAIN_SECONDS:
             self.say(f"{measurement.share:4.0%}  {measurement}")

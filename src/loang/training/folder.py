@@ -1,7 +1,8 @@
 """A run's folder: where everything of one run lies, and who may write to it.
 
 config.json                  the resolved settings, complete; loads back to the same run
-log.jsonl                    one line a measurement
+log.jsonl                    one line a measurement: log.py
+.lock                        who writes here now
 checkpoints/step-NNNNNNNN/   checkpoint.py
 samples/                     the same seeds, drawn as training goes
 samples.png, walk.gif        the last of them, and how they came from noise
@@ -12,7 +13,7 @@ README.md                    a card with the run's own numbers
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from loang import config, files
 from loang.config import Settings
 from loang.errors import LoangError
 from loang.files import MODEL
+from loang.lock import Lock, refuse_if_held
 
 CONFIG = "config.json"
 MANIFEST = "MANIFEST.json"
@@ -37,6 +39,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / CONFIG
+        self.lock = path / ".lock"
         self.log = path / "log.jsonl"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
@@ -71,6 +74,29 @@ class RunFolder:
                     "Name another folder with --out.",
                 )
         files.check_folder(self.path)
+
+    def check_free(self) -> None:
+        """Whether no other process writes here now; cheap, as `check`.
+
+        Raises:
+            LoangError: one does; says which.
+        """
+        with files.writing(self.lock):
+            refuse_if_held(self.lock, f"The run in {self.path}")
+
+    def claim(self) -> Lock:
+        """The right to write here, until it is released; tidies up after a process that died.
+
+        Raises:
+            LoangError: another process has it, or the folder can't be written.
+        """
+        with files.writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with files.writing(self.lock):
+            lock = Lock(self.lock, f"The run in {self.path}")
+        for place in (self.path, self.samples):
+            files.remove_leftovers(place)
+        return lock
 
     def start(self, overwrite: bool) -> None:
         """Make the folder ready for a new run; of an old one, only what it wrote is deleted.
@@ -131,29 +157,6 @@ class RunFolder:
             raise LoangError(f"There is no run in {self.path} to go on with.", remedy) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LoangError(f"{self.config} can't be read: {error}.", remedy) from error
-
-    def append_log(self, record: Mapping[str, Any]) -> None:
-        """One line more in log.jsonl."""
-        with files.writing(self.log), self.log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
-
-    def read_log(self) -> list[Mapping[str, Any]]:
-        """The lines of log.jsonl; one that was cut by a crash is left out."""
-        return list(self._read_log()) if self.log.exists() else []
-
-    def cut_log(self, images: int) -> None:
-        """Forget what was logged after a checkpoint: the run goes on from there."""
-        kept = [record for record in self.read_log() if record.get("images", 0) <= images]
-        files.write_text(self.log, "".join(json.dumps(record) + "\n" for record in kept))
-
-    def _read_log(self) -> Iterator[Mapping[str, Any]]:
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record
 
 
 def checkpoint_steps(folder: Path) -> list[int]:

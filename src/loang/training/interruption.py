@@ -1,8 +1,11 @@
-"""Ctrl-C and SIGTERM: the first asks a run to stop after its step, the second stops it."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first asks a run to stop, the second stops it."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
+
+# Windows has no terminal that hangs up.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
 class Interruption:
@@ -17,8 +20,9 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._remember)
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
+                    self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(

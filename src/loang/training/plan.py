@@ -2,11 +2,12 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from loang import device
+from loang import device, files
 from loang.build import build_denoiser
 from loang.config import Settings
 from loang.data import Dataset
@@ -37,6 +38,21 @@ class Plan:
     def parameters(self) -> int:
         """How many numbers the network learns."""
         return sum(parameter.numel() for parameter in self.denoiser.parameters())
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """On the disk: weights, average and two moments, four bytes each."""
+        return 4 * 4 * self.parameters
+
+    def check_disk(self, place: Path) -> None:
+        """Whether a run that writes there has room for two checkpoints and the model file.
+
+        A checkpoint is deleted only when the next one is whole, so there are two for a moment.
+
+        Raises:
+            LoangError: it has not; says how much is missing.
+        """
+        files.check_space(place, 2 * self.checkpoint_bytes + 4 * self.parameters)
 
     def describe(self) -> list[str]:
         """What the run starts from, in a few lines."""

@@ -1,55 +1,54 @@
-"""A run from start to end: steps, measurements, checkpoints, pictures, and the model it leaves."""
+"""A run from start to end: steps, measurements, reports and checkpoints, and what goes wrong."""
 
-import math
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Shaped
-
-import loang
-from loang import device, files, pictures
-from loang.config import SamplingSettings
+from loang import device, files
+from loang.build import build_denoiser
 from loang.errors import LoangError
+from loang.lock import Lock, holder
 from loang.model import Model
-from loang.training import card, checkpoint
+from loang.training import checkpoint
 from loang.training.budget import duration, learning_rate
+from loang.training.checkpoint import Checkpoint
 from loang.training.display import Display, Measurement
-from loang.training.folder import RunFolder
+from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.interruption import Interruption
-from loang.training.monitor import Monitor
+from loang.training.ledger import Ledger
 from loang.training.plan import Plan
+from loang.training.reporter import Reporter
+from loang.training.saver import Saver
 from loang.training.trainer import Trainer
+from loang.training.watch import LOOK, PATIENCE, Watch
 
 MEASUREMENTS = 200  # lines of log.jsonl, spread evenly over a run,
 MEASUREMENT_SECONDS = 10.0  # and more where that is long
-CHART_SECONDS = 60.0  # the chart of the losses is drawn anew no more often
-PREVIEW_STEPS = 20
+RETURNS = 3  # to a checkpoint, after which a run that goes wrong again is given up
 
 
 class Interrupted(LoangError):
-    """A signal ended the run, and nothing was lost.
+    """A signal ended the run.
 
     Args:
         number: of the signal.
         out: the run's folder.
+        kept: the sentence that says what is saved.
     """
 
-    def __init__(self, number: int, out: Path) -> None:
+    def __init__(self, number: int, out: Path, kept: str) -> None:
         super().__init__(
-            f"Stopped by {signal.Signals(number).name}; checkpoint and model file are written.",
+            f"Stopped by {signal.Signals(number).name}; {kept}",
             f"Go on with: loang train --resume --out {files.shown(out)}",
         )
         self.number = number
         self.out = out
+        self.kept = kept
         self.exit_status = 128 + number
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.number, self.out)
+        return type(self), (self.number, self.out, self.kept)
 
 
 class Run:
@@ -58,25 +57,25 @@ class Run:
     Args:
         plan: what to train.
         folder: where; already claimed by `RunFolder.start`, or holding the run to go on with.
+        lock: the right to write there; given back at the end of `train`.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+    def __init__(self, plan: Plan, folder: RunFolder, lock: Lock) -> None:
         self.plan = plan
         self.folder = folder
+        self.lock = lock
         self.notes = plan.describe()
-        self.display = Display()
-        self.monitor: Monitor | None = None
         self.trainer = Trainer(plan.denoiser, plan.dataset.train, plan.settings, plan.device)
-        self.best: dict[str, Any] = {}
-        self.finished = False
-        self.charted = time.monotonic()
-        self.losses: list[torch.Tensor] = []  # of the steps since the last measurement
-        self.loss_sum, self.loss_count = 0.0, 0  # of those since the last report
-        self.loss: float | None = None
+        self.ledger = Ledger()
+        self.watch = Watch()
+        self.reporter = Reporter(plan, folder)
+        self.saver = Saver(folder.checkpoints, plan.settings.training.keep)
         self.rate = 1.0
-        self.validation_loss: float | None = None
-        self.validation_seconds = 0.0
-        self.validations = 0
+
+    @property
+    def display(self) -> Display:
+        """Told of everything that happens."""
+        return self.reporter.display
 
     @property
     def share(self) -> float:
@@ -85,35 +84,23 @@ class Run:
         return self.plan.budget.share(progress.images, progress.seconds)
 
     def restore(self) -> None:
-        """Go on from the newest whole checkpoint.
+        """Go on from the newest whole checkpoint; from the start, where none was ever written.
 
         Raises:
-            LoangError: there is none, or it is of another network or of other images.
+            LoangError: none is whole, or it is of another network or of other images.
         """
+        if self.lock.broken:
+            self.notes.append(f"The last session ended without a word: {holder(self.lock.broken)}.")
+        with files.writing(self.folder.checkpoints):
+            checkpoint.tidy(self.folder.checkpoints)
+        if not checkpoint_steps(self.folder.checkpoints):
+            self.reporter.log.cut(0)
+            self.notes.append("No checkpoint was written yet: training starts anew.")
+            return
         found, step, wrong = checkpoint.load_newest(self.folder.checkpoints)
-        facts = found.state["facts"]
-        if facts["fingerprint"] != self.plan.dataset.fingerprint:
-            raise LoangError(
-                f"The images of {self.plan.dataset.name} are not those that this run learned from.",
-                "Put the same images back, or start a new run with --out.",
-            )
         checkpoint.set_aside(self.folder.checkpoints, above=step)
-        try:
-            self.trainer.restore(found)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise LoangError(
-                f"The checkpoint of step {step:,} does not fit the settings in"
-                f" {self.folder.config}: {str(error).partition(chr(10))[0]}",
-                "Put the settings back as they were, or start a new run with --out.",
-            ) from error
-        self.best = facts["best"]
-        self.finished = facts["finished"]
-        self.loss, self.validation_loss = facts["loss"], facts["validation_loss"]
-        self.loss_sum, self.loss_count = facts["loss_sum"], facts["loss_count"]
-        self.validation_seconds = facts["validation_seconds"]
-        self.validations = facts["validations"]
+        self._take(found, step)
         progress = self.trainer.progress
-        self.folder.cut_log(progress.images)
         self.notes += [
             *(f"Warning: {problem} An older checkpoint is used." for problem in wrong),
             f"Going on from step {step:,}: {progress.images:,} images,"
@@ -129,40 +116,55 @@ class Run:
 
         Raises:
             Interrupted: by a signal, after a checkpoint was written.
-            LoangError: the loss is no number any more, or the disk is full.
+            LoangError: training went wrong again and again; or what was learnt can't be written.
         """
-        self.display = display
-        with display:
-            for note in self.notes:
-                display.say(note)
-            with Interruption() as interruption:
-                self._loop(interruption)
-                if interruption.signal is not None:
-                    display.say("Stopping, and writing a checkpoint ...")
-                    self._leave()
-                    raise Interrupted(interruption.signal, self.folder.path)
-                if not self.finished:
-                    self._report()
-                    self._save()
-            display.say("Drawing samples, and the walk that leads to them ...")
-            try:
-                return self._finish()
-            except KeyboardInterrupt:
-                raise Interrupted(signal.SIGINT, self.folder.path) from None
+        self.reporter.display = display
+        try:
+            with display:
+                for note in self.notes:
+                    display.say(note)
+                return self._train()
+        finally:
+            self.lock.release()
+
+    def _train(self) -> Model:
+        with Interruption() as interruption:
+            self._loop(interruption)
+            if interruption.signal is not None:
+                self.display.say("Stopping, and writing a checkpoint ...")
+                self._save()
+                raise Interrupted(interruption.signal, self.folder.path, self._kept())
+            if not self.ledger.finished:
+                self._report()
+                self.ledger.finished = True
+                self._save()
+                self._require_saved()
+        self.display.say("Drawing samples, and the walk that leads to them ...")
+        try:
+            self.reporter.finish(self.trainer, self.ledger)
+            return Model.load(self.folder.model, on=str(self.plan.device))
+        except KeyboardInterrupt:
+            kept = "training is over, and the model file is written."
+            raise Interrupted(signal.SIGINT, self.folder.path, kept) from None
 
     def _loop(self, interruption: Interruption) -> None:
         progress, settings = self.trainer.progress, self.plan.settings.training
-        epochs = self.plan.budget.epochs
-        reports = _Marks(round(epochs) if epochs else settings.reports, self.share)
-        measurements = _Marks(MEASUREMENTS, self.share)
+        reports, measurements = self._marks()
         clock = _Clock(progress.seconds)
         saved = since = clock.read()
+        images = progress.images
         while self.share < 1 and interruption.signal is None:
-            self.losses.append(self.trainer.step(self.share))
+            self._step()
+            progress = self.trainer.progress
             now = progress.seconds = clock.read()
+            if (progress.step % LOOK == 0 or self.share >= 1) and self._look():
+                progress, (reports, measurements) = self.trainer.progress, self._marks()
+                progress.seconds = since = clock.read()
+                images = progress.images
+                continue
             report = reports.passed(self.share)
             if measurements.passed(self.share) or report or now - since > MEASUREMENT_SECONDS:
-                self._measure(now - since)
+                self._measure(progress.images - images, now - since)
                 save = now - saved > 60 * settings.checkpoint_minutes
                 if self.share < 1 and (report or save):
                     if report:
@@ -171,176 +173,193 @@ class Run:
                     saved = clock.read()
                 # What is no training uses up the budget too, but does not slow the rate.
                 since = progress.seconds = clock.read()
-        if self.losses:
-            self._measure(max(progress.seconds - since, 1e-9))
+                images = progress.images
+        if progress.images > images:
+            self._measure(progress.images - images, progress.seconds - since)
 
-    def _leave(self) -> None:
-        """What an interrupted run leaves, for the next session and for sampling."""
-        with self.trainer.averaged():
-            self._model().save(self.folder.model)
-        self._save()
+    def _marks(self) -> tuple["_Marks", "_Marks"]:
+        """Of reports and of measurements, from where the run stands."""
+        epochs = self.plan.budget.epochs
+        reports = round(epochs) if epochs else self.plan.settings.training.reports
+        return _Marks(reports, self.share), _Marks(MEASUREMENTS, self.share)
 
-    def _measure(self, seconds: float) -> None:
-        """Show and log the steps since the last measurement, which took so long."""
-        progress, training = self.trainer.progress, self.plan.settings.training
-        losses = torch.stack(self.losses).double().cpu()
-        self.losses = []
-        loss = float(losses.mean())
-        if not math.isfinite(loss):
-            half = self.plan.settings.optimizer.learning_rate / 2
-            raise LoangError(
-                f"The loss is {loss} around step {progress.step:,}: training has gone wrong.",
-                f"Start again with --set optimizer.learning_rate={half:g}, or with --precision"
-                " float32; what was saved before is whole.",
+    def _step(self) -> None:
+        """One step, whose numbers are watched; what a save has failed at meanwhile is told."""
+        at_once = self.trainer.micro_batch
+        self.watch.add(self.trainer.progress.step + 1, self.trainer.step(self.share))
+        if (fewer := self.trainer.micro_batch) != at_once:
+            self.display.say(
+                f"Out of memory with {at_once} images at once: going on with {fewer}, whose"
+                f" gradients are added up to the same batch of {self.plan.settings.training.batch}."
             )
-        self.loss_sum += float(losses.sum())
-        self.loss_count += len(losses)
-        rate = len(losses) * training.batch / seconds
-        share, budget = self.share, self.plan.budget
-        if budget.seconds is not None:
-            left = max(budget.seconds - progress.seconds, 0.0)
+        self._tell_failures()
+
+    def _look(self) -> bool:
+        """Look at the last steps; whether the run went back to a checkpoint because of them."""
+        self.watch.catch_up()
+        if spike := self.watch.spike():
+            self.display.say(
+                f"Warning: the loss has jumped from {spike.before:.4f} to {spike.after:.4f} around"
+                f" step {self.trainer.progress.step:,}."
+            )
+            self.reporter.record(
+                self.trainer, event="spike", before=spike.before, after=spike.after
+            )
+        if self.watch.in_a_row < PATIENCE:
+            return False
+        if self.trainer.progress.returns >= RETURNS:
+            raise self._gone_wrong()
+        self._return()
+        return True
+
+    def _return(self) -> None:
+        """Go back to the last whole checkpoint, or to the start, with half the learning rate."""
+        self.saver.wait()
+        failed, since = self.trainer.progress, self.watch.since
+        self.watch = Watch()
+        if checkpoint_steps(self.folder.checkpoints):
+            found, step, _ = checkpoint.load_newest(self.folder.checkpoints)
+            self._take(found, step)
         else:
-            left = max((budget.images or 0) - progress.images, 0) / rate
-        memory = device.memory_used(self.trainer.device)
-        self.display.measure(Measurement(share, loss, rate, left, memory))
-        self.folder.append_log(
-            {
-                "step": progress.step,
-                "images": progress.images,
-                "seconds": round(progress.seconds, 3),
-                "share": share,
-                "loss": loss,
-                "learning_rate": learning_rate(
-                    self.plan.settings.optimizer, progress.step - 1, share
-                ),
-                "images_per_second": round(rate, 1),
-                "memory": memory,
-            }
+            step = 0
+            denoiser = build_denoiser(self.plan.settings, self.plan.dataset.spec)
+            micro_batch = self.trainer.micro_batch
+            self.trainer = Trainer(
+                denoiser, self.plan.dataset.train, self.plan.settings, self.plan.device
+            )
+            self.trainer.micro_batch = micro_batch
+            self.ledger = Ledger()
+            self.reporter.log.cut(0)
+        progress = self.trainer.progress
+        progress.seconds = failed.seconds
+        progress.skipped, progress.returns = failed.skipped, failed.returns + 1
+        rate = self.plan.settings.optimizer.learning_rate * progress.slowing
+        self.display.say(
+            f"Warning: from step {since:,} on, loss or gradient is no number. Going back to step"
+            f" {step:,} with a learning rate of {rate:g}: return {progress.returns} of {RETURNS}."
         )
-        self.rate = rate
+        self.reporter.record(self.trainer, event="return", failed=since, learning_rate=rate)
+
+    def _gone_wrong(self) -> LoangError:
+        """What is known of a run that can't go on."""
+        found = self.trainer.examine(self.watch.since)
+        gradient, at = self.watch.largest
+        bad = found.bad or found.rows
+        rows = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        which = "The images that give none are number" if found.bad else "Its images are number"
+        rate = self.plan.settings.optimizer.learning_rate * self.trainer.progress.slowing / 2
+        largest = f" The largest gradient before was {gradient:.3g}, at step {at:,}." if at else ""
+        return LoangError(
+            f"From step {found.step:,} on, loss or gradient is no number, and {RETURNS} returns to"
+            f" a checkpoint with half the learning rate did not help. {which} {rows} of the"
+            f" training images; the first parameter without a gradient is {found.parameter}."
+            f"{largest}",
+            "Look at these images, and start again with --set"
+            f" optimizer.learning_rate={rate:.3g}, --set optimizer.clip_norm=1 or --precision"
+            " float32. What was saved before is whole.",
+        )
+
+    def _take(self, found: Checkpoint, step: int) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            LoangError: it is of another network, or of other images.
+        """
+        facts = found.state["facts"]
+        if facts["fingerprint"] != self.plan.dataset.fingerprint:
+            raise LoangError(
+                f"The images of {self.plan.dataset.name} are not those that this run learned from.",
+                "Put the same images back, or start a new run with --out.",
+            )
+        try:
+            self.trainer.restore(found)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise LoangError(
+                f"The checkpoint of step {step:,} does not fit the settings in"
+                f" {self.folder.config}: {str(error).partition(chr(10))[0]}",
+                "Put the settings back as they were, or start a new run with --out.",
+            ) from error
+        self.ledger = Ledger.from_facts(facts)
+        self.reporter.log.cut(self.trainer.progress.images)
+
+    def _measure(self, images: int, seconds: float) -> None:
+        """Show and log the steps since the last measurement: so many images, in so long."""
+        trainer, budget = self.trainer, self.plan.budget
+        losses = self.watch.take_losses()
+        skipped = self.watch.take_skipped()
+        trainer.progress.skipped += skipped
+        self.ledger.loss_sum += sum(losses)
+        self.ledger.loss_count += len(losses)
+        loss = sum(losses) / len(losses) if losses else None
+        self.rate = images / max(seconds, 1e-9)
+        if budget.seconds is not None:
+            left = max(budget.seconds - trainer.progress.seconds, 0.0)
+        else:
+            left = max((budget.images or 0) - trainer.progress.images, 0) / self.rate
+        memory = device.memory_used(trainer.device)
+        self.display.measure(Measurement(self.share, loss, self.rate, left, memory))
+        if skipped:
+            self.display.say(
+                f"Warning: {skipped:,} of the last {len(losses) + skipped:,} updates were skipped:"
+                " their loss or gradient was no number."
+            )
+        rate = learning_rate(self.plan.settings.optimizer, trainer.progress.step - 1, self.share)
+        self.reporter.record(
+            trainer,
+            share=self.share,
+            loss=loss,
+            learning_rate=rate * trainer.progress.slowing,
+            images_per_second=round(self.rate, 1),
+            memory=memory,
+            **({"skipped": skipped} if skipped else {}),
+        )
 
     def _report(self) -> None:
-        """Training and validation loss, the model file, and the same seeds drawn again."""
-        progress = self.trainer.progress
-        if self.loss_count:
-            self.loss = self.loss_sum / self.loss_count  # of all steps since the last report
-            self.loss_sum, self.loss_count = 0.0, 0
-        said = [f"{self.share:4.0%}", duration(progress.seconds), f"{progress.images:,} images"]
-        said.append(f"loss {self.loss or 0.0:.4f}")
-        with self.trainer.averaged():
-            if self._may_validate():
-                start = time.monotonic()
-                self.validation_loss = self.trainer.validate(self.plan.dataset.validation)
-                self.validation_seconds += time.monotonic() - start
-                self.validations += 1
-                said.append(f"validation {self.validation_loss:.4f}")
-                self.folder.append_log(
-                    {
-                        "step": progress.step,
-                        "images": progress.images,
-                        "seconds": round(progress.seconds, 3),
-                        "training_loss": self.loss,
-                        "validation_loss_ema": self.validation_loss,
-                        "validation_images": len(self.plan.dataset.validation),
-                    }
-                )
-                if self.validation_loss <= self.best.get("validation_loss", float("inf")):
-                    self.best = {"step": progress.step, "validation_loss": self.validation_loss}
-            model = self._model()
-            model.save(self.folder.model)
-            if self.plan.settings.evaluation.samples:
-                self._evaluate(model, said)
-            place = self.folder.samples / f"{progress.step:08d}.png"
-            pictures.save_samples(self._preview(model), model.spec, place)
-        # matplotlib takes most of a second, which is a second less of training.
-        if self.share >= 1 or time.monotonic() - self.charted > CHART_SECONDS:
-            pictures.training_chart(self.folder.read_log(), self.folder.chart)
-            self.charted = time.monotonic()
-        self.display.say("  ".join(said))
-
-    def _evaluate(self, model: Model, said: list[str]) -> None:
-        """Distances of a few samples, into the log and the report's line."""
-        self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
-        scores = self.monitor.score(model)
-        progress = self.trainer.progress
-        self.folder.append_log(
-            {
-                "step": progress.step,
-                "images": progress.images,
-                "seconds": round(progress.seconds, 3),
-                **scores,
-            }
-        )
-        said.append(f"KID {scores['kid']:.4f} ± {scores['kid_error']:.4f}")
-
-    def _may_validate(self) -> bool:
-        """Whether one more validation keeps within its share of the time; the last always runs."""
-        allowed = self.plan.settings.training.validation_share
-        if self.share >= 1 or allowed >= 1:
-            return True
-        if self.validations:
-            one = self.validation_seconds / self.validations
-        else:  # a training step is about three forward passes
-            one = len(self.plan.dataset.validation) / (3 * self.rate)
-        return self.validation_seconds + one <= allowed * self.trainer.progress.seconds
-
-    def _preview(self, model: Model) -> Shaped[np.ndarray, "n h w c"]:
-        """A few samples, always of the same seeds, in few steps."""
-        steps = min(PREVIEW_STEPS, model.denoiser.schedule.T)
-        sampling = SamplingSettings(sampler="ddim", steps=steps)
-        return model.sample(2 * pictures.columns(model.spec), sampling=sampling)
-
-    def _finish(self) -> Model:
-        """The pictures and the card that a finished run leaves."""
-        folder = self.folder
-        with self.trainer.averaged():
-            model = self._model()
-            count = pictures.columns(model.spec) * pictures.rows(model.spec)
-            every = pictures.spacing(self.plan.settings.sampling.steps)
-            frames = model.frames(model.walk(range(count)), every)
-            pictures.save_walk(frames, model.spec, folder.walk, last=folder.grid)
-        files.write_text(folder.card, card.text(model, folder))
-        return Model.load(folder.model, on=str(self.plan.device))
+        self.reporter.report(self.trainer, self.ledger, self.share, self.rate)
 
     def _save(self) -> None:
-        progress = self.trainer.progress
-        checkpoint.save(
-            self.folder.checkpoints, progress.step, self.trainer.checkpoint(self._facts())
+        """Begin to write a checkpoint and the model file."""
+        facts = {"fingerprint": self.plan.dataset.fingerprint, **self.ledger.to_facts()}
+        model = self.reporter.model(self.trainer, self.ledger)
+        self.saver.save(
+            self.trainer.progress.step,
+            self.trainer.checkpoint(facts),
+            lambda weights: model.save(self.folder.model, weights),
+            [self.ledger.best["step"]] if self.ledger.best else [],
         )
-        best = [self.best["step"]] if self.best else []
-        checkpoint.rotate(self.folder.checkpoints, self.plan.settings.training.keep, best)
 
-    def _facts(self) -> Mapping[str, Any]:
-        return {
-            "fingerprint": self.plan.dataset.fingerprint,
-            "best": self.best,
-            "finished": self.share >= 1,
-            "loss": self.loss,
-            "loss_sum": self.loss_sum,
-            "loss_count": self.loss_count,
-            "validation_loss": self.validation_loss,
-            "validation_seconds": self.validation_seconds,
-            "validations": self.validations,
-        }
+    def _kept(self) -> str:
+        """What an interrupted run leaves, in a sentence."""
+        self.saver.wait()
+        if failures := self.saver.failures():
+            return f"but not all is saved: {failures[0].problem} {self._last_whole()}"
+        return "checkpoint and model file are written."
 
-    def _model(self) -> Model:
-        progress, data = self.trainer.progress, self.plan.dataset
-        facts = {
-            "loang": loang.__version__,
-            "torch": torch.__version__,
-            "data": data.name,
-            "fingerprint": data.fingerprint,
-            "training_images": len(data.train),
-            "validation_images": len(data.validation),
-            "hardware": device.describe(self.trainer.device, self.trainer.dtype),
-            "steps": progress.step,
-            "images": progress.images,
-            "seconds": round(progress.seconds, 1),
-            "weights": "averaged",
-            "loss": self.loss,
-            "validation_loss": self.validation_loss,
-        }
-        return Model(self.trainer.denoiser, data.spec, self.plan.settings, facts)
+    def _require_saved(self) -> None:
+        """Wait for the last save.
+
+        Raises:
+            LoangError: it failed.
+        """
+        self.saver.wait()
+        if failures := self.saver.failures():
+            raise LoangError(
+                f"Training is over, but not all is saved: {failures[0].problem}"
+                f" {self._last_whole()}",
+                "When that is mended, go on from there with: loang train --resume --out"
+                f" {files.shown(self.folder.path)}",
+            )
+
+    def _last_whole(self) -> str:
+        steps = checkpoint_steps(self.folder.checkpoints)
+        if not steps:
+            return "There is no checkpoint."
+        return f"The last whole checkpoint is that of step {steps[-1]:,}."
+
+    def _tell_failures(self) -> None:
+        for failure in self.saver.failures():
+            self.display.say(f"Warning: {failure.problem} {self._last_whole()} Training goes on.")
+            self.reporter.record(self.trainer, event="not saved", why=failure.problem)
 
 
 class _Clock:

@@ -1,8 +1,10 @@
 """The training step: Ho et al. 2020, algorithm 1, one batch at a time."""
 
-from collections.abc import Mapping
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +16,7 @@ from loang.data import order
 from loang.data.images import Images
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
+from loang.errors import LoangError
 from loang.loss import denoising_loss
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
@@ -25,14 +28,52 @@ class Progress:
     """Where a run stands.
 
     Args:
-        step: optimizer's steps done.
+        step: optimizer's steps done, those included whose update was skipped.
         images: images seen; also the position in the order of images.
         seconds: of the budget, over all sessions.
+        skipped: steps without an update, as their loss or gradient was no number.
+        returns: how often the run went back to a checkpoint because of such steps.
     """
 
     step: int = 0
     images: int = 0
     seconds: float = 0.0
+    skipped: int = 0
+    returns: int = 0
+
+    @property
+    def slowing(self) -> float:
+        """The factor of the learning rate: half of it after each return."""
+        return 0.5**self.returns
+
+
+class Step(NamedTuple):
+    """What a step of training was like; still on the device.
+
+    Args:
+        loss: mean over the batch, without weights.
+        gradient: its norm over all parameters, before it was clipped.
+    """
+
+    loss: Float[Tensor, ""]
+    gradient: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found in a batch that gave no number.
+
+    Args:
+        step: whose batch it was.
+        rows: which training images were in it.
+        bad: those of them whose loss is no number when they are looked at one by one.
+        parameter: the first whose gradient is no number, else the one with the largest.
+    """
+
+    step: int
+    rows: list[int]
+    bad: list[int]
+    parameter: str
 
 
 class Trainer:
@@ -58,13 +99,20 @@ class Trainer:
         self.dtype = device.autocast_type(on, settings.training.precision)
         self.progress = Progress()
         chosen = settings.optimizer
+        self.fused = on.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
             denoiser.parameters(),
             lr=chosen.learning_rate,
             betas=chosen.betas,
             eps=chosen.epsilon,
             weight_decay=chosen.weight_decay,
-            fused=on.type in ("cpu", "cuda"),
+            fused=self.fused,
+        )
+        training = settings.training
+        self.micro_batch = min(training.micro_batch or training.batch, training.batch)
+        """Images computed at once; the gradients of a batch's parts are added up."""
+        self.drops = any(
+            isinstance(part, torch.nn.Dropout) and part.p > 0 for part in denoiser.modules()
         )
         average = settings.ema
         decay = (
@@ -72,34 +120,85 @@ class Trainer:
         )
         self.ema = Ema(denoiser.network.state_dict().items(), decay)
 
-    def step(self, share: float) -> Float[Tensor, ""]:
-        """One step of the optimizer; the mean loss of its batch, still on the device.
+    def step(self, share: float) -> Step:
+        """One step of the optimizer.
+
+        A loss or gradient that is no number changes neither weights nor moments. Where the
+        optimizer is fused, it sees to that itself, so that nothing waits for a GPU.
 
         Args:
             share: of the budget that is used, 0..1; it decides the learning rate.
-        """
-        training, progress = self.settings.training, self.progress
-        x0, label = self.batch(progress.images, training.batch)
-        t, eps = self.noise("train", progress.step, torch.arange(len(x0)))
-        label = self._hide(label, progress.step)
 
+        Raises:
+            LoangError: not even a single image fits in memory.
+        """
+        progress, chosen = self.progress, self.settings.optimizer
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings.optimizer, progress.step, share)
-        self.denoiser.train()
-        with device.autocast(self.device, self.dtype):
-            loss = denoising_loss(self.denoiser, x0, t, eps, label, training.weighting)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.weighted.mean().backward()
-        if self.settings.optimizer.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(
-                self.denoiser.parameters(), self.settings.optimizer.clip_norm
-            )
-        self.optimizer.step()
+            group["lr"] = progress.slowing * learning_rate(chosen, progress.step, share)
+        loss = self._gradients_that_fit()
+        gradient = torch.nn.utils.clip_grad_norm_(
+            self.denoiser.parameters(), chosen.clip_norm or float("inf")
+        ).detach()
+        sound = torch.isfinite(loss) & torch.isfinite(gradient)
+        if self.fused:
+            self.optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif bool(sound):
+            self.optimizer.step()
 
         progress.step += 1
-        progress.images += len(x0)
+        progress.images += self.settings.training.batch
         self.ema.update(self.denoiser.network.state_dict().items(), progress.step)
-        return loss.plain.detach().mean()
+        return Step(loss, gradient)
+
+    def _gradients_that_fit(self) -> Float[Tensor, ""]:
+        """The gradients of a batch, by as many images at once as memory allows."""
+        while True:
+            try:
+                return self._gradients()
+            except (RuntimeError, MemoryError) as error:
+                if not device.out_of_memory(error):
+                    raise
+                if self.micro_batch == 1:
+                    raise LoangError(
+                        "There is not enough memory to train on a single image at once.",
+                        "Choose a smaller --size, or a smaller network with --set network.width.",
+                    ) from None
+            # Outside of the handler: the error holds on to what was computed.
+            self.micro_batch = (self.micro_batch + 1) // 2
+            device.release_memory(self.device)
+
+    def _gradients(self) -> Float[Tensor, ""]:
+        """Leaves the batch's mean gradient in the parameters; returns its mean loss."""
+        training, progress = self.settings.training, self.progress
+        self.denoiser.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for start in range(0, training.batch, self.micro_batch):
+            numbers = torch.arange(start, min(start + self.micro_batch, training.batch))
+            x0, label = self.batch(progress.images + start, len(numbers))
+            t, eps = self.noise("train", progress.step, numbers)
+            label = self._hide(label, progress.step, numbers)
+            with (
+                self._dropout(progress.step, start),
+                device.autocast(self.device, self.dtype),
+            ):
+                loss = denoising_loss(self.denoiser, x0, t, eps, label, training.weighting)
+            (loss.weighted.sum() / training.batch).backward()
+            total += loss.plain.detach().sum() / training.batch
+        return total
+
+    @contextlib.contextmanager
+    def _dropout(self, step: int, start: int) -> Iterator[None]:
+        """Lends torch's global generator to dropout, seeded by the step, and puts it back."""
+        if not self.drops:
+            yield
+            return
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus):
+            seed = random.key(self.settings.training.seed, f"dropout {step} {start}")[0]
+            torch.manual_seed(seed)
+            yield
 
     def batch(
         self, position: int, size: int
@@ -146,7 +245,9 @@ class Trainer:
         )
         return t, eps
 
-    def _hide(self, label: Int[Tensor, " n"] | None, step: int) -> Int[Tensor, " n"] | None:
+    def _hide(
+        self, label: Int[Tensor, " n"] | None, step: int, numbers: Int[Tensor, " n"]
+    ) -> Int[Tensor, " n"] | None:
         """Some labels become "no label", so that the network learns both (Ho and Salimans 2022)."""
         if label is None:
             return None
@@ -154,14 +255,16 @@ class Trainer:
             seed=self.settings.training.seed,
             purpose="label dropout",
             step=step,
-            indices=torch.arange(len(label), device=self.device),
+            indices=numbers.to(self.device),
         )
         hidden = drawn < self.settings.training.label_dropout
         return torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
 
     @torch.no_grad()
-    def validate(self, images: Images, batch: int = 256) -> float:
+    def validate(self, images: Images) -> float:
         """The mean squared error over all of the images, with the same noise each time."""
+        # Without gradients a batch takes a fraction of the memory that it takes in training.
+        batch = min(256, 4 * self.micro_batch)
         total = torch.zeros((), dtype=torch.float64)
         training = self.denoiser.training
         self.denoiser.eval()
@@ -178,6 +281,45 @@ class Trainer:
             total += loss.plain.cpu().double().sum()
         self.denoiser.train(training)
         return float(total / len(images))
+
+    def examine(self, step: int) -> "Examination":
+        """Look again at the batch of a step whose update was skipped, with the weights as they are.
+
+        Args:
+            step: 1 for the first.
+        """
+        training = self.settings.training
+        position = (step - 1) * training.batch
+        rows = order.batch(position, training.batch, len(self.images), training.seed)
+        here = self.progress
+        self.progress = Progress(step - 1, position)
+        losses = []
+        try:
+            with torch.no_grad(), device.autocast(self.device, self.dtype):
+                for number in range(training.batch):
+                    x0, label = self.batch(position + number, 1)
+                    t, eps = self.noise("train", step - 1, torch.tensor([number]))
+                    loss = denoising_loss(self.denoiser, x0, t, eps, label)
+                    losses.append(float(loss.plain))
+            self._gradients_that_fit()
+        finally:
+            self.progress = here
+        norms = {
+            name: float(parameter.grad.norm())
+            for name, parameter in self.denoiser.network.named_parameters()
+            if parameter.grad is not None
+        }
+        self.optimizer.zero_grad(set_to_none=True)
+        broken = [name for name, norm in norms.items() if not math.isfinite(norm)]
+        bad = [
+            row for row, loss in zip(rows.tolist(), losses, strict=True) if not math.isfinite(loss)
+        ]
+        return Examination(
+            step,
+            rows.tolist(),
+            bad,
+            broken[0] if broken else max(norms, key=norms.__getitem__),
+        )
 
     def averaged(self) -> "Averaged":
         """A context in which the denoiser has the average's weights."""
@@ -196,7 +338,11 @@ class Trainer:
                 "ema": self.ema.tensors,
                 "optimizer": slots,
             },
-            state={"progress": asdict(self.progress), "facts": dict(facts)},
+            state={
+                "progress": asdict(self.progress),
+                "micro_batch": self.micro_batch,
+                "facts": dict(facts),
+            },
         )
 
     def restore(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -217,6 +363,7 @@ class Trainer:
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
         self.progress = Progress(**checkpoint.state["progress"])
+        self.micro_batch = checkpoint.state.get("micro_batch", self.micro_batch)
         facts: Mapping[str, Any] = checkpoint.state["facts"]
         return facts
 

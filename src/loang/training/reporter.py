@@ -1,0 +1,185 @@
+"""What a run looks at and shows while it trains; none of it changes training, or can end it."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+import loang
+from loang import device, files, pictures
+from loang.config import SamplingSettings
+from loang.errors import LoangError
+from loang.model import Model
+from loang.training import card
+from loang.training.budget import duration
+from loang.training.display import Display
+from loang.training.folder import RunFolder
+from loang.training.ledger import Ledger
+from loang.training.log import Log
+from loang.training.monitor import Monitor
+from loang.training.plan import Plan
+from loang.training.trainer import Trainer
+
+CHART_SECONDS = 60.0  # the chart of the losses is drawn anew no more often
+PREVIEW_STEPS = 20
+
+
+class Reporter:
+    """Log, validation, pictures and card of a run.
+
+    What fails of these is told once, and training goes on: a full disk or a broken picture is no
+    reason to lose hours.
+
+    Args:
+        plan: what is trained.
+        folder: where everything is written.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.log = Log(folder.log)
+        self.display = Display()
+        self.monitor: Monitor | None = None
+        self.charted = time.monotonic()
+        self._told: set[str] = set()
+
+    def record(self, trainer: Trainer, **values: Any) -> None:
+        """A line of the log, with where the run stands."""
+        progress = trainer.progress
+        with self.harmless("The log can't be written, and waits"):
+            self.log.append(
+                {
+                    "step": progress.step,
+                    "images": progress.images,
+                    "seconds": round(progress.seconds, 3),
+                    **values,
+                }
+            )
+
+    def report(self, trainer: Trainer, ledger: Ledger, share: float, rate: float) -> None:
+        """Validation loss, the same seeds drawn again, and the chart of the losses.
+
+        Args:
+            trainer: what is trained.
+            ledger: gets the losses.
+            share: of the budget that is used, 0..1.
+            rate: training images a second.
+        """
+        progress = trainer.progress
+        ledger.close_report()
+        said = [f"{share:4.0%}", duration(progress.seconds), f"{progress.images:,} images"]
+        said.append(f"loss {ledger.loss or 0.0:.4f}")
+        with trainer.averaged():
+            with self.harmless("The model can't be validated"):
+                if self._may_validate(ledger, share, progress.seconds, rate):
+                    self._validate(trainer, ledger)
+                    said.append(f"validation {ledger.validation_loss:.4f}")
+            model = self.model(trainer, ledger)
+            if self.plan.settings.evaluation.samples:
+                with self.harmless("Samples can't be measured"):
+                    self._evaluate(trainer, model, said)
+            with self.harmless("Samples can't be drawn"):
+                place = self.folder.samples / f"{progress.step:08d}.png"
+                pictures.save_samples(self._preview(model), model.spec, place)
+        # matplotlib takes most of a second, which is a second less of training.
+        if share >= 1 or time.monotonic() - self.charted > CHART_SECONDS:
+            with self.harmless("The chart of the losses can't be drawn"):
+                pictures.training_chart(self.log.read(), self.folder.chart)
+            self.charted = time.monotonic()
+        self.display.say("  ".join(said))
+
+    def finish(self, trainer: Trainer, ledger: Ledger) -> None:
+        """The pictures and the card that a finished run leaves."""
+        folder = self.folder
+        with trainer.averaged():
+            model = self.model(trainer, ledger)
+            with self.harmless("Samples can't be drawn"):
+                count = pictures.columns(model.spec) * pictures.rows(model.spec)
+                every = pictures.spacing(self.plan.settings.sampling.steps)
+                frames = model.frames(model.walk(range(count)), every)
+                pictures.save_walk(frames, model.spec, folder.walk, last=folder.grid)
+        with self.harmless("The card can't be written"):
+            files.write_text(folder.card, card.text(model, folder))
+
+    def model(self, trainer: Trainer, ledger: Ledger) -> Model:
+        """The denoiser as it is, with what is known of it now."""
+        return Model(
+            trainer.denoiser,
+            self.plan.dataset.spec,
+            self.plan.settings,
+            self._facts(trainer, ledger),
+        )
+
+    @contextlib.contextmanager
+    def harmless(self, what: str) -> Iterator[None]:
+        """Something that may fail without harm; why it did is told, once."""
+        try:
+            yield
+        except LoangError as error:
+            self._warn(f"{what}: {error.problem}")
+        except Exception as error:
+            self._warn(f"{what}: {type(error).__name__}: {error}.")
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self._told:
+            self._told.add(warning)
+            self.display.say(f"Warning: {warning} Training goes on.")
+
+    def _may_validate(self, ledger: Ledger, share: float, seconds: float, rate: float) -> bool:
+        """Whether one more validation keeps within its share of the time; the last always runs."""
+        allowed = self.plan.settings.training.validation_share
+        if share >= 1 or allowed >= 1:
+            return True
+        if ledger.validations:
+            one = ledger.validation_seconds / ledger.validations
+        else:  # a training step is about three forward passes
+            one = len(self.plan.dataset.validation) / (3 * rate)
+        return ledger.validation_seconds + one <= allowed * seconds
+
+    def _validate(self, trainer: Trainer, ledger: Ledger) -> None:
+        images = self.plan.dataset.validation
+        start = time.monotonic()
+        loss = trainer.validate(images)
+        ledger.validated(trainer.progress.step, loss, time.monotonic() - start)
+        self.record(
+            trainer,
+            training_loss=ledger.loss,
+            validation_loss_ema=loss,
+            validation_images=len(images),
+        )
+
+    def _evaluate(self, trainer: Trainer, model: Model, said: list[str]) -> None:
+        """Distances of a few samples, into the log and the report's line."""
+        self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
+        scores = self.monitor.score(model)
+        self.record(trainer, **scores)
+        said.append(f"KID {scores['kid']:.4f} ± {scores['kid_error']:.4f}")
+
+    def _preview(self, model: Model) -> Shaped[np.ndarray, "n h w c"]:
+        """A few samples, always of the same seeds, in few steps."""
+        steps = min(PREVIEW_STEPS, model.denoiser.schedule.T)
+        sampling = SamplingSettings(sampler="ddim", steps=steps)
+        return model.sample(2 * pictures.columns(model.spec), sampling=sampling)
+
+    def _facts(self, trainer: Trainer, ledger: Ledger) -> Mapping[str, Any]:
+        progress, data = trainer.progress, self.plan.dataset
+        return {
+            "loang": loang.__version__,
+            "torch": torch.__version__,
+            "data": data.name,
+            "fingerprint": data.fingerprint,
+            "training_images": len(data.train),
+            "validation_images": len(data.validation),
+            "hardware": device.describe(trainer.device, trainer.dtype),
+            "steps": progress.step,
+            "images": progress.images,
+            "seconds": round(progress.seconds, 1),
+            "weights": "averaged",
+            "loss": ledger.loss,
+            "validation_loss": ledger.validation_loss,
+        }
