@@ -1,6 +1,10 @@
 import contextlib
+import io
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -219,3 +223,57 @@ def test_a_row_added_tomorrow_moves_no_other(tmp_path: Path) -> None:
     for part in ("train", "validation"):
         before = {row.tobytes() for row in getattr(today, part).pixels}
         assert before <= {row.tobytes() for row in getattr(tomorrow, part).pixels}
+
+
+def test_a_small_archive_of_very_many_zeros_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, images=np.zeros((500, 256, 256), np.uint8))
+    assert path.stat().st_size < 2**16
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**7))
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(LoangError, match=r"bomb\.npz would take 0\.0 GB of memory.* free"):
+        open_arrays(path)
+
+
+def test_an_archive_that_announces_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.npz"
+    content = header((10**6, 1000, 1000)) + bytes(100)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", content)
+    with pytest.raises(LoangError, match="images is cut short"):
+        open_arrays(path)
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    content = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(content, about)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_archive_that_numpy_would_not_pack_so_is_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "odd.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("images.npy", header((3, 4, 4)) + bytes(48))
+    with pytest.raises(LoangError, match="packed in a way"):
+        open_arrays(path)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_the_length_of_a_header_decides_no_memory(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"long.{suffix}"
+    content = b"\x93NUMPY\x02\0" + struct.pack("<I", 2**27) + b"{" + b" " * 2**27
+    if suffix == "npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("images.npy", content)
+    del content
+    tracemalloc.start()
+    with pytest.raises(LoangError, match="header has 134,217,728 bytes"):
+        open_arrays(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()

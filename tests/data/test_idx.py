@@ -1,5 +1,6 @@
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,18 @@ def test_names_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(LoangError, match=path.name):
             read_idx(path)
+
+
+@pytest.mark.parametrize("announced", [24, 2**31])
+def test_neither_a_header_nor_packed_zeros_decide_how_much_memory_is_taken(
+    tmp_path: Path, announced: int
+) -> None:
+    path = tmp_path / "bomb.gz"
+    head = b"\0\0\x08\x01" + struct.pack(">I", announced)
+    path.write_bytes(gzip.compress(head + bytes(2**27), 9))
+    assert path.stat().st_size < 2**18
+    tracemalloc.start()
+    with pytest.raises(LoangError, match="announces"):
+        read_idx(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()

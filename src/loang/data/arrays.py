@@ -10,10 +10,12 @@ from jaxtyping import Int, Shaped
 from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
+from loang.data.npy import map_npy, read_npz
 from loang.data.spec import Depth, ImageSpec
 from loang.data.split import content_digest, split_rows
 from loang.data.value_range import float_range, integer_range
 from loang.errors import LoangError
+from loang.untrusted import plain_size, shown
 
 IMAGE_KEYS = ("images", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
@@ -24,6 +26,7 @@ DEPTHS: dict[str, Depth] = {
     "float32": "float32",
     "float64": "float32",
 }
+LARGEST_FILE = 2**43  # 8 TiB; a memory map takes no memory
 USUAL_CHANNELS = 4  # at most so many channels are recognised at once
 ROWS = 1024
 
@@ -149,23 +152,24 @@ def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..
     """The images, and the labels where there are any, as the file has them."""
     remedy = "Save it again with numpy.save or numpy.savez, as numbers."
     try:
+        plain_size(path, largest=LARGEST_FILE)
         if path.suffix.lower() == ".npy":
-            return np.lib.format.open_memmap(path, mode="r"), None
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive if key in IMAGE_KEYS + LABEL_KEYS}
-            names = ", ".join(archive)
+            return map_npy(path), None
+        arrays, names = read_npz(path, IMAGE_KEYS + LABEL_KEYS)
+    except LoangError:
+        raise
     except OSError as error:
         raise LoangError(f"{path} cannot be read: {error.strerror or error}.", remedy) from error
     except Exception as error:
         # A damaged file can make numpy's reader fail in any way, down to Python's tokenizer.
         raise LoangError(f"{path} is no sound array file: {error}.", remedy) from error
     images, labels = (
-        next((arrays[key] for key in keys if isinstance(arrays.get(key), np.ndarray)), None)
+        next((arrays[key] for key in keys if key in arrays), None)
         for keys in (IMAGE_KEYS, LABEL_KEYS)
     )
     if images is None:
         raise LoangError(
-            f"{path} holds {names or 'nothing'}, but no images.",
+            f"{path} holds {shown(', '.join(names)) or 'nothing'}, but no images.",
             "Save them under the name images, and labels, if any, as labels.",
         )
     return images, labels

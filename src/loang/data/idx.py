@@ -13,6 +13,9 @@ from loang.errors import LoangError
 
 GZIP = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
+LARGEST = 2**30
+"""Bytes of all values; those of Fashion-MNIST's largest file are 47 million."""
+PIECE = 2**20
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
@@ -30,17 +33,34 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
             packed = file.read(2) == GZIP
         with gzip.open(path) if packed else path.open("rb") as file:
             shape = _read_shape(file)
-            # All there is: a damaged header must not decide how much memory is asked for.
-            content = file.read()
+            content = _read_bytes(file, math.prod(shape))
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise LoangError(f"{path} is not a sound IDX file: {error}.", remedy) from error
     except OSError as error:
         raise LoangError(f"{path} cannot be read: {error.strerror or error}.", remedy) from error
     if len(content) != math.prod(shape):
-        raise LoangError(
-            f"{path} announces {math.prod(shape):,} bytes but holds {len(content):,}.", remedy
-        )
-    return np.frombuffer(content, np.uint8).reshape(shape)
+        more = "more" if len(content) > math.prod(shape) else f"{len(content):,}"
+        raise LoangError(f"{path} announces {math.prod(shape):,} bytes but holds {more}.", remedy)
+    values = np.frombuffer(content, np.uint8).reshape(shape)
+    values.flags.writeable = False
+    return values
+
+
+def _read_bytes(file: gzip.GzipFile | IO[bytes], announced: int) -> bytearray:
+    """As many as are announced, and one more where there are more.
+
+    Piece by piece, so that neither a header decides how much memory is asked for, nor a few
+    kilobytes of gzip how much is filled.
+    """
+    if announced > LARGEST:
+        raise ValueError(f"it announces {announced:,} bytes, more than {LARGEST:,}")
+    content = bytearray()
+    while len(content) <= announced:
+        piece = file.read(min(PIECE, announced + 1 - len(content)))
+        if not piece:
+            break
+        content += piece
+    return content
 
 
 def _read_shape(file: gzip.GzipFile | IO[bytes]) -> tuple[int, ...]:

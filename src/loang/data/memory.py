@@ -17,11 +17,21 @@ def require_memory(shape: Sequence[int], depth: str, what: str) -> None:
     Raises:
         LoangError: it does not fit.
     """
+    sides = "x".join(str(side) for side in shape[1:])
     needed = math.prod(shape) * np.dtype(depth).itemsize
+    require_bytes(needed, what, f" as {shape[0]:,} images of {sides}")
+
+
+def require_bytes(needed: int, what: str, how: str = "") -> None:
+    """The same, for so many bytes.
+
+    Raises:
+        LoangError: they do not fit.
+    """
     available = psutil.virtual_memory().available
     if needed > SHARE * available:
         raise LoangError(
-            f"{what} would take {needed / 1e9:,.1f} GB of memory as {shape[0]:,} images of "
-            f"{'x'.join(str(side) for side in shape[1:])}, and {available / 1e9:,.1f} GB are free.",
+            f"{what} would take {needed / 1e9:,.1f} GB of memory{how}, and {available / 1e9:,.1f}"
+            " GB are free.",
             "Choose a smaller --size or fewer images.",
         )
