@@ -1,6 +1,5 @@
 """Samples by class: is each of the class that was asked for, does any class lack, is each good?"""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from loang.data.images import Images
 from loang.data.resize import resize
 from loang.data.scaling import to_model
 from loang.data.spec import ImageSpec
-from loang.metrics.estimate import NORMAL_95, Estimate
+from loang.metrics.estimate import Estimate, share
 from loang.metrics.features.encoder import Encoder, EncoderSettings, fresh, fuse
 from loang.metrics.features.learn import OnStep, Recipe, learn_classes
 
@@ -60,7 +59,7 @@ class ClassDistance:
 def label_accuracy(
     predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], classes: int
 ) -> LabelAccuracy:
-    """Predicted classes against those that were asked for; errors by Wilson 1927.
+    """Predicted classes against those that were asked for.
 
     Raises:
         ValueError: no samples, or a label outside 0..classes-1.
@@ -77,12 +76,6 @@ def label_accuracy(
             for hits, count in zip(met, asked, strict=True)
         ),
     )
-
-
-def share(hits: int, count: int) -> Estimate:
-    """`hits / count`; its error is half of Wilson's interval over 1.96, not 0 even at 0 or 1."""
-    p, z2 = hits / count, NORMAL_95**2
-    return Estimate(p, math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count))
 
 
 def class_shares(
@@ -122,7 +115,7 @@ def class_distance(
     by_chance = drawn(together, together)
     reached = int((by_chance >= value - 1e-12).sum())
     return ClassDistance(
-        distance=Estimate(value, float(drawn(ours, theirs).std())),
+        distance=Estimate(value, float(drawn(ours, theirs).std()), within=(0.0, 1.0)),
         floor=float(by_chance.mean()),
         p_value=(reached + 1) / (_DRAWS + 1),
     )

@@ -40,18 +40,30 @@ class Estimate:
         value: the estimate.
         error: its standard error; None where it is not known.
         influence: what the error was computed from, where it was computed so.
+        within: the least and the most that the value can be, whatever was sampled.
     """
 
     value: float
     error: float | None = None
     influence: Influence | None = field(default=None, repr=False, compare=False)
+    within: tuple[float, float] = field(default=(-math.inf, math.inf), repr=False)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval, value ± 1.96 errors; None where the error is not known."""
+        """The 95 % interval, value ± 1.96 errors as far as it can be; None without an error."""
         if self.error is None:
             return None
-        return self.value - NORMAL_95 * self.error, self.value + NORMAL_95 * self.error
+        low, high = self.value - NORMAL_95 * self.error, self.value + NORMAL_95 * self.error
+        return max(low, self.within[0]), min(high, self.within[1])
+
+
+def share(hits: int, count: int) -> Estimate:
+    """`hits / count`, with the error of two hits and two misses more: not 0 even at 0 or 1.
+
+    Agresti and Coull 1998.
+    """
+    p = (hits + 2) / (count + 4)
+    return Estimate(hits / count, math.sqrt(p * (1 - p) / (count + 4)), within=(0.0, 1.0))
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from loang.metrics.estimate import Estimate
+from loang.metrics.estimate import Estimate, share
 from loang.metrics.neighbours import nearest, squared_distances
 from loang.metrics.rows import check
 
@@ -44,9 +44,8 @@ def precision_recall(
     images that are judged (samples for precision and density, reference images for recall and
     coverage), with the balls as they are: that other images would have made other balls is not in
     them. The spread over new draws of both sets was 0.9 to 1.5 times the error (Gaussian features,
-    500 samples, 700 reference images). A share's error is Agresti and Coull's, of two more images
-    of either kind, so it is not 0 at 0 or 1. All four depend on k and on both numbers of images:
-    compare only what has the same.
+    500 samples, 700 reference images). All four depend on k and on both numbers of images: compare
+    only what has the same.
 
     Args:
         samples: features of generated images; more than k.
@@ -88,7 +87,4 @@ def _squared_radii(features: Float[np.ndarray, "n d"], k: int) -> Float64[Tensor
 
 
 def _share(counted: Tensor) -> Estimate:
-    """Agresti and Coull 1998: the error as if two more had been counted, and two not."""
-    total = len(counted) + 4
-    share = (int(counted.sum()) + 2) / total
-    return Estimate(float(counted.double().mean()), math.sqrt(share * (1 - share) / total))
+    return share(int(counted.sum()), len(counted))

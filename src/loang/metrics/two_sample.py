@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from loang import random
-from loang.metrics.estimate import Estimate
+from loang.metrics.estimate import Estimate, share
 from loang.metrics.rows import check, shuffled
 
 _LEAST = 10
@@ -46,7 +46,7 @@ def two_sample_test(
     for as long as that helps on images kept aside. The regression finds shifts and scales, the
     layer what is not Gaussian; alone, either missed what the other found.
 
-    The accuracy's error is the binomial of the images judged, with the classifier as it is. The
+    The accuracy's error is that of a share of the images judged, with the classifier as it is. The
     p-value is one-sided, by the binomial's normal approximation with a continuity correction: an
     image is judged right by a fair coin where the distributions are equal. It holds only for
     images that are independent: neither a test on images that the features were learned from,
@@ -73,11 +73,7 @@ def two_sample_test(
     )
     is_sample = torch.arange(len(judged)) < count - half
     right = (_scores(seen, judged, seed) > 0) == is_sample
-    accuracy = float(right.double().mean())
-    return TwoSample(
-        Estimate(accuracy, math.sqrt(accuracy * (1 - accuracy) / len(judged))),
-        _p_value(int(right.sum()), len(judged)),
-    )
+    return TwoSample(share(int(right.sum()), len(judged)), _p_value(int(right.sum()), len(judged)))
 
 
 def _p_value(right: int, judged: int) -> float:
