@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from loang import untrusted
 from loang.errors import LoangError
 from loang.files import flush, rename, sha256, write, writing
+from loang.tensors import read as read_tensors
 from loang.tensors import save as save_tensors
+from loang.training import inspection
 from loang.training.folder import CHECKPOINT, MANIFEST, checkpoint_steps
 
 FORMAT = 1
@@ -126,26 +127,33 @@ def load_newest(folder: Path) -> tuple[Checkpoint, int, list[str]]:
 
 
 def load(place: Path) -> Checkpoint:
-    """The checkpoint there, every file's size and hash checked.
+    """The checkpoint there, every file's size and hash checked, and that they fit together.
 
     Raises:
-        LoangError: a file is missing, cut or changed.
+        LoangError: a file is missing, cut or changed, or not what a run writes.
     """
     remedy = "Delete this checkpoint, or restore it from a copy."
     try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
+        manifest = untrusted.read_json(place / MANIFEST)
+        if manifest.get("format") != FORMAT:
             raise LoangError(
-                f"{place} has the format {manifest['format']}; this loang reads {FORMAT}.",
+                f"{place} has the format {untrusted.shown(manifest.get('format'))};"
+                f" this loang reads {FORMAT}.",
                 "Use the version of loang that wrote it.",
             )
-        for name, facts in manifest["files"].items():
+        # Only what the manifest names is read, so a file put beside the others changes nothing.
+        names = inspection.checked_files(manifest, STATE)
+        for name, (size, digest) in names.items():
             file = place / name
-            if file.stat().st_size != facts["size"] or sha256(file) != facts["sha256"]:
+            if file.stat().st_size != size or sha256(file) != digest:
                 raise LoangError(f"{file} is not what was written there.", remedy)
-        tensors = {file.stem: load_file(file) for file in sorted(place.glob("*.safetensors"))}
-        return Checkpoint(tensors, json.loads((place / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        state = untrusted.read_json(place / STATE)
+        inspection.check_state(state)
+        files = [place / name for name in sorted(names) if name != STATE]
+        tensors = {file.stem: read_tensors(file) for file in files}
+        inspection.check_tensors(tensors)
+        return Checkpoint(tensors, state)
+    except (OSError, ValueError) as error:
         raise LoangError(f"{place} can't be read: {error}.", remedy) from error
 
 
