@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loang import config, files
+from loang import config, files, untrusted
 from loang.config import Settings
 from loang.errors import LoangError
 from loang.files import MODEL
@@ -146,16 +146,17 @@ class RunFolder:
         """
         remedy = "Name a run's folder with --out, or start one without --resume."
         try:
-            content = json.loads(self.config.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
+            content = untrusted.read_json(self.config)
+            if content.get("format") != FORMAT:
                 raise LoangError(
-                    f"{self.config} has the format {content['format']}; this loang reads {FORMAT}.",
+                    f"{self.config} has the format {untrusted.shown(content.get('format'))};"
+                    f" this loang reads {FORMAT}.",
                     "Use the version of loang that wrote it.",
                 )
-            return config.load(content["settings"]), content
+            return config.load(content.get("settings")), content
         except FileNotFoundError:
             raise LoangError(f"There is no run in {self.path} to go on with.", remedy) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise LoangError(f"{self.config} can't be read: {error}.", remedy) from error
 
 
@@ -163,4 +164,4 @@ def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of the checkpoints there, rising; those without a manifest do not exist."""
     found = folder.glob(f"{CHECKPOINT}*/{MANIFEST}") if folder.is_dir() else ()
     names = (manifest.parent.name.removeprefix(CHECKPOINT) for manifest in found)
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
