@@ -1,0 +1,118 @@
+"""What the files of a checkpoint must be before a run goes on with them, whoever wrote them."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from loang.untrusted import shown
+
+MOST_FILES = 16
+LARGEST_COUNT = 2**53
+"""Whole numbers up to here are exact in float64, and no run comes near it."""
+MOST_STEPS = 2**32 - 1
+"""Of a run: the random numbers of each step are drawn from a counter of 32 bits."""
+_TENSORS = re.compile(r"[a-z][a-z0-9_-]{0,30}\.safetensors")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_WHOLE, _REAL = (int,), (int, float)
+_PROGRESS = {"seconds": _REAL}  # the others are whole
+_FACTS: Mapping[str, tuple[type, ...]] = {
+    "fingerprint": (str,),
+    "best": (dict,),
+    "finished": (bool,),
+    "loss": (*_REAL, type(None)),
+    "loss_sum": _REAL,
+    "loss_count": _WHOLE,
+    "validation_loss": (*_REAL, type(None)),
+    "validation_seconds": _REAL,
+    "validations": _WHOLE,
+}
+_BEST: Mapping[str, tuple[type, ...]] = {"step": _WHOLE, "validation_loss": _REAL}
+
+
+def checked_files(manifest: Mapping[str, Any], state: str) -> dict[str, tuple[int, str]]:
+    """The files that a manifest names, each with its size in bytes and SHA-256.
+
+    Args:
+        manifest: as it was read.
+        state: the name of the file of plain values, which must be among them.
+
+    Raises:
+        ValueError: there are none, too many, or some that a checkpoint never has.
+    """
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not 0 < len(files) <= MOST_FILES or state not in files:
+        raise ValueError("its manifest does not say which files it has")
+    found = {}
+    for name, facts in files.items():
+        # A plain name: nothing outside the checkpoint's folder is ever opened for it.
+        if name != state and not _TENSORS.fullmatch(name):
+            raise ValueError(f"its manifest names {shown(name)}, which is no file of a checkpoint")
+        size, digest = (facts.get(key) for key in ("size", "sha256")) if _table(facts) else (0, 0)
+        if type(size) is not int or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise ValueError(f"its manifest does not say the size and hash of {name}")
+        found[name] = size, digest
+    return found
+
+
+def check_state(state: Mapping[str, Any]) -> None:
+    """Whether the plain values are of the types and ranges that a run writes, where it has them.
+
+    Raises:
+        ValueError: one is not.
+    """
+    progress, facts = state.get("progress"), state.get("facts", {})
+    if not isinstance(progress, dict) or not isinstance(facts, dict):
+        raise ValueError("it does not say how far the run was")
+    for name, value in progress.items():
+        _check(name, value, _PROGRESS.get(name, _WHOLE))
+    if progress.get("step", 0) > MOST_STEPS:
+        raise ValueError(f"a run of {progress['step']:,} steps can't be")
+    micro_batch = state.get("micro_batch")
+    if micro_batch is not None:
+        _check("micro_batch", micro_batch, _WHOLE)
+    for name in _FACTS.keys() & facts.keys():
+        _check(name, facts[name], _FACTS[name])
+    best = facts.get("best", {})
+    if best and best.keys() != _BEST.keys():
+        raise ValueError("its best report is not described")
+    for name, value in best.items():
+        _check(name, value, _BEST[name])
+
+
+def check_tensors(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Whether average and optimizer are those of the weights beside them.
+
+    The optimizer walks through memory by the shapes of the weights, and would not notice.
+
+    Raises:
+        ValueError: they are not.
+    """
+    weights = tensors.get("model", {})
+    for name, tensor in tensors.get("ema", {}).items():
+        if name not in weights or tensor.shape != weights[name].shape:
+            raise ValueError(f"its average {shown(name)} is of no weight")
+    slots: dict[str, set[str]] = {}
+    for path, tensor in tensors.get("optimizer", {}).items():
+        name, _, slot = path.rpartition("/")
+        shape = () if slot == "step" else weights[name].shape if name in weights else None
+        if shape is None or tensor.shape != shape or not tensor.is_floating_point():
+            raise ValueError(f"its optimizer's {shown(path)} is of no weight")
+        slots.setdefault(name, set()).add(slot)
+    if len({frozenset(each) for each in slots.values()}) > 1:
+        raise ValueError("its optimizer does not know the same of each weight")
+
+
+def _table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _check(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+    # Not isinstance: JSON's true would pass for 1.
+    if type(value) not in kinds:
+        raise ValueError(f"its {shown(name)} is {shown(value)}")
+    if isinstance(value, int | float) and not (math.isfinite(value) and 0 <= value < LARGEST_COUNT):
+        raise ValueError(f"its {shown(name)} is {value}, which can't be")
