@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from loang import untrusted
 from loang.errors import LoangError
 
 POLL = 0.05
@@ -137,9 +138,7 @@ def _refusal(path: Path, what: str, facts: Mapping[str, Any]) -> LoangError:
 def _read(file: IO[str]) -> Mapping[str, Any]:
     file.seek(0)
     with contextlib.suppress(ValueError, OSError):
-        facts = json.loads(file.read(4096))
-        if isinstance(facts, dict):
-            return facts
+        return untrusted.parse_json(file.read(4096))
     return {}
 
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
+
+from loang.training.display import Display
 
 TINY = (
     "network.width=8",
@@ -38,6 +41,30 @@ def pictures(tmp_path):
     return path
 
 
+class Said(Display):
+    """Keeps the lines that a person would see."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def about(self, words):
+        return [line for line in self.lines if words in line]
+
+
+@pytest.fixture
+def said():
+    """A display that remembers; `about(words)` finds lines."""
+    return Said()
+
+
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch):
+    """Small networks gain nothing from a second thread, and wait for it where cores are busy."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -20,6 +19,7 @@ from rich.progress import (
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
 from loang.training.budget import duration
+from loang.training.display import LastingConsole
 from loang.training.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import loang.evaluation.report
     import loang.training.plan
 
-console = Console(highlight=False, soft_wrap=True)
+console = LastingConsole(highlight=False, soft_wrap=True)
 
 
 def say(line: str = "") -> None:
@@ -132,6 +132,8 @@ def show_report(report: "loang.evaluation.report.Report", folder: Path) -> None:
     for space in report.spaces:
         say()
         _print_table([f"in {space.name}", *words.heads(space)], words.rows(space))
+        for note in words.notes(space):
+            say(f"  {note}")
     say()
     for sentence in words.sentences(report):
         say(f"- {sentence}")

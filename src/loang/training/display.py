@@ -1,6 +1,8 @@
 """What a person sees while training runs: a bar in a terminal, plain lines elsewhere."""
 
 import contextlib
+import os
+import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -58,6 +60,16 @@ class Display:
         """Where training stands."""
 
 
+class LastingConsole(Console):
+    """A console that falls silent where nobody reads it any more; rich's own ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Nothing is printed from here on, neither now nor when the program ends."""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class ConsoleDisplay(Display):
     """A live bar in a terminal; where there is none, a plain line every quarter of a minute.
 
@@ -65,7 +77,7 @@ class ConsoleDisplay(Display):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or LastingConsole(highlight=False, soft_wrap=True)
         self._bar = Progress(
             BarColumn(bar_width=24),
             TaskProgressColumn(),

@@ -121,14 +121,14 @@ class Reporter:
         try:
             yield
         except LoangError as error:
-            self._warn(f"{what}: {error.problem}")
+            self._warn(what, error.problem)
         except Exception as error:
-            self._warn(f"{what}: {type(error).__name__}: {error}.")
+            self._warn(what, f"{type(error).__name__}: {error}.")
 
-    def _warn(self, warning: str) -> None:
-        if warning not in self._told:
-            self._told.add(warning)
-            self.display.say(f"Warning: {warning} Training goes on.")
+    def _warn(self, what: str, why: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self.display.say(f"Warning: {what}: {why} Training goes on.")
 
     def _may_validate(self, ledger: Ledger, share: float, seconds: float, rate: float) -> bool:
         """Whether one more validation keeps within its share of the time; the last always runs."""

@@ -216,6 +216,7 @@ class Run:
         """Go back to the last whole checkpoint, or to the start, with half the learning rate."""
         self.saver.wait()
         failed, since = self.trainer.progress, self.watch.since
+        failed.skipped += self.watch.take_skipped()
         self.watch = Watch()
         if checkpoint_steps(self.folder.checkpoints):
             found, step, _ = checkpoint.load_newest(self.folder.checkpoints)
@@ -244,17 +245,20 @@ class Run:
         """What is known of a run that can't go on."""
         found = self.trainer.examine(self.watch.since)
         gradient, at = self.watch.largest
-        bad = found.bad or found.rows
-        rows = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
-        which = "The images that give none are number" if found.bad else "Its images are number"
+        some = ", ".join(map(str, found.bad[:10])) + (", ..." if len(found.bad) > 10 else "")
+        if not found.bad:
+            which = "Each image of that step's batch alone gives a number."
+        elif len(found.bad) == len(found.rows):
+            which = "Every image of that step's batch gives none: it is not the images."
+        else:
+            which = f"Of that step's batch, the training images number {some} give none."
         rate = self.plan.settings.optimizer.learning_rate * self.trainer.progress.slowing / 2
         largest = f" The largest gradient before was {gradient:.3g}, at step {at:,}." if at else ""
         return LoangError(
             f"From step {found.step:,} on, loss or gradient is no number, and {RETURNS} returns to"
-            f" a checkpoint with half the learning rate did not help. {which} {rows} of the"
-            f" training images; the first parameter without a gradient is {found.parameter}."
-            f"{largest}",
-            "Look at these images, and start again with --set"
+            f" a checkpoint with half the learning rate did not help. {which} The gradient fails"
+            f" first in {found.parameter}.{largest}",
+            "Start again with --set"
             f" optimizer.learning_rate={rate:.3g}, --set optimizer.clip_norm=1 or --precision"
             " float32. What was saved before is whole.",
         )
