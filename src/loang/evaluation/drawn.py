@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64, Shaped
 
 from loang.config import SamplingSettings
 from loang.data.images import Images
+from loang.data.npy import map_npy
 from loang.files import replacing
 from loang.model import Model
 
@@ -153,11 +154,12 @@ def _read(place: Path | None, first: int, model: Model) -> Shaped[np.ndarray, "k
     if place is None:
         return nothing
     try:
-        kept = np.load(_part(place, first), allow_pickle=False)
+        # Through a map, so that a header decides no memory; then copied, so that it may be cut.
+        kept = map_npy(_part(place, first))
     except (OSError, ValueError, EOFError):
         return nothing
-    sound = isinstance(kept, np.ndarray) and kept.shape[1:] == shape and kept.dtype == spec.depth
-    return kept if sound else nothing
+    sound = kept.shape[1:] == shape and len(kept) <= PART and kept.dtype == spec.depth
+    return np.array(kept) if sound else nothing
 
 
 def _from(on_step: OnStep | None, done: int, count: int, steps: int) -> OnStep | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from safetensors import SafetensorError, safe_open
 
 from loang import tensors
 from loang.data.environment import cache_folder
@@ -17,6 +16,7 @@ from loang.files import replacing
 from loang.metrics.features import Features
 
 MOST_BYTES = 2**26  # of one file in the cache
+_NAME = "features"
 
 
 def vectors(
@@ -44,7 +44,7 @@ def vectors(
     made = features(images.pixels, images.spec)
     if made.nbytes <= MOST_BYTES:
         with contextlib.suppress(LoangError), replacing(place) as beside:
-            tensors.save(beside, {"features": torch.from_numpy(made)})
+            tensors.save(beside, {_NAME: torch.from_numpy(made)})
     return made if rows is None else made[rows]
 
 
@@ -56,8 +56,9 @@ def _place(features: Features, fingerprint: str, part: str) -> Path:
 
 def _read(place: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "n d"] | None:
     try:
-        with safe_open(place, framework="np") as file:
-            kept = file.get_tensor("features")
-    except (OSError, SafetensorError):
+        stored = tensors.look(place)
+        if dict(stored.shapes) != {_NAME: shape} or stored.types[_NAME] != "F32":
+            return None
+        return stored.read()[_NAME].numpy()
+    except (OSError, ValueError):
         return None
-    return kept if kept.shape == shape and kept.dtype == np.float32 else None

@@ -1,6 +1,7 @@
 import hashlib
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -41,10 +42,23 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Make a file pass for the one that was published."""
+
+    def passes(path: Path) -> None:
+        monkeypatch.setattr(inception, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+
+    return passes
+
+
+@pytest.fixture
+def weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish: Callable[[Path], None]
+) -> Path:
     path = tmp_path / "weights.pth"
     torch.save({"scale": torch.tensor([2.0])}, path)
     monkeypatch.setenv("LOANG_INCEPTION", str(path))
+    publish(path)
     return path
 
 
@@ -81,18 +95,21 @@ def test_offline_it_says_where_the_file_belongs(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("package")
-def test_it_is_fetched_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_fetched_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish: Callable[[Path], None]
+) -> None:
     def serve(urls: list[str], path: Path, *, sha256: str, size: int) -> None:
         assert urls[0].endswith(FILE)
         assert sha256.startswith(FILE.removesuffix(".pth").rpartition("-")[2])
         path.parent.mkdir(parents=True)
         torch.save({"scale": torch.tensor([3.0])}, path)
+        publish(path)
 
     monkeypatch.delenv("LOANG_OFFLINE")
     monkeypatch.setattr(inception, "fetch", serve)
     assert InceptionFeatures().dimension == 2048
     monkeypatch.setenv("LOANG_OFFLINE", "1")
-    assert not InceptionFeatures().about["published"]  # found where it was put
+    assert InceptionFeatures().about["weights"] == FILE  # found where it was put
 
 
 @pytest.mark.usefixtures("package", "weights")
@@ -136,15 +153,28 @@ class Sly:
 
 
 @pytest.mark.usefixtures("package")
+def test_a_pickle_that_was_not_published_is_not_even_looked_into(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was"))
+    with pytest.raises(LoangError, match="not the file that was published"):
+        InceptionFeatures()
+
+
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_a_file_that_would_run_something_is_refused(
-    protocol: int, weights: Path, tmp_path: Path
+    protocol: int, weights: Path, tmp_path: Path, publish: Callable[[Path], None]
 ) -> None:
+    """Even if it were the published one."""
     touched = tmp_path / "touched"
     torch.save({"scale": Sly(touched)}, weights, pickle_protocol=protocol)
+    publish(weights)
     with pytest.raises(LoangError, match="no weights"):
         InceptionFeatures()
     weights.write_bytes(pickle.dumps(Sly(touched), protocol=protocol))
+    publish(weights)
     with pytest.raises(LoangError, match="no weights"):
         InceptionFeatures()
     assert not touched.exists()
@@ -152,14 +182,17 @@ def test_a_file_that_would_run_something_is_refused(
 
 @pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("content", [{"scale": torch.zeros(2)}, {"other": torch.zeros(1)}, [1, 2]])
-def test_other_weights_are_refused(content: object, weights: Path) -> None:
+def test_other_weights_are_refused(
+    content: object, weights: Path, publish: Callable[[Path], None]
+) -> None:
     torch.save(content, weights)
+    publish(weights)
     with pytest.raises(LoangError, match="no weights"):
         InceptionFeatures()
 
 
 def test_the_real_network_with_random_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish: Callable[[Path], None]
 ) -> None:
     fidelity = pytest.importorskip("torch_fidelity", exc_type=Exception)
     kind = fidelity.FeatureExtractorInceptionV3
@@ -171,6 +204,7 @@ def test_the_real_network_with_random_weights(
         network = kind("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     torch.save(network.state_dict(), path)
     monkeypatch.setenv("LOANG_INCEPTION", str(path))
+    publish(path)
     draw = np.random.Generator(np.random.Philox(0))
     pixels = draw.integers(0, 256, (2, 28, 28, 1)).astype(np.uint8)
     found = InceptionFeatures()(pixels, ImageSpec(28, 28, 1))

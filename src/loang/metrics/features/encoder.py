@@ -1,6 +1,7 @@
 """A small convolutional network: images in, one feature vector an image out, and a linear head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from loang import random
 
 LEAST_SIDE = 8
+LARGEST = 2**16
+"""Of any number in an encoder's settings that come from a file."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,26 @@ class EncoderSettings:
     dimension: int = 64
     widths: tuple[int, int, int] = (32, 64, 112)
     stride: int = 2
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "EncoderSettings":
+        """What `asdict` gave, by way of a file that may come from anybody.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a value of the wrong type or range.
+        """
+        if not isinstance(values, dict) or set(values) != {each.name for each in fields(cls)}:
+            raise ValueError("the encoder's settings have other keys")
+        widths, others = values["widths"], {k: v for k, v in values.items() if k != "widths"}
+        if not isinstance(widths, list | tuple) or len(widths) != 3:
+            raise ValueError("the encoder has other widths than three")
+        # Not isinstance: JSON's true would pass for 1.
+        if any(type(count) is not int or count > LARGEST for count in (*others.values(), *widths)):
+            raise ValueError(f"the encoder's settings are not all whole numbers up to {LARGEST:,}")
+        least = min(others["channels"], others["dimension"], *widths)
+        if least < 1 or others["classes"] < 0 or others["stride"] not in (2, 4):
+            raise ValueError("the encoder's settings are out of range")
+        return cls(**others, widths=tuple(widths))
 
 
 class Encoder(nn.Module):

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Shaped
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from loang import tensors
+from loang import tensors, untrusted
 from loang.data.images import Images
 from loang.data.spec import ImageSpec
 from loang.metrics.features.encoder import Encoder, EncoderSettings, fuse
@@ -114,15 +113,21 @@ def load(path: Path) -> tuple[Encoder, dict[str, Any]]:
         ValueError: there is no such file, or it holds no encoder.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_METADATA])
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        values = header["encoder"]
-        settings = EncoderSettings(**{**values, "widths": tuple(values["widths"])})
+        stored = tensors.look(path)
+        header = untrusted.parse_json(stored.metadata.get(_METADATA, ""))
+        settings = EncoderSettings.from_dict(header.get("encoder"))
+        about = header.get("about")
+        if not isinstance(about, dict):
+            raise ValueError("it does not say where it comes from")
+        # Before it is built: a few words can describe an encoder of any size.
+        with torch.device("meta"):
+            expected = fuse(Encoder(settings)).state_dict()
+        if dict(stored.shapes) != {name: tuple(value.shape) for name, value in expected.items()}:
+            raise ValueError("its weights are not those of its settings")
         encoder = fuse(Encoder(settings))
-        encoder.load_state_dict(weights)
-        return encoder, dict(header["about"])
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        encoder.load_state_dict({name: value.float() for name, value in stored.read().items()})
+        return encoder, about
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} holds no encoder: {reason}") from error
 

@@ -77,7 +77,8 @@ def _kept(path: Path, dataset: Dataset) -> tuple[Encoder, dict[str, Any]] | None
         encoder, about = load(path)
     except ValueError:
         return None
-    sound = about.get("data") == dataset.fingerprint and about.get("digest") == digest(encoder)
+    says = (about.get("data"), about.get("digest"), encoder.settings.channels)
+    sound = says == (dataset.fingerprint, digest(encoder), dataset.spec.channels)
     return (encoder, about) if sound else None
 
 
