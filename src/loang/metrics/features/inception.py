@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -62,7 +61,7 @@ class InceptionFeatures:
             if self.digest != SHA256:
                 raise ValueError("it is not the file that was published")
             self._network = _build(fidelity, content).to(self._device)
-        except (OSError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise LoangError(
                 f"{path} holds no weights of the Inception network: "
                 f"{str(error).partition(chr(10))[0].rstrip('.')}.",
@@ -165,9 +164,12 @@ def _weights_file() -> Path:
 
 def _build(fidelity: ModuleType, content: bytes) -> torch.nn.Module:
     """The network, of weights that are read as tensors and nothing else."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it wonders at other pickles' protocols
-        weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it wonders at other pickles' protocols
+            weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, down to those of pickle itself
+        raise ValueError(str(error)) from error
     if not isinstance(weights, dict) or not all(
         isinstance(v, torch.Tensor) for v in weights.values()
     ):
