@@ -149,6 +149,28 @@ def test_a_mistake_is_told_in_two_sentences(run, place, arguments, wanted, tmp_p
     assert errors.count("\n") == 1
 
 
+def test_labels_of_other_classes_are_left_aside_and_said_to_be(run, place, tmp_path):
+    whole = np.load(place / "data.npz")
+    np.savez(tmp_path / "other.npz", images=whole["images"], labels=np.arange(200) % 3)
+    status, said, errors = run(
+        "evaluate",
+        place / "run",
+        tmp_path / "other.npz",
+        "-n",
+        150,
+        "--features",
+        "pixels",
+        "--out",
+        tmp_path / "report",
+    )
+    assert (status, errors) == (0, "")
+    assert (
+        f"The classes of run are not those of {tmp_path / 'other.npz'}, and are left aside." in said
+    )
+    report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert report["spaces"][0]["frechet_by_class"] == []
+
+
 def test_a_space_that_cannot_be_had_is_told_before_samples_are_drawn(
     run, place, tmp_path, monkeypatch
 ):

@@ -1,14 +1,16 @@
 """From what a person names to a report: models and images, opened, sampled and measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
-from loang import drawing
+from loang import device, drawing
+from loang.config import SamplingSettings
 from loang.data import open_dataset
 from loang.data.download import Progress
 from loang.data.images import Dataset, Images
@@ -64,11 +66,12 @@ class Asking:
         if history and model is None:
             raise LoangError(f"{subject} holds images.", "--history is of a run's folder.")
         dataset = self.dataset(model, data)
+        draw = self.ready(subject, model, dataset)
         spaces = self.spaces(dataset)
         scored: Sequence[Mapping[str, Any]] = ()
         if history and model is not None:
             scored = self._history(subject, model, dataset, spaces[0])
-        return self._evaluate(self.subject(subject, model, dataset), dataset, spaces, scored)
+        return self._evaluate(draw(), dataset, spaces, scored)
 
     def comparison(self, first: Path, second: Path, data: str | Path | None) -> Comparison:
         """Measure two against the same real images, by as many images of each.
@@ -86,10 +89,11 @@ class Asking:
                     f" {model.spec.channels} channel(s), those of {paths[0]} are not.",
                     "Draw samples with `loang sample --out FILE.npy`, and compare those.",
                 )
-        spaces = self.spaces(dataset)
-        subjects = [
-            self.subject(path, model, dataset) for path, model in zip(paths, models, strict=True)
+        ready = [
+            self.ready(path, model, dataset) for path, model in zip(paths, models, strict=True)
         ]
+        spaces = self.spaces(dataset)
+        subjects = [draw() for draw in ready]
         count = min(len(subject.images) for subject in subjects)
         reports = [
             self._evaluate(_some(subject, count, self.asked.seed), dataset, spaces, ())
@@ -140,10 +144,17 @@ class Asking:
             found.setdefault(space.name, space)
         return list(found.values())
 
-    def subject(self, path: Path, model: Model | None, dataset: Dataset) -> Subject:
-        """Samples of a model, or the images at a path."""
+    def ready(self, path: Path, model: Model | None, dataset: Dataset) -> Callable[[], Subject]:
+        """What gives the samples of a model, or the images at a path.
+
+        Learning features and sampling take minutes: what is wrong with either is told before.
+
+        Raises:
+            LoangError: there are no such images, or not so many; or the model can't be sampled so.
+        """
         if model is not None:
-            return self.sampled(model, name_of(path), dataset)
+            self._sampling(model)
+            return lambda: self.sampled(model, name_of(path), dataset)
         subject = open_images(path, dataset, self.on_progress)
         count = self.asked.count
         if count is not None and count > len(subject.images):
@@ -151,12 +162,12 @@ class Asking:
                 f"{path} holds {len(subject.images):,} images, not {count:,}.",
                 "Ask for fewer with -n, or leave it away to take all.",
             )
-        return subject if count is None else _some(subject, count, self.asked.seed)
+        chosen = subject if count is None else _some(subject, count, self.asked.seed)
+        return lambda: chosen
 
     def sampled(self, model: Model, name: str, dataset: Dataset) -> Subject:
         """Samples of a model, in the proportions of the real images' classes."""
-        asked = self.asked
-        sampling = drawing.sampling(model, asked.sampler, asked.steps, asked.eta, asked.variance)
+        asked, sampling = self.asked, self._sampling(model)
         images = drawn.draw(
             model,
             asked.count or COUNT,
@@ -179,10 +190,15 @@ class Asking:
             "kind": "model",
             "weights": drawn.weights_digest(model),
             "sampling": sampling.model_dump(),
+            "drawn_on": device.describe(model.device, _precision(model)),
             "seed": asked.seed,
             "facts": dict(model.facts),
         }
         return Subject(name, images, about, tuple(notices))
+
+    def _sampling(self, model: Model) -> SamplingSettings:
+        asked = self.asked
+        return drawing.sampling(model, asked.sampler, asked.steps, asked.eta, asked.variance)
 
     def _evaluate(
         self,
@@ -233,6 +249,10 @@ def _shares(model: Model, dataset: Dataset) -> Float[np.ndarray, " classes"] | N
     if dataset.spec.class_names != model.spec.class_names:
         return None
     return np.bincount(labels, minlength=classes).astype(np.float64)
+
+
+def _precision(model: Model) -> torch.dtype | None:
+    return device.autocast_type(model.device, model.settings.training.precision)
 
 
 def _other_images(model: Model, dataset: Dataset) -> list[str]:

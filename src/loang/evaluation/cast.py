@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,8 @@ class Cast:
         """Names and numbers of the real images, for the report."""
         data = self.real.dataset
         return {
-            "name": data.name,
+            "name": Path(data.name).name or data.name,
+            "source": data.name,
             "fingerprint": data.fingerprint,
             "images": data.spec.to_dict(),
             "training_images": len(data.train),

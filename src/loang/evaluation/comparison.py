@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loang.evaluation.markdown import table
 from loang.evaluation.report import Report
 from loang.evaluation.table import MEASURES, Cell, Measure
-from loang.evaluation.words import ARROWS, measured, table
+from loang.evaluation.words import ARROWS, measured
 from loang.metrics.estimate import NORMAL_95, Estimate, difference
 
 DECIDING = ("kid", "frechet")

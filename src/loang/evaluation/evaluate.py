@@ -7,26 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 import loang
 from loang import device
 from loang.data.images import Dataset
 from loang.errors import LoangError
 from loang.evaluation.cast import LEAST, Cast
-from loang.evaluation.classes import look
+from loang.evaluation.classes import distances, look
 from loang.evaluation.report import SUSPECTS, Report, Space
 from loang.evaluation.subject import Subject
 from loang.evaluation.table import Cell, column
 from loang.evaluation.vectors import vectors
-from loang.metrics.classes import by_class
 from loang.metrics.features import Features
-from loang.metrics.frechet import frechet_distance
 from loang.metrics.memorisation import Memorisation, image_memorisation, memorisation
 from loang.pictures.evaluation_page import Gallery
 
 ALIGNED = "aligned pixels"
-SHOWN = 60  # samples that are shown
+SHOWN = 100  # samples, at the most
 
 OnStage = Callable[[str, int, int], None]
 Vectors = Float32[np.ndarray, "n d"]
@@ -68,10 +66,12 @@ def evaluate(
     for position, space in enumerate(spaces):
         tell(f"measuring in {space.name}", position, len(spaces))
         samples = space(cast.samples.pixels, cast.samples.spec)
+        by_class: list[tuple[Cell, Cell]] = []
         if position == 0:
+            by_class = distances(space, cast, samples, seed)
             copies[space.name] = _copies(space, cast, samples)
             classes = look(space, cast, seed)
-        found.append(_measure(space, cast, samples, seed))
+        found.append(_measure(space, cast, samples, by_class, seed))
     tell("looking for copies", 0, 1)
     copies[ALIGNED] = image_memorisation(
         cast.samples.pixels, dataset.train.pixels[cast.searched], dataset.validation.pixels
@@ -99,7 +99,13 @@ def evaluate(
     )
 
 
-def _measure(space: Features, cast: Cast, samples: Vectors, seed: int) -> Space:
+def _measure(
+    space: Features,
+    cast: Cast,
+    samples: Vectors,
+    by_class: Sequence[tuple[Cell, Cell]],
+    seed: int,
+) -> Space:
     """The table of one feature space: all actors against the reference."""
     data = cast.real.dataset
     reference = vectors(space, data.train, data.fingerprint, "train", cast.real.reference)
@@ -114,7 +120,7 @@ def _measure(space: Features, cast: Cast, samples: Vectors, seed: int) -> Space:
         space.dimension,
         space.about,
         {name: column(of, reference, seed) for name, of in seen.items()},
-        _distances_by_class(cast, seen["samples"], seen["floor"], reference),
+        by_class,
     )
 
 
@@ -126,27 +132,6 @@ def _copies(space: Features, cast: Cast, samples: Vectors) -> Memorisation:
         vectors(space, data.train, data.fingerprint, "train", cast.searched),
         vectors(space, data.validation, data.fingerprint, "held-out"),
     )
-
-
-def _distances_by_class(
-    cast: Cast, samples: Vectors, floor: Vectors, reference: Float32[np.ndarray, "m d"]
-) -> list[tuple[Cell, Cell]]:
-    """The Fréchet distance of each class of the samples, and of the floor."""
-    classes = len(cast.real.dataset.spec.class_names)
-    labels = cast.real.dataset.train.labels
-    if not classes or labels is None or cast.samples.labels is None:
-        return []
-
-    def of(vectors: Vectors, own: Int[np.ndarray, " n"] | None) -> list[Cell]:
-        if own is None:
-            return [Cell(None)] * classes
-        found = by_class(
-            frechet_distance, vectors, own, reference, labels[cast.real.reference], classes
-        )
-        return [Cell(estimate, None if estimate else "too few images") for estimate in found]
-
-    ours, real_ones = of(samples, cast.samples.labels), of(floor, cast.actors["floor"].labels)
-    return list(zip(ours, real_ones, strict=True))
 
 
 def _gallery(cast: Cast, copies: Memorisation) -> Gallery:

@@ -8,6 +8,7 @@ from typing import Any
 from loang import files
 from loang.evaluation import words
 from loang.evaluation.comparison import Comparison
+from loang.evaluation.markdown import markdown
 from loang.evaluation.report import COLUMNS, Report
 from loang.evaluation.table import Cell
 from loang.pictures.evaluation_page import Bars, Curve, evaluation_page
@@ -24,7 +25,7 @@ def write_report(report: Report, folder: Path) -> None:
     """
     files.write_text(folder / REPORT, _json(report.to_dict()))
     _page(report, folder / PAGE)
-    files.write_text(folder / MARKDOWN, words.markdown(report, PAGE))
+    files.write_text(folder / MARKDOWN, markdown(report, PAGE))
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -60,16 +61,16 @@ def _page(report: Report, path: Path) -> None:
             [_point(column.cells[measure]) for column in shown.values()],
         )
         for measure, title in (
-            ("frechet", "Fréchet distance"),
-            ("kid", "KID"),
-            ("precision", "Precision (looks real)"),
-            ("recall", "Recall (varies)"),
+            ("frechet", "Fréchet distance ↓"),
+            ("kid", "KID ↓"),
+            ("precision", "Precision: looks real ↑"),
+            ("recall", "Recall: varies ↑"),
         )
     ]
     by_class = None
     if space.by_class and report.classes is not None:
         by_class = Bars(
-            f"Fréchet distance of each class ({COLUMNS['floor']} in grey)",
+            f"Fréchet distance of each class (as many {COLUMNS['floor']} in grey) ↓",
             list(report.classes.names),
             [_point(samples) for samples, _ in space.by_class],
             [_point(floor) for _, floor in space.by_class],
@@ -77,7 +78,7 @@ def _page(report: Report, path: Path) -> None:
     curve = None
     if report.history:
         curve = Curve(
-            "Fréchet distance by training step",
+            f"Fréchet distance by training step ({report.history[0]['images']:,} samples each) ↓",
             [point["step"] for point in report.history],
             [(point["frechet"]["value"], point["frechet"]["error"]) for point in report.history],
             _point(space.columns["floor"].cells["frechet"])[0],
@@ -85,13 +86,20 @@ def _page(report: Report, path: Path) -> None:
     evaluation_page(
         path,
         title=f"{report.subject['name']} against {report.data['name']}",
-        subtitle=f"{report.subject['images']:,} samples, {report.data['reference']:,} real images,"
-        f" {space.name}",
+        subtitle=_subtitle(report),
         sentences=words.sentences(report),
         gallery=report.gallery,
         bars=bars,
         by_class=by_class,
         curve=curve,
+    )
+
+
+def _subtitle(report: Report) -> str:
+    way = words.sampled(report)
+    return (
+        f"{report.subject['images']:,} samples{f' ({way})' if way else ''} against"
+        f" {report.data['reference']:,} training images, in {report.space.name}"
     )
 
 

@@ -28,7 +28,8 @@ class Space:
             where name and digest are the same.
         about: how its network was trained, where it has one.
         columns: by name: `samples`, and in their place `floor`, `gaussian`, `noise`.
-        by_class: Fréchet distance of each class: (samples, floor).
+        by_class: Fréchet distance of each class: of samples, and of as many real images. Of the
+            report's first space alone.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Classes:
     Args:
         names: of the classes.
         seen_by: the space whose classifier looked.
+        asked: how many samples of each class were asked for; empty where none was.
         shares: of each class among the samples, as the classifier sees them, and
         real_shares: among the floor's images.
         apart: how far the two lie apart (total variation), and by chance alone would.
@@ -79,6 +81,7 @@ class Classes:
     shares: Sequence[float]
     real_shares: Sequence[float]
     apart: ClassDistance
+    asked: Sequence[int] = ()
     accuracy: Cell | None = None
     real_accuracy: Cell | None = None
     by_class: Sequence[Cell] = ()
@@ -94,6 +97,7 @@ class Classes:
         return {
             "names": list(self.names),
             "seen_by": self.seen_by,
+            "asked": list(self.asked),
             "shares": list(self.shares),
             "real_shares": list(self.real_shares),
             "shares_apart": {

@@ -36,6 +36,14 @@ class Measure:
     least: int
     enough: Callable[[int], int]
 
+    def cell(self, estimate: Estimate | None, count: int, dimension: int) -> "Cell":
+        """What was measured on so many images, or None; with what to know of it."""
+        if estimate is None:
+            return Cell(None, f"needs {self.least} images, not {count}")
+        enough = self.enough(dimension)
+        few = f"of few images: {count:,}, better {enough:,}" if count < enough else None
+        return Cell(estimate, few)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -97,16 +105,10 @@ def column(samples: Vectors, reference: Float[np.ndarray, "m d"], seed: int) -> 
         seed: of the directions, subsets and classifiers that some measures draw.
     """
     count = min(len(samples), len(reference))
-    cells: dict[str, Cell] = {}
-    for measure in MEASURES:
-        if count < measure.least:
-            cells[measure.name] = Cell(None, f"needs {measure.least} images, not {count}")
-    wanted = {measure.name for measure in MEASURES if measure.name not in cells}
-    for name, estimate in _estimates(samples, reference, seed, wanted).items():
-        enough = BY_NAME[name].enough(samples.shape[1])
-        note = f"of few images: {count:,}, better {enough:,}" if count < enough else None
-        cells[name] = Cell(estimate, note)
-    return Column(len(samples), {measure.name: cells[measure.name] for measure in MEASURES})
+    wanted = {measure.name for measure in MEASURES if count >= measure.least}
+    found = _estimates(samples, reference, seed, wanted)
+    cells = {m.name: m.cell(found.get(m.name), count, samples.shape[1]) for m in MEASURES}
+    return Column(len(samples), cells)
 
 
 def _estimates(

@@ -1,12 +1,12 @@
-"""A report in words: the sentences that a person reads first, and report.md."""
+"""A report in words: numbers with their errors, and the sentences that a person reads first."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from loang.evaluation.report import COLUMNS, Report, Space
 from loang.evaluation.table import MEASURES, Cell
-from loang.metrics.estimate import Estimate
+from loang.metrics.estimate import NORMAL_95, Estimate, difference
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 NOTICEABLE = 0.05  # a difference of shares that is worth a sentence
@@ -16,30 +16,8 @@ def sentences(report: Report) -> list[str]:
     """What the numbers say, most important first."""
     said = [_distance(report.space), _told_apart(report.space), _balance(report.space)]
     said += [_asked(report), _missing(report)]
-    said.append(_copying(report))
+    said += [_copying(report), _trained(report)]
     return [sentence for sentence in said if sentence]
-
-
-def markdown(report: Report, page: str | None = None) -> str:
-    """The report as a Markdown page.
-
-    Args:
-        report: what was found.
-        page: the name of its picture, lying beside it; None where there is none.
-    """
-    subject, data = report.subject, report.data
-    parts = [f"# {subject['name']}, against {data['name']}", *_bullets(sentences(report))]
-    if page:
-        parts += ["", f"![samples, neighbours, measures]({page})"]
-    for space in report.spaces:
-        parts += ["", *_space(space)]
-    parts += ["", *_copies(report)]
-    if report.classes is not None:
-        parts += ["", *_classes(report)]
-    if report.history:
-        parts += ["", *_history(report)]
-    parts += ["", "## How this was measured", "", *_bullets(_how(report))]
-    return "\n".join(parts) + "\n"
 
 
 def number(value: float) -> str:
@@ -62,36 +40,51 @@ def measured(cell: Cell | None) -> str:
     digits = max(0, 1 - math.floor(math.log10(error)))
     if digits > 6:
         return f"{value:.2e} ± {error:.0e}"
-    return f"{value:,.{digits}f} ± {error:.{digits}f}"
+    return f"{round(value, digits) + 0.0:,.{digits}f} ± {error:.{digits}f}"  # + 0.0: never -0
 
 
 def percent(value: float) -> str:
-    """A share as a percentage; one decimal where it is small."""
+    """A share as a percentage; with decimals where it is small."""
+    if 0 < value < 0.001:
+        return f"{100 * value:.1g} %"
     return f"{100 * value:.1f} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"
 
 
+def _estimate(space: Space, column: str, name: str) -> Estimate | None:
+    return space.columns[column].cells[name].estimate
+
+
 def _value(space: Space, column: str, name: str) -> float | None:
-    cell = space.columns[column].cells[name] if column in space.columns else None
-    return None if cell is None or cell.estimate is None else cell.estimate.value
+    found = _estimate(space, column, name)
+    return None if found is None else found.value
 
 
 def _distance(space: Space) -> str | None:
-    ours, floor = _value(space, "samples", "frechet"), _value(space, "floor", "frechet")
-    ceiling = _value(space, "gaussian", "frechet")
+    ours, floor, ceiling = (
+        _estimate(space, column, "frechet") for column in ("samples", "floor", "gaussian")
+    )
     if ours is None or floor is None or ceiling is None:
         return None
-    count = space.columns["samples"].count
-    cell = space.columns["samples"].cells["frechet"]
     said = (
-        f"Fréchet distance {measured(cell)} ({space.name}, {count:,} samples);"
-        f" as many other real images are at {number(floor)},"
-        f" images of the pixel Gaussian at {number(ceiling)}"
+        f"Fréchet distance {measured(Cell(ours))}"
+        f" ({space.name}, {space.columns['samples'].count:,} samples);"
+        f" {space.columns['floor'].count:,} other real images are at {measured(Cell(floor))},"
+        f" images of the pixel Gaussian at {measured(Cell(ceiling))}"
     )
-    if ours <= floor:
-        return f"{said}: no farther than real images are from one another."
-    if ours >= ceiling:
+    if not _beyond_chance(ceiling, floor):
+        return f"{said}: so few images can't tell good from bad by this distance."
+    if not _beyond_chance(ours, floor):
+        return f"{said}: no farther than real images are from one another, as far as this can tell."
+    if ours.value >= ceiling.value:
         return f"{said}: farther than the pixel Gaussian, which knows no shapes at all."
-    return f"{said}: {percent((ours - floor) / (ceiling - floor))} of the way from real to that."
+    way = (ours.value - floor.value) / (ceiling.value - floor.value)
+    return f"{said}: {percent(way)} of the way from real to that."
+
+
+def _beyond_chance(farther: Estimate, nearer: Estimate) -> bool:
+    """Whether one distance is larger than another by more than chance explains."""
+    apart = difference(farther, nearer)
+    return apart.value > NORMAL_95 * (apart.error or 0.0)
 
 
 def _told_apart(space: Space) -> str | None:
@@ -174,6 +167,26 @@ def _copying(report: Report) -> str:
     return f"No sign that training images are copied: at most {percent(most)} of the samples."
 
 
+def _trained(report: Report) -> str | None:
+    """How the distance went while the model was trained."""
+    if len(report.history) < 2:
+        return None
+    first, last = report.history[0], report.history[-1]
+    return (
+        f"From step {first['step']:,} to step {last['step']:,} of training the Fréchet distance"
+        f" went from {recorded(first['frechet'])} to {recorded(last['frechet'])}."
+    )
+
+
+def sampled(report: Report) -> str | None:
+    """How samples were drawn; None for images that are just there."""
+    asked = report.subject.get("sampling")
+    if asked is None:
+        return None
+    way = f"eta {asked['eta']:g}" if asked["sampler"] == "ddim" else f"variance {asked['variance']}"
+    return f"{asked['sampler']}, {asked['steps']} steps, {way}"
+
+
 def heads(space: Space) -> list[str]:
     """The columns of a space's table."""
     return [f"{COLUMNS[name]} ({column.count:,})" for name, column in space.columns.items()]
@@ -189,94 +202,17 @@ def rows(space: Space) -> list[list[str]]:
     ]
 
 
-def _space(space: Space) -> list[str]:
-    lines = [f"## In {space.name}", "", *table(["", *heads(space)], rows(space)), ""]
-    lines.append("± one standard error. What is beside the samples stands in their place.")
-    notes: dict[str, list[str]] = {}
+def notes(space: Space) -> list[str]:
+    """Which measures are left out for want of images, or are of few."""
+    found: dict[str, list[str]] = {}
     for measure in MEASURES:
         if note := space.columns["samples"].cells[measure.name].note:
-            notes.setdefault(note, []).append(measure.title)
-    return [*lines, *(f"{', '.join(titles)}: {note}." for note, titles in notes.items())]
+            found.setdefault(note, []).append(measure.title)
+    return [f"{', '.join(titles)}: {note}." for note, titles in found.items()]
 
 
-def _copies(report: Report) -> list[str]:
-    found_in, doubts = [], []
-    for name, found in report.copies.items():
-        low, high = found.interval
-        flags = f"{found.flagged:,} of {report.subject['images']:,}"
-        interval = f"{percent(low)} to {percent(high)}"
-        found_in.append(
-            [name, percent(found.share.value), interval, flags, percent(found.held_out_rate)]
-        )
-        if not found.calibrated:
-            doubts += ["", f"By {name}: too few held-out images for this to be calibrated."]
-    titles = ["judged by", "copies", "95 % interval", "flagged", "rate of new images"]
-    return ["## Copies of training images", "", *table(titles, found_in), *doubts]
-
-
-def _classes(report: Report) -> list[str]:
-    classes = report.classes
-    assert classes is not None
-    lines = ["## Classes", ""]
-    for title, ours, real in (
-        ("seen as the class that was asked for", classes.accuracy, classes.real_accuracy),
-        ("classifier accuracy score", classes.score, classes.real_score),
-    ):
-        if ours is not None:
-            lines.append(f"- {title}: {measured(ours)}; real images: {measured(real)}")
-    apart = classes.apart
-    lines.append(
-        f"- shares of classes apart by {measured(Cell(apart.distance))};"
-        f" by chance {number(apart.floor)} (p = {number(apart.p_value)})"
-    )
-    distances = report.space.by_class
-    titles = ["class", "share", "real share", "seen as asked"]
-    titles += ["Fréchet distance", "other real images"] if distances else []
-    each = []
-    for index, name in enumerate(classes.names):
-        cells = [name, percent(classes.shares[index]), percent(classes.real_shares[index])]
-        cells.append(measured(classes.by_class[index]) if classes.by_class else "–")
-        each.append(cells + ([measured(cell) for cell in distances[index]] if distances else []))
-    return [*lines, "", *table(titles, each)]
-
-
-def _history(report: Report) -> list[str]:
-    points = [
-        [f"{point['step']:,}", f"{point['training_images']:,}"]
-        + [_plain(point[name]) for name in ("frechet", "kid", "precision", "recall")]
-        for point in report.history
-    ]
-    titles = ["step", "images seen", "Fréchet distance", "KID", "precision", "recall"]
-    count = f"{report.history[0]['images']:,} samples of each checkpoint's averaged weights."
-    return ["## By training step", "", *table(titles, points), "", count]
-
-
-def _plain(values: dict[str, Any]) -> str:
+def recorded(values: Mapping[str, Any]) -> str:
+    """A cell of a checkpoint's column, which is kept as plain values."""
     if values.get("value") is None:
         return "–"
     return measured(Cell(Estimate(values["value"], values.get("error"))))
-
-
-def _how(report: Report) -> Iterable[str]:
-    data, made = report.data, report.provenance
-    yield (
-        f"reference: {data['reference']:,} training images of {data['name']}; floor:"
-        f" {data['floor_held_out']:,} held-out images"
-        + (f" and {data['floor_train']:,} training images" if data["floor_train"] else "")
-    )
-    for space in report.spaces:
-        yield f"{space.name}: {space.preprocessing}; {space.dimension} numbers; {space.digest[:16]}"
-    yield from report.notices
-    yield f"images {data['fingerprint'][:16]}, seed {made['seed']}, {made['date']}"
-    yield f"loang {made['loang']}, torch {made['torch']}, on {made['hardware']}"
-    yield f"`{made['command']}`"
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = (heads, ["---"] * len(heads), *rows)
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-
-
-def _bullets(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
