@@ -14,7 +14,6 @@ from PIL import Image
 from loang.data.spec import ImageSpec
 from loang.pictures.charts import COLORS, INK, figure, furnish, save
 from loang.pictures.grid import grid, to_display
-from loang.pictures.samples import sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
 OURS, REAL, OTHER = COLORS[0], "#999999", COLORS[1]
 PAIRS_IN_A_ROW = 7
 MOST_CLASSES = 25  # that a panel has room for
-LONGEST = 110  # letters that a line has room for
+LONGEST, WRAP = 72, 150  # letters that a title has room for, and a line of a sentence
+LINE = 0.175  # inches from one line to the next
+ACROSS, SMALL = 10, 64  # samples a row where no side is longer than that; else
+FEWER = 6
 Point = tuple[float | None, float | None]
 """A value and its standard error, each None where it is not known."""
 
@@ -66,7 +68,7 @@ class Gallery:
     """The images of the page, all of one kind.
 
     Args:
-        samples: the first ones.
+        samples: the first ones; the page shows a square of them.
         suspects: the samples most like a training image, and
         originals: of each, that image.
         spec: what all of them are.
@@ -107,21 +109,28 @@ def evaluation_page(
     if by_class is not None and len(by_class.names) > MOST_CLASSES:
         by_class = None
     wide = [panel for panel in (by_class, curve) if panel is not None]
-    page = figure(11.0, 8.6 + 2.6 * len(wide))
-    heights = [1.7, 4.6, 2.3, *[2.6] * len(wide)]
+    body = [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, WRAP, initial_indent="• ", subsequent_indent="  ")
+    ]
+    head = 0.85 + LINE * len(body)
+    heights = [head, 4.6, 2.3, *[2.6] * len(wide)]  # inches
+    page = figure(11.0, sum(heights))
     rows = np.asarray(page.subfigures(len(heights), 1, height_ratios=heights, hspace=0.0))
     # Text of the figure, not of axes: however long, it moves nothing else.
-    rows[0].text(0.015, 0.93, _cut(title), fontsize=15, fontweight="bold", color=INK, va="top")
-    rows[0].text(0.015, 0.77, _cut(subtitle), fontsize=10, color=INK, va="top")
-    body = "\n".join(
-        textwrap.fill(sentence, 140, initial_indent="• ", subsequent_indent="  ")
-        for sentence in sentences
-    )
-    rows[0].text(0.015, 0.62, body, fontsize=9, color=INK, va="top", linespacing=1.35)
+    lines = [(title, 0.12, 15), (subtitle, 0.4, 10)]
+    lines += [(line, 0.67 + LINE * number, 9) for number, line in enumerate(body)]
+    for text, inches, size in lines:
+        weight = "bold" if text is title else "normal"
+        shown = _cut(text, LONGEST if text is title else WRAP)
+        rows[0].text(
+            0.015, 1 - inches / head, shown, fontsize=size, fontweight=weight, color=INK, va="top"
+        )
     left, right = rows[1].subplots(1, 2, width_ratios=(1, 1))
-    _picture(left, sheet(gallery.samples, gallery.spec), "Samples")
-    _picture(right, pairs(gallery), "Most like a training image: sample above, original below")
-    panels = rows[2].subplots(1, len(bars), squeeze=False)[0]
+    _picture(left, _samples(gallery), "Samples")
+    _picture(right, pairs(gallery), "Samples most like a training image, which is below")
+    panels = rows[2].subplots(1, len(bars), sharey=True, squeeze=False)[0]
     for axes, panel in zip(panels, bars, strict=True):
         _bars(axes, panel, upright=False)
     for row, each in zip(rows[3:], wide, strict=True):
@@ -131,6 +140,13 @@ def evaluation_page(
         else:
             _curve(axes, each)
     save(page, Path(path))
+
+
+def _samples(gallery: Gallery) -> Image.Image:
+    spec = gallery.spec
+    across = ACROSS if max(spec.height, spec.width) <= SMALL else FEWER
+    shown = to_display(gallery.samples[: across**2], spec.low, spec.high)
+    return grid(shown, columns=across)
 
 
 def pairs(gallery: Gallery) -> Image.Image:
@@ -150,7 +166,7 @@ def _picture(axes: "Axes", image: Image.Image, title: str) -> None:
     furnish(axes, title)
     axes.imshow(image.convert("RGB"), interpolation="nearest")
     axes.axis("off")
-    axes.set_anchor("N")
+    axes.set_anchor("NW")
 
 
 def _bars(axes: "Axes", panel: Bars, *, upright: bool) -> None:
@@ -159,39 +175,50 @@ def _bars(axes: "Axes", panel: Bars, *, upright: bool) -> None:
     values, errors = _arrays(panel.points)
     if upright:
         if panel.beside:
-            axes.bar(places + 0.2, _arrays(panel.beside)[0], width=0.4, color=REAL)
+            beside, doubts = _arrays(panel.beside)
+            axes.bar(places + 0.2, beside, width=0.4, yerr=doubts, color=REAL, ecolor=INK)
         shift = -0.2 if panel.beside else 0.0
         axes.bar(places + shift, values, width=0.4, yerr=errors, color=OURS, ecolor=INK)
         axes.set_xticks(places, [_cut(name, 12) for name in panel.names], fontsize=8)
+        axes.set_xlim(-0.6, len(places) - 0.4)
         axes.grid(visible=False, axis="x")
+        for place in places[~np.isfinite(values)]:
+            _note(axes, "too few", (float(place), 0.0), (-12, 3))
     else:
         colors = [OURS, REAL, OTHER, INK][: len(places)]
         axes.barh(places, values, xerr=errors, color=colors, ecolor=INK, height=0.6)
-        axes.set_yticks(places, panel.names, fontsize=8)
-        axes.invert_yaxis()
+        axes.set_yticks(places, panel.names, fontsize=9)
+        axes.set_ylim(len(places) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         for place, value in zip(places, values, strict=True):
-            if np.isfinite(value):
-                axes.annotate(
-                    f"{value:.3g}",
-                    (max(value, 0.0), place),
-                    (4, 9),
-                    textcoords="offset points",
-                    fontsize=8,
-                    color=INK,
-                )
-        axes.margins(x=0.18)
+            known = bool(np.isfinite(value))
+            at = (max(value, 0.0) if known else 0.0, float(place))
+            _note(axes, _short(value) if known else "too few", at, (4, 9))
+        axes.margins(x=0.22)
 
 
 def _curve(axes: "Axes", panel: Curve) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     furnish(axes, panel.title)
     values, errors = _arrays(panel.points)
     axes.errorbar(panel.steps, values, yerr=errors, marker="o", color=OURS, ecolor=INK)
     if panel.floor is not None:
         axes.axhline(panel.floor, color=REAL, linestyle="--")
-        axes.annotate("other real images", (panel.steps[0], panel.floor), fontsize=8, color=INK)
+        _note(axes, "other real images", (float(panel.steps[0]), panel.floor), (0, 4))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("step")
+
+
+def _note(axes: "Axes", text: str, at: tuple[float, float], points: tuple[int, int]) -> None:
+    """Small text, so many points to the right of and above a place."""
+    axes.annotate(text, at, points, textcoords="offset points", fontsize=8, color=INK)
+
+
+def _short(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 def _cut(text: str, longest: int = LONGEST) -> str:
