@@ -121,6 +121,19 @@ def test_a_network_that_is_not_in_the_file_is_never_built(path, change, monkeypa
         Model.load(path)
 
 
+def test_weights_too_large_to_sample_with_are_told(model, tmp_path):
+    """Found by fuzzing: each weight is finite, and what they draw is not."""
+    with torch.no_grad():
+        for weight in model.denoiser.network.parameters():
+            weight.fill_(3e38)
+    model.save(tmp_path / "model.safetensors")
+    again = Model.load(tmp_path, on="cpu")
+    with pytest.raises(LoangError, match="not all numbers"):
+        again.sample(1)
+    with pytest.raises(LoangError, match="not all numbers"):
+        list(again.frames(again.walk([0])))
+
+
 def test_unknown_facts_are_kept_and_those_that_are_no_numbers_are_told_as_none(model, tmp_path):
     model.facts = {"mine": [1, {"a": None}], "validation_loss": float("nan")}
     model.save(tmp_path / "model.safetensors")

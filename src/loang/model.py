@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from loang import device, model_file, random, samplers
@@ -111,10 +111,14 @@ class Model:
     def frames(
         self, walk: Iterable[State], every: int = 1
     ) -> Iterator[Shaped[np.ndarray, "n h w c"]]:
-        """The images of every so many-th level of a walk, and of its last, as they are stored."""
+        """The images of every so many-th level of a walk, and of its last, as they are stored.
+
+        Raises:
+            LoangError: they are not all numbers.
+        """
         for number, state in enumerate(walk):
             if number % every == 0 or state.t == 0:
-                yield to_pixels(state.x, self.spec)
+                yield self._stored(state.x)
 
     def sample(
         self,
@@ -141,6 +145,9 @@ class Model:
             batch: how many are drawn at once.
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
             on_step: called after each step of each batch with (steps done, steps in all).
+
+        Raises:
+            LoangError: what the model draws is not all numbers.
         """
         sampling = sampling or self.settings.sampling
         numbers = range(first, first + count)
@@ -156,8 +163,16 @@ class Model:
                 if on_step:
                     on_step(done * sampling.steps + step, len(parts) * sampling.steps)
                 last = state.x
-            images.append(to_pixels(last, self.spec))
+            images.append(self._stored(last))
         return np.concatenate(images)
+
+    def _stored(self, x: Float[Tensor, "n c h w"]) -> Shaped[np.ndarray, "n h w c"]:
+        if not bool(x.isfinite().all()):
+            raise LoangError(
+                "What the model draws is not all numbers: its weights are too large.",
+                "Take an earlier checkpoint, or train again with a lower learning rate.",
+            )
+        return to_pixels(x, self.spec)
 
     def labels(self, indices: Sequence[int], label: int | None = None) -> Int[Tensor, " n"] | None:
         """The labels of the samples of those numbers; None for a model that knows no classes.

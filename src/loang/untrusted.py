@@ -100,11 +100,11 @@ def parse_json(text: str) -> dict[str, Any]:
     return content
 
 
-def shown(value: object) -> str:
-    """A foreign value for a message: one line, cut where it is long."""
+def shown(value: object, most: int = SHOWN) -> str:
+    """A foreign value for a message: one line, cut where it has more than `most` characters."""
     text = ascii(value) if not isinstance(value, str) else value
-    text = "".join(sign if sign.isprintable() else "?" for sign in text[: SHOWN + 1])
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    text = "".join(sign if sign.isprintable() else "?" for sign in text[: most + 1])
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _check_nesting(text: str) -> None:

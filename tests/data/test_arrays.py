@@ -121,6 +121,24 @@ def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
         open_arrays(saved(tmp_path, values))
 
 
+def test_values_that_run_too_far_for_a_range_are_refused(tmp_path: Path) -> None:
+    """Found by fuzzing: high - low was more than float32 holds."""
+    values = some(4, 4, 4, dtype="float32")
+    values[0, 0, :2] = -3e38, 3e38
+    with pytest.raises(LoangError, match="run from -3e\\+38 to 3e\\+38, which is too far"):
+        open_arrays(saved(tmp_path, values))
+
+
+def test_a_header_that_can_be_anything_is_not_repeated_whole(tmp_path: Path) -> None:
+    """Found by fuzzing: numpy's message holds the header."""
+    text = b"9" * 6000
+    content = b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text
+    (tmp_path / "odd.npy").write_bytes(content)
+    with pytest.raises(LoangError, match="no sound array file") as caught:
+        open_arrays(tmp_path / "odd.npy")
+    assert len(caught.value.problem) < 400 + len(str(tmp_path))
+
+
 def test_constant_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LoangError, match="nothing to learn"):
         open_arrays(saved(tmp_path, np.ones((4, 4, 4), np.float32)))

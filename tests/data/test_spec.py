@@ -45,6 +45,7 @@ def test_whole_numbers_do_for_the_range() -> None:
         {"high": 65536.0},
         {"depth": "uint8"},
         {"depth": "float32", "high": 3e38},
+        {"depth": "float32", "high": 5e-324},
         {"class_names": "boot"},
         {"class_names": {"boot": 1}},
         {"class_names": ["boot", 1]},

@@ -162,7 +162,8 @@ def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..
         raise LoangError(f"{path} cannot be read: {error.strerror or error}.", remedy) from error
     except Exception as error:
         # A damaged file can make numpy's reader fail in any way, down to Python's tokenizer.
-        raise LoangError(f"{path} is no sound array file: {error}.", remedy) from error
+        reason = shown(str(error), most=200)
+        raise LoangError(f"{path} is no sound array file: {reason}.", remedy) from error
     images, labels = (
         next((arrays[key] for key in keys if key in arrays), None)
         for keys in (IMAGE_KEYS, LABEL_KEYS)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from loang.untrusted import plain_size
+from loang.untrusted import plain_size, shown
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
@@ -124,7 +124,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unreadable(TOO_LARGE) from error
     except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from error
+        raise Unreadable(error.strerror or shown(str(error))) from error
     except Exception as error:
         # A damaged file can make a decoder fail in any way; none of them is a fault of loang's.
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
+        raise Unreadable(f"{type(error).__name__}: {shown(str(error))}") from error

@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 Depth = Literal["uint8", "uint16", "float32"]
 FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
-LARGEST_FLOAT = 1e38
-"""Twice of it is still a float32, as the width of a range must be."""
+LARGEST_FLOAT, NARROWEST = 1e38, 1e-30
+"""Of a range's ends and width: float32 holds them, and the factor that brings them to [-1, 1]."""
 MOST_VALUES = 2**28
 """Of one image: a gigabyte as float32, more than any network here takes."""
 MOST_CLASSES = 2**16
@@ -49,6 +49,8 @@ class ImageSpec:
         least, most = FULL_RANGE.get(self.depth, (-LARGEST_FLOAT, LARGEST_FLOAT))
         if not least <= self.low < self.high <= most:
             raise ValueError(f"the range {self.low}..{self.high} goes beyond {self.depth}")
+        if self.high - self.low < NARROWEST:
+            raise ValueError(f"the range {self.low}..{self.high} is too narrow")
 
     @property
     def shape(self) -> tuple[int, int, int]:

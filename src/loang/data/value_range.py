@@ -2,6 +2,7 @@
 
 import math
 
+from loang.data.spec import LARGEST_FLOAT
 from loang.errors import LoangError
 
 
@@ -29,7 +30,7 @@ def float_range(lowest: float, highest: float, what: str) -> tuple[float, float,
     [0, 1] or [-1, 1] where the values lie within; else from the lowest to the highest.
 
     Raises:
-        LoangError: a value is not finite, or all are the same.
+        LoangError: a value is not finite or too large, or all are the same.
     """
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         raise LoangError(
@@ -40,6 +41,11 @@ def float_range(lowest: float, highest: float, what: str) -> tuple[float, float,
         raise LoangError(
             f"All values in {what} are {lowest:g}, so there is nothing to learn.",
             "Look at how the file was written.",
+        )
+    if max(-lowest, highest) > LARGEST_FLOAT:
+        raise LoangError(
+            f"The values in {what} run from {lowest:g} to {highest:g}, which is too far.",
+            "Scale them, for instance to [-1, 1].",
         )
     low, high = lowest, highest
     for usual in ((0.0, 1.0), (-1.0, 1.0)):
