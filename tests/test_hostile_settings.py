@@ -35,6 +35,8 @@ HOSTILE = [
     ("network", "blocks", 10**6),
     ("network", "heads", 10**18),
     ("network", "fold", 10**5),
+    ("network", "kind", "x" * 5000),
+    ("network", "kind", ["x"] * 1000),
     ("schedule", "steps", 10**12),
     ("schedule", "beta_start", "1" * 10**7),
     ("sampling", "steps", 10**12),

@@ -293,7 +293,7 @@ def _readable(error: ValidationError) -> LoangError:
         return LoangError(
             f"There is no setting {place!r}.", "Remove it, or look at `loang train --dry-run`."
         )
-    message = first["msg"].removeprefix("Value error, ")
+    message = shown(first["msg"].removeprefix("Value error, "), most=200)
     where = f"{place}: " if place else ""
     given = "" if first["type"] == "value_error" else f" (given: {shown(repr(first['input']))})"
     return LoangError(
