@@ -111,7 +111,6 @@ class RunFolder:
                     shutil.rmtree(self.checkpoints)
                 for path in (*self._files(), *self.samples.glob("[0-9]" * 8 + ".png")):
                     path.unlink(missing_ok=True)
-            self.samples.mkdir(parents=True, exist_ok=True)
 
     def _files(self) -> tuple[Path, ...]:
         return (
