@@ -125,6 +125,20 @@ def test_two_are_compared(run, place, tmp_path):
     assert json.loads((tmp_path / "both" / "comparison.json").read_text("utf-8"))["verdict"] in said
 
 
+def test_two_of_one_name_are_told_apart_by_their_paths(run, place, tmp_path):
+    images = np.random.default_rng(1).integers(0, 255, (60, 8, 8), np.uint8)
+    paths = [tmp_path / folder / "images.npy" for folder in ("a", "b")]
+    for path, pixels in zip(paths, (images, images // 8), strict=True):
+        path.parent.mkdir()
+        np.save(path, pixels)
+    out = tmp_path / "both"
+    status, said, _ = run(
+        "evaluate", "--compare", *paths, place / "data.npz", "--features", "pixels", "--out", out
+    )
+    assert status == 0
+    assert f"{paths[0]} is better than {paths[1]}" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [

@@ -94,6 +94,11 @@ class Asking:
         ]
         spaces = self.spaces(dataset)
         subjects = [draw() for draw in ready]
+        if subjects[0].name == subjects[1].name:
+            subjects = [
+                replace(subject, name=str(path))
+                for subject, path in zip(subjects, paths, strict=True)
+            ]
         count = min(len(subject.images) for subject in subjects)
         reports = [
             self._evaluate(_some(subject, count, self.asked.seed), dataset, spaces, ())

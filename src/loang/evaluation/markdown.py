@@ -139,17 +139,27 @@ def _how(report: Report) -> Iterable[str]:
             f" {subject['weights'][:16]}, of {facts.get('steps', 0):,} training steps"
         )
     elif "path" in subject:
-        yield f"samples: {subject['path']}, images {subject['fingerprint'][:16]}"
+        yield (
+            f"samples: {subject['path']}, scaled and cropped to the real images' size and brought"
+            f" to their channels where they had others; {subject['fingerprint'][:16]}"
+        )
+    shape = data["images"]
     yield (
-        f"reference: {data['reference']:,} training images of {data['name']}; floor:"
+        f"real images: {data['name']}, {shape['height']}x{shape['width']}, {shape['channels']}"
+        f" channel{'s' * (shape['channels'] != 1)}; {data['fingerprint'][:16]}"
+    )
+    yield (
+        f"reference: {data['reference']:,} training images; floor:"
         f" {data['floor_held_out']:,} held-out images"
         + (f" and {data['floor_train']:,} training images" if data["floor_train"] else "")
     )
     for space in report.spaces:
         yield f"{space.name}: {space.preprocessing}; {space.dimension} numbers; {space.digest[:16]}"
     yield from report.notices
-    yield f"real images {data['fingerprint'][:16]}, seed {made['seed']}, {made['date']}"
-    yield f"loang {made['loang']}, torch {made['torch']}, measured on {made['hardware']}"
+    yield (
+        f"loang {made['loang']}, torch {made['torch']}, seed {made['seed']}, measured on"
+        f" {made['hardware']}, {made['date']}"
+    )
     if made["command"]:
         yield f"`{made['command']}`"
 
