@@ -152,6 +152,7 @@ def _how(report: Report) -> Iterable[str]:
         f"reference: {data['reference']:,} training images; floor:"
         f" {data['floor_held_out']:,} held-out images"
         + (f" and {data['floor_train']:,} training images" if data["floor_train"] else "")
+        + f"; copies looked for among {data['searched_for_copies']:,} training images"
     )
     for space in report.spaces:
         yield f"{space.name}: {space.preprocessing}; {space.dimension} numbers; {space.digest[:16]}"
