@@ -1,6 +1,8 @@
 """What the machine offers: device, precision, memory."""
 
+import contextlib
 import gc
+from pathlib import Path
 
 import torch
 
@@ -87,6 +89,28 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def memory_free() -> int:
+    """Bytes of main memory that this process may still take.
+
+    Where a container or a job scheduler sets a limit, the system's own figure is too large, and
+    whoever believes it is killed without a word.
+    """
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        group = next(line[4:] for line in lines if line.startswith("0::/"))
+        root = Path("/sys/fs/cgroup")
+        for place in (root / group, *(root / group).parents):
+            if (place / "memory.max").exists():
+                limit = (place / "memory.max").read_text(encoding="ascii").strip()
+                if limit != "max":
+                    used = int((place / "memory.current").read_text(encoding="ascii"))
+                    free = min(free, max(int(limit) - used, 0))
+    return free
 
 
 def memory_used(device: torch.device) -> int:

@@ -10,6 +10,7 @@ from loang import build, presets
 from loang.config import changed
 from loang.data import Images, ImageSpec
 from loang.errors import LoangError
+from loang.training.plan import images_that_fit
 from loang.training.trainer import Trainer
 
 SPEC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
@@ -296,3 +297,25 @@ def test_an_examination_names_the_images_that_give_no_number():
         assert found.bad == ([11] if 11 in found.rows else [])
     assert any(found.bad for found in seen.values())
     assert subject.progress.step == 0
+
+
+def test_the_images_that_fit_in_memory_are_the_batchs_halves_until_it_is_enough():
+    subject = trainer("training.batch=64")
+    one = subject.layer_bytes()
+    assert one > 4 * 64  # more than the image itself
+    weights_bytes = 16 * sum(p.numel() for p in subject.denoiser.parameters())
+    for images, expected in ((100, 64), (60, 32), (20, 16), (3, 2), (0.1, 1), (-5, 1)):
+        free = weights_bytes + round(1.15 * one * images)
+        assert images_that_fit(subject, free) == expected
+
+
+def test_what_layers_keep_grows_with_the_image():
+    def kept(side):
+        spec = replace(SPEC, height=side, width=side)
+        images = Images(np.zeros((4, side, side, 1), np.uint8), spec, np.zeros(4, np.int64))
+        settings = changed(presets.preset("quick"), [*TINY, "network.attention=[]"])
+        return Trainer(
+            build.build_denoiser(settings, spec), images, settings, torch.device("cpu")
+        ).layer_bytes()
+
+    assert 3 < kept(32) / kept(16) < 5

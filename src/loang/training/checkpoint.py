@@ -147,8 +147,7 @@ def load(place: Path) -> Checkpoint:
             file = place / name
             if file.stat().st_size != size or sha256(file) != digest:
                 raise LoangError(f"{file} is not what was written there.", remedy)
-        state = untrusted.read_json(place / STATE)
-        inspection.check_state(state)
+        state = inspection.checked_state(untrusted.read_json(place / STATE))
         files = [place / name for name in sorted(names) if name != STATE]
         tensors = {file.stem: read_tensors(file) for file in files}
         inspection.check_tensors(tensors)

@@ -58,8 +58,8 @@ def checked_files(manifest: Mapping[str, Any], state: str) -> dict[str, tuple[in
     return found
 
 
-def check_state(state: Mapping[str, Any]) -> None:
-    """Whether the plain values are of the types and ranges that a run writes, where it has them.
+def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values, of the types and ranges that a run writes, where it has them.
 
     Raises:
         ValueError: one is not.
@@ -67,20 +67,21 @@ def check_state(state: Mapping[str, Any]) -> None:
     progress, facts = state.get("progress"), state.get("facts", {})
     if not isinstance(progress, dict) or not isinstance(facts, dict):
         raise ValueError("it does not say how far the run was")
-    for name, value in progress.items():
-        _check(name, value, _PROGRESS.get(name, _WHOLE))
+    progress = {
+        name: _checked(name, value, _PROGRESS.get(name, _WHOLE)) for name, value in progress.items()
+    }
     if progress.get("step", 0) > MOST_STEPS:
         raise ValueError(f"a run of {progress['step']:,} steps can't be")
     micro_batch = state.get("micro_batch")
-    if micro_batch is not None:
-        _check("micro_batch", micro_batch, _WHOLE)
-    for name in _FACTS.keys() & facts.keys():
-        _check(name, facts[name], _FACTS[name])
-    best = facts.get("best", {})
-    if best and best.keys() != _BEST.keys():
-        raise ValueError("its best report is not described")
-    for name, value in best.items():
-        _check(name, value, _BEST[name])
+    if micro_batch is not None and _checked("micro_batch", micro_batch, _WHOLE) < 1:
+        raise ValueError("its micro_batch is 0")
+    known = {name: _checked(name, facts[name], _FACTS[name]) for name in _FACTS if name in facts}
+    if best := known.get("best"):
+        if best.keys() != _BEST.keys():
+            raise ValueError("its best report is not described")
+        known["best"] = {name: _checked(name, best[name], _BEST[name]) for name in _BEST}
+    kept = {"facts": {**facts, **known}} if "facts" in state else {}
+    return {**state, "progress": progress, **kept}
 
 
 def check_tensors(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -110,9 +111,11 @@ def _table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _check(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+def _checked(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
+    """The value, a whole number being made real where a real one stands."""
     # Not isinstance: JSON's true would pass for 1.
     if type(value) not in kinds:
         raise ValueError(f"its {shown(name)} is {shown(value)}")
     if isinstance(value, int | float) and not (math.isfinite(value) and 0 <= value < LARGEST_COUNT):
         raise ValueError(f"its {shown(name)} is {value}, which can't be")
+    return float(value) if type(value) is int and float in kinds else value

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from loang import device, files
 from loang.build import build_denoiser
 from loang.config import Settings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
-from loang.loss import denoising_loss
 from loang.training.budget import Budget, parse
+from loang.training.trainer import Trainer
+
+BESIDE_LAYERS = 1.15
+"""What a step holds at its peak, over what its layers keep: benchmarks/memory.py."""
+DRAWING = 60_000_000
+"""Bytes that drawing pictures takes, matplotlib above all."""
 
 
 @dataclass(frozen=True)
@@ -105,47 +109,55 @@ class Estimate:
     images: int
 
 
+def images_that_fit(trainer: Trainer, free: int) -> int:
+    """How many images of the batch can be computed at once in so much memory.
+
+    A GPU that is out of memory says so, and training goes on with fewer. Main memory that is used
+    up ends the process without a word, so this is asked before.
+
+    Args:
+        trainer: on the CPU.
+        free: bytes.
+
+    Returns:
+        The most that `free` allows, of the batch's halves, quarters and so on; 1 at the least.
+    """
+    weights = 4 * 4 * sum(parameter.numel() for parameter in trainer.denoiser.parameters())
+    fits = (free - weights) / (BESIDE_LAYERS * max(trainer.layer_bytes(), 1))
+    at_once = trainer.micro_batch
+    while at_once > 1 and at_once > fits:
+        at_once = (at_once + 1) // 2
+    return at_once
+
+
 def estimate(plan: Plan, trial: int = 8) -> Estimate:
-    """Measure two training steps on `trial` images and scale them up.
+    """Take two training steps on `trial` images, and scale them up.
 
     A large batch runs faster an image than a small one, so the time is an upper bound.
     """
-    on_cpu = plan.device.type == "cpu"
-    # Libraries, images and the network are in the process already; a GPU holds nothing yet.
-    held = device.memory_used(plan.device) if on_cpu else 0
-    batch = plan.settings.training.batch
-    trial = min(trial, batch)
-    denoiser = build_denoiser(plan.settings, plan.dataset.spec).to(plan.device)
-    dtype = device.autocast_type(plan.device, plan.settings.training.precision)
-    x0 = torch.zeros(trial, *plan.dataset.spec.shape, device=plan.device)
-    t = torch.full((trial,), denoiser.schedule.T, device=plan.device)
-    kept: dict[int, int] = {}
-
-    def remember(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
+    at_once = plan.settings.training.micro_batch or plan.settings.training.batch
+    trial = min(trial, at_once)
+    changes = {"batch": trial, "micro_batch": None}
+    training = plan.settings.training.model_copy(update=changes)
+    settings = plan.settings.model_copy(update={"training": training})
+    denoiser = build_denoiser(settings, plan.dataset.spec)
+    trainer = Trainer(denoiser, plan.dataset.train, settings, plan.device)
     seconds = 0.0
     for _ in range(2):  # the first pays for what is set up once
-        kept.clear()
         start = time.perf_counter()
-        with (
-            torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
-            device.autocast(plan.device, dtype),
-        ):
-            loss = denoising_loss(denoiser, x0, t, torch.ones_like(x0)).weighted.mean()
-        loss.backward()
+        trainer.step(share=0.0)
         seconds = time.perf_counter() - start
-    # Gradients, two moments and the average, four bytes each; on a GPU the weights themselves too.
-    weights = 4 * 4 * plan.parameters + (0 if on_cpu else 4 * plan.parameters)
-    activations = sum(kept.values()) * batch // trial
+    # Weights, gradients, moments and average are there now; the other images' layers are not.
+    layers = round(BESIDE_LAYERS * trainer.layer_bytes() * (at_once - trial))
+    # A checkpoint is copied before it is written.
+    memory = device.memory_used(plan.device) + layers + plan.checkpoint_bytes
+    if plan.device.type == "cpu":
+        memory += DRAWING
     rate = trial / seconds
     budget = plan.budget
     images = budget.images or round((budget.seconds or 0) * rate)
     return Estimate(
-        memory=held + weights + activations,
+        memory=memory,
         rate=rate,
         seconds=budget.seconds or images / rate,
         images=images,

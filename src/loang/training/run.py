@@ -17,7 +17,7 @@ from loang.training.display import Display, Measurement
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.interruption import Interruption
 from loang.training.ledger import Ledger
-from loang.training.plan import Plan
+from loang.training.plan import Plan, images_that_fit
 from loang.training.reporter import Reporter
 from loang.training.saver import Saver
 from loang.training.trainer import Trainer
@@ -123,6 +123,8 @@ class Run:
             with display:
                 for note in self.notes:
                     display.say(note)
+                if self.plan.device.type == "cpu":
+                    self._fit_memory(images_that_fit(self.trainer, device.memory_free()))
                 return self._train()
         finally:
             self.lock.release()
@@ -187,12 +189,23 @@ class Run:
         """One step, whose numbers are watched; what a save has failed at meanwhile is told."""
         at_once = self.trainer.micro_batch
         self.watch.add(self.trainer.progress.step + 1, self.trainer.step(self.share))
-        if (fewer := self.trainer.micro_batch) != at_once:
-            self.display.say(
-                f"Out of memory with {at_once} images at once: going on with {fewer}, whose"
-                f" gradients are added up to the same batch of {self.plan.settings.training.batch}."
-            )
+        if self.trainer.micro_batch < at_once:
+            self._tell_fewer(at_once)
         self._tell_failures()
+
+    def _fit_memory(self, images: int) -> None:
+        """Compute so many images at once, if that is fewer than now."""
+        at_once = self.trainer.micro_batch
+        if images < at_once:
+            self.trainer.micro_batch = images
+            self._tell_fewer(at_once)
+
+    def _tell_fewer(self, before: int) -> None:
+        self.display.say(
+            f"Memory is too small for {before:,} images at once: going on with"
+            f" {self.trainer.micro_batch:,}, whose gradients are added up to the same batch of"
+            f" {self.plan.settings.training.batch:,}."
+        )
 
     def _look(self) -> bool:
         """Look at the last steps; whether the run went back to a checkpoint because of them."""

@@ -188,6 +188,31 @@ class Trainer:
             total += loss.plain.detach().sum() / training.batch
         return total
 
+    def layer_bytes(self) -> int:
+        """What the layers keep of one image for its gradient, in bytes; one forward pass tells."""
+        kept: dict[int, int] = {}
+
+        def remember(tensor: Tensor) -> Tensor:
+            if not isinstance(tensor, torch.nn.Parameter):
+                storage = tensor.untyped_storage()
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        # Two images: of one, some layers would keep no copy.
+        numbers = torch.arange(2)
+        x0, label = self.batch(0, len(numbers))
+        t, eps = self.noise("train", 0, numbers)
+        self.denoiser.train()
+        with (
+            self._dropout(0, 0),
+            torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
+            device.autocast(self.device, self.dtype),
+        ):
+            loss = denoising_loss(self.denoiser, x0, t, eps, label)
+            total = sum(kept.values())  # before the graph, and with it the storages, are gone
+        del loss
+        return total // len(numbers)
+
     @contextlib.contextmanager
     def _dropout(self, step: int, start: int) -> Iterator[None]:
         """Lends torch's global generator to dropout, seeded by the step, and puts it back."""
