@@ -59,11 +59,11 @@ def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = Non
     own = open_dataset(
         path, size=(spec.height, spec.width), channels=spec.channels, on_progress=on_progress
     )
-    parts = [own.train]
-    if len(own.train) > 1 or not np.array_equal(own.train.pixels, own.validation.pixels):
-        parts.append(own.validation)
+    parts, notices = [own.train, own.validation], list(own.notices)
+    if np.array_equal(own.train.pixels, own.validation.pixels):  # both hold all, if all are alike
+        parts, notices = [own.train], [f"All images of {path} are the same."]
     pixels = np.concatenate([part.pixels for part in parts])
-    labels, notices = None, list(own.notices)
+    labels = None
     if own.train.labels is not None and spec.class_names:
         numbers = _numbers(own.spec.class_names, spec.class_names)
         if numbers is None:
