@@ -282,15 +282,15 @@ class Run:
         Raises:
             LoangError: it is of another network, or of other images.
         """
-        facts = found.state["facts"]
-        if facts["fingerprint"] != self.plan.dataset.fingerprint:
+        facts = found.state.get("facts", {})
+        if facts.get("fingerprint") != self.plan.dataset.fingerprint:
             raise LoangError(
                 f"The images of {self.plan.dataset.name} are not those that this run learned from.",
                 "Put the same images back, or start a new run with --out.",
             )
         try:
             self.trainer.restore(found)
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise LoangError(
                 f"The checkpoint of step {step:,} does not fit the settings in"
                 f" {self.folder.config}: {str(error).partition(chr(10))[0]}",
