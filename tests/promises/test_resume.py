@@ -73,7 +73,9 @@ def change(place, file, edit):
     [
         pytest.param((), id="labels"),
         pytest.param(("data.labels=false", "data.flips=true"), id="flips"),
-        pytest.param(("ema.kind=constant", "network.dropout=0"), id="constant-ema"),
+        pytest.param(("ema.kind=constant",), id="constant-ema"),
+        pytest.param(("network.dropout=0.3", "training.micro_batch=5"), id="dropout-accumulation"),
+        pytest.param(("training.precision=bfloat16",), id="bfloat16"),
     ],
 )
 def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(pictures, tiny, tmp_path, extra):
@@ -86,6 +88,29 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(pictures, tiny, 
         assert_same(everything(whole), everything(tmp_path / f"from-{step}"))
         one, other = model.denoiser.state_dict(), again.denoiser.state_dict()
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_may_differ_changes_nothing(pictures, tiny, tmp_path):
+    """Another folder, and reports, checkpoints and validations at other times."""
+    train(pictures, tmp_path / "whole", tiny)
+    stopped_at(tmp_path / "whole", tmp_path / "moved", 16)
+    other = ["training.reports=7", "training.checkpoint_minutes=0.0001", "training.keep=1"]
+    loang.train(out=tmp_path / "moved", resume=True, changes=other)
+    assert_same(everything(tmp_path / "whole"), everything(tmp_path / "moved"))
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
+    pictures, tiny, tmp_path, said
+):
+    train(pictures, tmp_path / "whole", tiny)
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "whole", killed)
+    shutil.rmtree(killed / "checkpoints")
+    (killed / ".config.json.999999999.json").write_text("{")  # what the killed process left
+    loang.train(out=killed, resume=True, display=said)
+    assert said.about("No checkpoint was written yet: training starts anew.")
+    assert_same(everything(tmp_path / "whole"), everything(killed))
+    assert not list(killed.glob(".config*"))
 
 
 def test_the_log_of_a_resumed_run_has_no_line_twice(pictures, tiny, tmp_path):
@@ -153,6 +178,8 @@ def test_what_would_change_the_result_is_named_and_refused(pictures, tiny, tmp_p
         loang.train(out=tmp_path / "run", resume=True, seed=3)
     with pytest.raises(LoangError, match=r"training\.batch is 16, not 32"):
         loang.train(out=tmp_path / "run", resume=True, changes=["training.batch=32"])
+    with pytest.raises(LoangError, match=r"training\.micro_batch is None, not 4"):
+        loang.train(out=tmp_path / "run", resume=True, changes=["training.micro_batch=4"])
     with pytest.raises(LoangError, match="preset is 'quick', not 'tutorial'"):
         loang.train(out=tmp_path / "run", resume=True, preset="tutorial")
 
