@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from loang.errors import LoangError
 from loang.untrusted import shown
 
-# The upper bounds are far beyond what anybody trains: settings may come from a stranger's file, and
-# must not make a machine count, or ask for memory, without end.
+# Upper bounds are far beyond what anybody trains: settings may come from a stranger's file.
 Share = Annotated[float, Field(ge=0, le=1)]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=1, le=2**20)]
@@ -150,9 +149,7 @@ class SamplingSettings(Section):
 class EvaluationSettings(Section):
     """training/monitor.py: distances measured at each report, at no change to what is learnt."""
 
-    samples: int = Field(
-        0, le=10**7, description="how many are drawn for it, 2 or more; 0 for none"
-    )
+    samples: int = Field(0, le=10**7, description="how many are drawn, 2 or more; 0 for none")
     steps: Steps = Field(20, description="of DDIM")
     features: Word = Field("auto", description="auto, fashion-v1, own, inception, pixels")
 
