@@ -134,6 +134,15 @@ def test_weights_too_large_to_sample_with_are_told(model, tmp_path):
         list(again.frames(again.walk([0])))
 
 
+def test_samples_that_memory_cannot_hold_are_refused_before_they_are_drawn(path):
+    rewrite(path, set_to(2**14, "images", "height"))
+    model = Model.load(path, on="cpu")
+    assert model.spec.height == 2**14
+    for count in (10**9, 10**30):
+        with pytest.raises(LoangError, match=r"samples would take .* GB of memory"):
+            model.sample(count)
+
+
 def test_unknown_facts_are_kept_and_those_that_are_no_numbers_are_told_as_none(model, tmp_path):
     model.facts = {"mine": [1, {"a": None}], "validation_loss": float("nan")}
     model.save(tmp_path / "model.safetensors")

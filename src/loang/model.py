@@ -1,5 +1,6 @@
 """A model: a denoiser, and what its images are. One safetensors file holds all of it."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from loang import device, model_file, random, samplers
 from loang.config import SamplingSettings, Settings
+from loang.data.memory import require_bytes
 from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
@@ -147,9 +149,13 @@ class Model:
             on_step: called after each step of each batch with (steps done, steps in all).
 
         Raises:
-            LoangError: what the model draws is not all numbers.
+            LoangError: they do not fit in memory, or what the model draws is not all numbers.
         """
         sampling = sampling or self.settings.sampling
+        # Asked first: a stranger's model may draw images of any size.
+        one = math.prod(self.spec.shape) * np.dtype(self.spec.depth).itemsize
+        drawn = 8 * math.prod(self.spec.shape) * min(count, batch)  # noise and result
+        require_bytes(count * one + drawn, f"{count:,} samples")
         numbers = range(first, first + count)
         parts = [numbers[start : start + batch] for start in range(0, count, batch)]
         images = []
