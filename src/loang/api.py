@@ -79,13 +79,14 @@ def start(
     from loang.training.run import Run
 
     prepared = prepare(settings, dataset)
-    prepared.check_disk(folder.path)
+    notes = prepared.check_disk(folder.path)
     lock = folder.claim()
     try:
         if not resume:
             folder.start(overwrite)
             folder.write_config(prepared.settings, _about(prepared))
         run = Run(prepared, folder, lock)
+        run.notes += notes
         if resume:
             run.restore()
     except BaseException:

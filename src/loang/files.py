@@ -5,6 +5,7 @@ by `os` and nothing else: a test that makes these fail has seen every failure th
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -112,7 +113,13 @@ def check_folder(folder: Path) -> None:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise LoangError(
+                    f"{folder} can't be a folder: a file stands there, or on the way to it.",
+                    "Name another folder with --out.",
+                ) from None
             probe = folder / f".writable.{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
@@ -169,11 +176,15 @@ def shown(path: Path) -> str:
 
 def flush(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk."""
-    if os.name == "nt" and path.is_dir():
+    folder = path.is_dir()
+    if os.name == "nt" and folder:
         return  # Windows opens no folders; its renames are journaled
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise  # some network file systems can flush files only, which is all that they need
     finally:
         os.close(handle)
 

@@ -81,6 +81,15 @@ def test_too_little_space_is_told_before_training_starts(pictures, tiny, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_space_for_less_than_all_checkpoints_is_told_at_the_start(
+    pictures, tiny, tmp_path, said, monkeypatch
+):
+    monkeypatch.setattr(files, "free_space", lambda place: 2_000_000)
+    train(pictures, tiny, tmp_path / "run", said)
+    (warning,) = said.about("Warning")
+    assert "the disk has 2.0 MB left, and up to 11 checkpoints take" in warning
+
+
 def test_too_little_space_for_a_checkpoint_is_told_before_it_is_begun(
     pictures, tiny, tmp_path, said, monkeypatch
 ):
@@ -88,7 +97,7 @@ def test_too_little_space_for_a_checkpoint_is_told_before_it_is_begun(
 
     def free_space(place):
         asked.append(place)
-        return 2**40 if len(asked) != 3 else 5000
+        return 2**40 if len(asked) != 4 else 5000
 
     monkeypatch.setattr(files, "free_space", free_space)
     train(pictures, tiny, run, said)
@@ -121,6 +130,7 @@ def test_when_the_system_refuses_every_large_file_training_still_comes_to_its_en
     assert ended.returncode == 2, ended
     assert "Traceback" not in ended.stderr + ended.stdout
     assert "100%" in ended.stdout
+    assert "log.jsonl can't be written: File too large." in ended.stdout
     assert "Training is over, but not all is saved" in ended.stderr
     assert "The log can't be written, and waits" in ended.stdout
     assert "The chart of the losses can't be drawn" in ended.stdout

@@ -34,8 +34,8 @@ class Log:
         with files.writing(self.path), self.path.open("ab", buffering=0) as log:
             end = log.tell()
             try:
-                if log.write(content) != len(content):
-                    raise OSError("only a part of a line could be written")
+                while content:  # the system may take less than it is given
+                    content = content[log.write(content) :]
             except OSError:
                 with contextlib.suppress(OSError):  # half a line would spoil the next one
                     os.ftruncate(log.fileno(), end)

@@ -48,15 +48,27 @@ class Plan:
         """On the disk: weights, average and two moments, four bytes each."""
         return 4 * 4 * self.parameters
 
-    def check_disk(self, place: Path) -> None:
+    def check_disk(self, place: Path) -> list[str]:
         """Whether a run that writes there has room for two checkpoints and the model file.
 
         A checkpoint is deleted only when the next one is whole, so there are two for a moment.
 
+        Returns:
+            A sentence, where there is less room than for all checkpoints that the settings keep.
+
         Raises:
-            LoangError: it has not; says how much is missing.
+            LoangError: there is not even so much; says how much is missing.
         """
-        files.check_space(place, 2 * self.checkpoint_bytes + 4 * self.parameters)
+        model = 4 * self.parameters
+        files.check_space(place, 2 * self.checkpoint_bytes + model)
+        most = self.settings.training.keep + 2  # the best, and the one that is being written
+        needed, free = most * self.checkpoint_bytes + model, files.free_space(place)
+        if needed <= free:
+            return []
+        return [
+            f"Warning: the disk has {files.amount(free)} left, and up to {most} checkpoints take"
+            f" {files.amount(needed)}: free some space, or keep fewer with --set training.keep=1."
+        ]
 
     def describe(self) -> list[str]:
         """What the run starts from, in a few lines."""
