@@ -129,6 +129,15 @@ def test_values_that_run_too_far_for_a_range_are_refused(tmp_path: Path) -> None
         open_arrays(saved(tmp_path, values))
 
 
+@pytest.mark.parametrize(("kind", "bits"), [("<f8", 0x7FF0000000000001), ("<f2", 0x7C01)])
+def test_a_signalling_nan_is_one_like_any_other(tmp_path: Path, kind: str, bits: int) -> None:
+    """Found by fuzzing: numpy warns when it is cast."""
+    values = some(4, 4, 4, dtype=kind)
+    values.view(f"<u{values.itemsize}")[1, 2, 3] = bits
+    with pytest.raises(LoangError, match="not finite"):
+        open_arrays(saved(tmp_path, values))
+
+
 def test_a_header_that_can_be_anything_is_not_repeated_whole(tmp_path: Path) -> None:
     """Found by fuzzing: numpy's message holds the header."""
     text = b"9" * 6000

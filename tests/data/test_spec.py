@@ -62,6 +62,14 @@ def test_what_comes_from_a_file_is_of_the_right_type_and_range(change: dict) -> 
         ImageSpec.from_dict({**SPEC.to_dict(), **change})
 
 
+@pytest.mark.parametrize("key", ["height", "low", "depth", "class_names"])
+def test_a_message_repeats_little_of_a_foreign_value(key: str) -> None:
+    """Found by fuzzing."""
+    with pytest.raises(ValueError, match="its") as caught:
+        ImageSpec.from_dict({**SPEC.to_dict(), key: [[1] * 1000]})
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize("values", [None, [], "x", 3])
 def test_what_is_no_table_is_refused(values: object) -> None:
     with pytest.raises(ValueError, match="keys"):

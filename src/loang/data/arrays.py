@@ -144,8 +144,10 @@ class _Layout:
             piece = np.asarray(values[rows[start : start + ROWS]])
             if self.channels_first:
                 piece = np.moveaxis(piece, 1, -1)
-            with np.errstate(over="ignore"):  # a float64 too large is found as infinity later
-                yield piece.reshape(-1, *self.shape).astype(self.depth)
+            # A float64 too large is found as infinity later, and a signalling NaN as NaN.
+            with np.errstate(over="ignore", invalid="ignore"):
+                kept = piece.reshape(-1, *self.shape).astype(self.depth)
+            yield kept
 
 
 def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."] | None]:

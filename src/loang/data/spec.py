@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from loang.untrusted import shown
+
 Depth = Literal["uint8", "uint16", "float32"]
 FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 LARGEST_FLOAT, NARROWEST = 1e38, 1e-30
@@ -77,9 +79,9 @@ class ImageSpec:
         names = values.get("class_names", ())
         # JSON's true would pass for 1.
         if any(type(side) is not int for side in whole):
-            raise ValueError(f"the size of its images is {whole}")
+            raise ValueError(f"the size of its images is {shown(whole)}")
         if any(type(end) not in (int, float) or not math.isfinite(end) for end in ends):
-            raise ValueError(f"the range of its images is {ends}")
+            raise ValueError(f"the range of its images is {shown(ends)}")
         if values.get("depth", "uint8") not in get_args(Depth):
             raise ValueError("its images are of an unknown depth")
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
