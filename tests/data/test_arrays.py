@@ -129,11 +129,10 @@ def test_values_that_run_too_far_for_a_range_are_refused(tmp_path: Path) -> None
         open_arrays(saved(tmp_path, values))
 
 
-@pytest.mark.parametrize(("kind", "bits"), [("<f8", 0x7FF0000000000001), ("<f2", 0x7C01)])
-def test_a_signalling_nan_is_one_like_any_other(tmp_path: Path, kind: str, bits: int) -> None:
+def test_a_signalling_nan_is_one_like_any_other(tmp_path: Path) -> None:
     """Found by fuzzing: numpy warns when it is cast."""
-    values = some(4, 4, 4, dtype=kind)
-    values.view(f"<u{values.itemsize}")[1, 2, 3] = bits
+    values = some(4, 4, 4, dtype="float64")
+    values.view("uint64")[1, 2, 3] = 0x7FF0000000000001
     with pytest.raises(LoangError, match="not finite"):
         open_arrays(saved(tmp_path, values))
 
