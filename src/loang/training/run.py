@@ -25,6 +25,7 @@ from loang.training.watch import LOOK, PATIENCE, Watch
 
 MEASUREMENTS = 200  # lines of log.jsonl, spread evenly over a run,
 MEASUREMENT_SECONDS = 10.0  # and more where that is long
+OVER = "training is over, and checkpoint and model file are written."
 RETURNS = 3  # to a checkpoint, after which a run that goes wrong again is given up
 
 
@@ -141,13 +142,14 @@ class Run:
                 self.ledger.finished = True
                 self._save()
                 self._require_saved()
+            if interruption.signal is not None:
+                raise Interrupted(interruption.signal, self.folder.path, OVER)
         self.display.say("Drawing samples, and the walk that leads to them ...")
         try:
             self.reporter.finish(self.trainer, self.ledger)
             return Model.load(self.folder.model, on=str(self.plan.device))
         except KeyboardInterrupt:
-            kept = "training is over, and the model file is written."
-            raise Interrupted(signal.SIGINT, self.folder.path, kept) from None
+            raise Interrupted(signal.SIGINT, self.folder.path, OVER) from None
 
     def _loop(self, interruption: Interruption) -> None:
         progress, settings = self.trainer.progress, self.plan.settings.training

@@ -188,3 +188,22 @@ def test_other_sizes_and_channels_are_brought_to_its_own(monkeypatch: pytest.Mon
     coloured = np.repeat(data.train.pixels, 3, axis=3)
     same = features(coloured, replace(data.spec, channels=3))
     np.testing.assert_allclose(same, features(data.train.pixels, data.spec), atol=1e-5)
+
+
+def wedges(count: int, seed: int) -> Images:
+    """Brighter towards the left, or towards the right: each class is the other in a mirror."""
+    draw = np.random.Generator(np.random.Philox(seed))
+    kinds = np.arange(count) % 2
+    ramp = np.linspace(40, 200, 16)
+    pictures = np.where(kinds[:, None] == 0, ramp, ramp[::-1])[:, None, :].repeat(16, axis=1)
+    pixels = (pictures + draw.normal(0, 15, pictures.shape)).clip(0, 255).astype(np.uint8)
+    spec = ImageSpec(16, 16, 1, class_names=("left", "right"))
+    return Images(pixels[..., np.newaxis], spec, kinds.astype(np.int64))
+
+
+def test_classes_that_are_one_another_in_a_mirror_are_told_apart() -> None:
+    train, held_out = wedges(200, 0), wedges(100, 1)
+    data = Dataset("wedges", train, held_out, fingerprint(train, held_out))
+    seen = own_features(data).classify(held_out.pixels, held_out.spec)
+    assert seen is not None
+    assert (seen == held_out.labels).mean() > 0.95

@@ -104,6 +104,8 @@ def _learned(
     # Few images are seen in small batches, so that there are a few hundred steps all the same.
     recipe = Recipe(images=seen, batch=min(128, max(16, min(count, seen // LEAST_STEPS))))
     if classes:
+        # Classes may differ by left and right alone, as letters and digits do.
+        recipe = replace(recipe, mirror=False)
         encoder = learn_classes(encoder, images, recipe, seed=SEED, on_step=on_step)
     else:
         recipe = replace(recipe, rate=2e-3, decay=1e-4)
