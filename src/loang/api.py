@@ -69,7 +69,8 @@ def start(
     settings = resolve(data, **asked)
     folder = RunFolder(Path(out) if out is not None else default_folder(settings))
     if resume:
-        settings = asked_again(folder.read_config()[0], data, **asked)
+        stored, about = folder.read_config()
+        settings = asked_again(stored, data, **asked)
     else:
         folder.check(overwrite)
     folder.check_free()
@@ -79,7 +80,8 @@ def start(
     from loang.training.run import Run
 
     prepared = prepare(settings, dataset)
-    notes = prepared.check_disk(folder.path)
+    # A run that is gone on with has its checkpoints already.
+    notes = [] if resume else prepared.check_disk(folder.path)
     lock = folder.claim()
     try:
         if not resume:
@@ -89,6 +91,9 @@ def start(
         run.notes += notes
         if resume:
             run.restore()
+            if settings.data != stored.data:  # the images have moved: the next time they are there
+                moved = stored.model_copy(update={"data": settings.data})
+                folder.write_config(moved, about)
     except BaseException:
         lock.release()
         raise

@@ -100,7 +100,7 @@ def memory_free() -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError, StopIteration):
+    with contextlib.suppress(OSError, ValueError, KeyError, StopIteration):
         lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
         group = next(line[4:] for line in lines if line.startswith("0::/"))
         root = Path("/sys/fs/cgroup")
@@ -109,7 +109,11 @@ def memory_free() -> int:
                 limit = (place / "memory.max").read_text(encoding="ascii").strip()
                 if limit != "max":
                     used = int((place / "memory.current").read_text(encoding="ascii"))
-                    free = min(free, max(int(limit) - used, 0))
+                    # Files that were read are counted as used, but make way when they must.
+                    lines = (place / "memory.stat").read_text(encoding="ascii").splitlines()
+                    parts = dict(line.split() for line in lines)
+                    cached = int(parts["inactive_file"]) + int(parts["active_file"])
+                    free = min(free, max(int(limit) - used + cached, 0))
     return free
 
 

@@ -24,6 +24,10 @@ MODEL = "model.safetensors"
 _BESIDE = re.compile(r"\..+\.(\d+)(\.\w+)?")
 
 
+FILES_ONLY = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS)
+"""How some network file systems refuse to flush a folder; flushed files are all that they need."""
+
+
 @dataclass(frozen=True)
 class Written:
     """What a file was given.
@@ -179,12 +183,13 @@ def flush(path: Path) -> None:
     folder = path.is_dir()
     if os.name == "nt" and folder:
         return  # Windows opens no folders; its renames are journaled
-    handle = os.open(path, os.O_RDONLY)
+    # Windows flushes only what may be written.
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise  # some network file systems can flush files only, which is all that they need
+        if not folder or error.errno not in FILES_ONLY:
+            raise
     finally:
         os.close(handle)
 

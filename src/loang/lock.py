@@ -98,7 +98,7 @@ def _take_or_refuse(file: IO[str], path: Path, what: str) -> Mapping[str, Any]:
     """Who held the lock before, and did not give it back; nobody: nothing."""
     taken, before = _take(file), _read(file)
     if taken is False or (taken is None and before and _may_live(before)):
-        raise _refusal(path, what, before)
+        raise _refusal(path, what, before, sure=taken is False)
     return before
 
 
@@ -123,13 +123,13 @@ def _may_live(facts: Mapping[str, Any]) -> bool:
     return bool(started == facts.get("started"))
 
 
-def _refusal(path: Path, what: str, facts: Mapping[str, Any]) -> LoangError:
+def _refusal(path: Path, what: str, facts: Mapping[str, Any], sure: bool) -> LoangError:
     return LoangError(
         f"{what} is being written by {holder(facts)}.",
         "Wait for it, stop it, or name another folder with --out"
         + (
             "."
-            if facts.get("host") == socket.gethostname()
+            if sure or facts.get("host") == socket.gethostname()
             else f"; if it is not running any more, delete {path}."
         ),
     )

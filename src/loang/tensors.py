@@ -41,6 +41,10 @@ TYPES = {
 _LENGTH = 8  # bytes of the number that a file begins with: how long its header is
 
 
+class TooLarge(ValueError):
+    """A file may be as it should, but memory can't hold it."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a file announces; all of it is checked, and no tensor is read yet.
@@ -69,7 +73,7 @@ class Stored:
         size = untrusted.plain_size(self.path, largest=LARGEST_FILE)
         free = psutil.virtual_memory().available
         if 2 * size > SHARE * free:  # the bytes, and the tensors that are made of them
-            raise ValueError(
+            raise TooLarge(
                 f"its {size / 1e9:,.1f} GB do not fit in memory: {free / 1e9:,.1f} GB are free"
             )
         # Read, not mapped: tensors in a mapped file end the whole process when it is cut.

@@ -50,6 +50,25 @@ class Disk:
         return call
 
 
+class FullFor(Disk):
+    """Full from the first write within one folder on, for so many calls."""
+
+    def __init__(self, folder, calls):
+        super().__init__(None, "full")
+        self.folder, self.left = str(folder), calls
+
+    def _call(self, name):
+        whole = super()._call(name)
+
+        def call(*arguments, **more):
+            if name == "open" and self.folder in str(arguments[0]) and self.left:
+                self.left -= 1
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return whole(*arguments, **more)
+
+        return call
+
+
 @contextlib.contextmanager
 def faulty(monkeypatch, call=None, kind="full"):
     """Within it, `loang.files` writes to such a disk."""

@@ -184,7 +184,7 @@ def test_with_no_whole_checkpoint_left_the_error_says_what_to_do(tmp_path):
 def test_rotation_keeps_the_newest_and_the_best(tmp_path):
     for step in range(1, 7):
         checkpoint.save(tmp_path, step, some())
-    checkpoint.rotate(tmp_path, keep=2, best=[3])
+    checkpoint.rotate(tmp_path, keep=2, spared=[3])
     assert checkpoint_steps(tmp_path) == [3, 5, 6]
     checkpoint.rotate(tmp_path, keep=0)
     assert checkpoint_steps(tmp_path) == [6]

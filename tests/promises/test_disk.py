@@ -1,45 +1,31 @@
 """A disk that is full or broken costs a checkpoint, a picture or a line; never the run."""
 
-import errno
 import json
-import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
-from faults import Disk
+import torch
+from faults import FullFor
 
 import loang
 from loang import files
 from loang.errors import LoangError
-from loang.training import reporter
+from loang.tensors import TooLarge
+from loang.tensors import read as read_tensors
+from loang.training import checkpoint, reporter
+from loang.training.checkpoint import Checkpoint
 from loang.training.folder import checkpoint_steps
 from loang.training.log import Log
+from loang.training.saver import Saver
 
 
 def train(pictures, tiny, out, said, images=512, **more):
     return loang.train(
         pictures, out=out, budget=f"{images} images", changes=tiny, display=said, **more
     )
-
-
-class FullFor(Disk):
-    """Full from the first write within one folder on, for so many calls."""
-
-    def __init__(self, folder, calls):
-        super().__init__(None, "full")
-        self.folder, self.left = str(folder), calls
-
-    def _call(self, name):
-        whole = super()._call(name)
-
-        def call(*arguments, **more):
-            if name == "open" and self.folder in str(arguments[0]) and self.left:
-                self.left -= 1
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return whole(*arguments, **more)
-
-        return call
 
 
 def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_training_goes_on(
@@ -169,4 +155,69 @@ def test_a_picture_or_a_measurement_that_fails_in_any_way_ends_no_run(
         pictures, (*tiny, "evaluation.samples=4", "evaluation.features=own"), tmp_path, said
     )
     assert model.facts["images"] == 512
-    assert len(said.about("Samples can't be drawn: ZeroDivisionError: a fault of ours.")) == 1
+    told = said.about("Samples can't be drawn: ZeroDivisionError: a fault of ours.")
+    # Of all previews once, and of the last sheet, when no training goes on any more.
+    assert [line.endswith("Training goes on.") for line in told] == [True, False]
+
+
+def test_the_only_checkpoint_is_deleted_when_the_next_one_is_whole_and_not_before(
+    pictures, tiny, tmp_path, said, monkeypatch
+):
+    run = tmp_path / "run"
+    monkeypatch.setattr(files, "os", FullFor(run / "checkpoints" / ".step-00000032", 99))
+    one = [change for change in tiny if "keep" not in change]
+    with pytest.raises(LoangError, match="last whole checkpoint is that of step 24"):
+        train(pictures, (*one, "training.keep=1"), run, said)
+    assert 24 in checkpoint_steps(run / "checkpoints")
+
+
+def test_the_best_checkpoint_stays(pictures, tiny, tmp_path, said, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 2.5])
+    monkeypatch.setattr(reporter.Trainer, "validate", lambda self, images: next(losses))
+    one = [change for change in tiny if "keep" not in change]
+    train(pictures, (*one, "training.keep=1"), tmp_path / "run", said)
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [16, 32]
+
+
+def test_training_goes_on_while_a_save_takes_its_time_and_the_next_save_waits(
+    tmp_path, monkeypatch
+):
+    written, may_go_on, save = [], threading.Event(), checkpoint.save
+
+    def slow(folder, step, state):
+        assert may_go_on.wait(20)
+        written.append(step)
+        return save(folder, step, state)
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    weights = torch.ones(3)
+    saver = Saver(tmp_path, keep=9)
+    saver.save(1, Checkpoint({"ema": {"w": weights}}, {}), lambda weights: None)
+    weights += 1  # training goes on, and what is being written stays as it was
+    assert saver.busy
+    assert written == []
+    released = []
+    saver.after(lambda: released.append(written[:]))
+    assert released == []
+    threading.Timer(0.2, may_go_on.set).start()
+    saver.save(2, Checkpoint({"ema": {"w": weights}}, {}), lambda weights: None)
+    assert written[:1] == [1]
+    saver.wait()
+    assert saver.failures() == []
+    assert float(read_tensors(tmp_path / "step-00000001" / "ema.safetensors")["w"][0]) == 1.0
+    while not released:
+        time.sleep(0.01)
+    assert released[0][:1] == [1]
+
+
+def test_a_checkpoint_that_only_lacks_memory_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    for step in (1, 2):
+        state = {"progress": {"step": step}}
+        checkpoint.save(tmp_path, step, Checkpoint({"model": {"w": torch.ones(3)}}, state))
+
+    def too_large(path):
+        raise TooLarge("its 9.0 GB do not fit in memory: 1.0 GB are free")
+
+    monkeypatch.setattr(checkpoint, "read_tensors", too_large)
+    with pytest.raises(LoangError, match=r"9\.0 GB do not fit in memory.*Close other programs"):
+        checkpoint.load_newest(tmp_path)

@@ -2,13 +2,17 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
+from faults import FullFor
 from safetensors.torch import load_file
 
 import loang
+from loang import files
 from loang.errors import LoangError
+from loang.training import checkpoint
 from loang.training.folder import checkpoint_steps
 from loang.training.trainer import Step, Trainer
 from loang.training.watch import FEWEST, LOOK, SPIKE, Watch
@@ -55,7 +59,7 @@ def test_a_few_bad_steps_are_skipped_counted_and_told(pictures, tiny, tmp_path, 
     break_steps(first=20, count=4)
     train(pictures, tiny, tmp_path / "run", said)
     assert sum(record.get("skipped", 0) for record in log(tmp_path / "run")) == 4
-    assert said.about("updates were skipped: their loss or gradient was no number")
+    assert said.about("4 updates were skipped up to step")
     assert not said.about("Going back")
     assert all_finite(tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "step-00000064"
@@ -170,3 +174,73 @@ def test_only_steps_in_a_row_count_and_each_is_counted_once():
     watch.add(6, step(0.1, gradient=math.inf))
     watch.catch_up()
     assert (watch.in_a_row, watch.since) == (2, 5)
+
+
+def test_no_checkpoint_is_made_in_the_midst_of_what_goes_wrong(
+    pictures, tiny, tmp_path, said, break_steps
+):
+    """Step 32 has a report, and three bad steps before it: it would be no place to go back to."""
+    break_steps(first=30, count=19)
+    train(pictures, tiny, tmp_path / "run", said)
+    assert said.about("from step 30 on, loss or gradient is no number. Going back to step 16")
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [16, 32, 48, 64]
+
+
+def test_a_validation_without_a_number_spoils_no_checkpoint(
+    pictures, tiny, tmp_path, said, monkeypatch
+):
+    monkeypatch.setattr(Trainer, "validate", lambda self, images: math.inf)
+    train(pictures, tiny, tmp_path / "run", said)
+    assert said.about("can't be validated: With the averaged weights the loss is no number.")
+    assert checkpoint.load_newest(tmp_path / "run" / "checkpoints")[2] == []
+
+
+@pytest.mark.parametrize("rate", ["1e4", "1e12"])
+def test_losses_that_are_huge_but_numbers_are_saved_and_read_again(
+    pictures, tiny, tmp_path, said, rate
+):
+    """Nothing is put in: such rates give losses far beyond what whole numbers can be."""
+    run = tmp_path / "run"
+    changes = (f"optimizer.learning_rate={rate}", "training.precision=float32")
+    try:
+        train(pictures, tiny, run, said, *changes)
+    except LoangError as error:
+        assert "did not help" in error.problem  # noqa: PT017 (either end is right)
+    if checkpoint_steps(run / "checkpoints"):
+        assert checkpoint.load_newest(run / "checkpoints")[2] == []
+
+
+def test_a_jump_of_the_loss_is_told_and_logged_by_a_run(
+    pictures, tiny, tmp_path, said, monkeypatch
+):
+    step = Trainer.step
+
+    def jumping(self, share):
+        seen = step(self, share)
+        return seen._replace(loss=seen.loss * (10 if self.progress.step > 96 else 1))
+
+    monkeypatch.setattr(Trainer, "step", jumping)
+    train(pictures, tiny, tmp_path / "run", said, images=2048)
+    (line,) = said.about("the loss has jumped from")
+    assert "around step 112" in line
+    (event,) = [record for record in log(tmp_path / "run") if record.get("event") == "spike"]
+    assert event["after"] > 3 * event["before"]
+
+
+def test_after_a_return_a_full_disk_or_a_resume_changes_nothing(
+    pictures, tiny, tmp_path, said, break_steps, monkeypatch
+):
+    run = tmp_path / "run"
+    break_steps(first=20, count=13)
+    # The log can't be cut, as the disk is full just then.
+    monkeypatch.setattr(files, "os", FullFor(run / ".log.jsonl", 1))
+    train(pictures, tiny, run, said)
+    assert said.about("The log can't be written, and waits")
+    shutil.rmtree(run / "checkpoints" / "step-00000064")
+    shutil.rmtree(run / "checkpoints" / "step-00000048")
+    loang.train(out=run, resume=True)
+    last = [record for record in log(run) if "learning_rate" in record and "loss" in record]
+    assert all(record["learning_rate"] <= 0.0005 for record in last if record["step"] > 32)
+    state = json.loads((run / "checkpoints" / "step-00000064" / "state.json").read_text())
+    assert state["progress"]["returns"] == 1
+    assert state["progress"]["skipped"] == 13

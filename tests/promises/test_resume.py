@@ -99,6 +99,73 @@ def test_what_may_differ_changes_nothing(pictures, tiny, tmp_path):
     assert_same(everything(tmp_path / "whole"), everything(tmp_path / "moved"))
 
 
+def test_a_run_whose_checkpoints_are_gone_keeps_its_model(pictures, tiny, tmp_path):
+    train(pictures, tmp_path / "run", tiny)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(LoangError, match=r"are gone; only its model is left.*--overwrite"):
+        loang.train(out=tmp_path / "run", resume=True)
+    loang.load(tmp_path / "run")
+
+
+def test_a_budget_of_time_goes_on_with_the_seconds_that_are_used(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    loang.train(pictures, out=run, budget="3s", changes=tiny)
+    first = checkpoint_steps(run / "checkpoints")[1]
+    place = stopped_at(run, tmp_path / "again", first)
+    used = json.loads((place / "state.json").read_text())["progress"]["seconds"]
+    assert used > 1
+    loang.train(out=tmp_path / "again", resume=True)
+    lines = (tmp_path / "again" / "log.jsonl").read_text().splitlines()
+    seconds = [r["seconds"] for r in map(json.loads, lines) if r["step"] > first]
+    assert min(seconds) >= used
+    assert max(seconds) < 3 + 2  # what the last report takes
+
+
+def test_a_run_that_memory_made_compute_fewer_images_at_once_goes_on_with_so_many(
+    pictures, tiny, tmp_path, said, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("loang.training.run.images_that_fit", lambda trainer, free: 5)
+        train(pictures, tmp_path / "whole", tiny, display=said)
+    assert said.about("Memory is too small for 16 images at once: going on with 5")
+    stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+    loang.train(out=tmp_path / "again", resume=True)
+    assert_same(everything(tmp_path / "whole"), everything(tmp_path / "again"))
+
+
+def test_other_hardware_is_told(pictures, tiny, tmp_path, said):
+    train(pictures, tmp_path / "whole", tiny)
+    place = stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+
+    def elsewhere(state):
+        state["facts"]["hardware"] = "NVIDIA H100, bfloat16, torch 2.13.0"
+
+    change(place, "state.json", elsewhere)
+    loang.train(out=tmp_path / "again", resume=True, display=said)
+    assert said.about("so far this run computed on NVIDIA H100, bfloat16, torch 2.13.0, and now")
+
+
+def test_images_that_have_moved_are_found_again_the_next_time(pictures, tiny, tmp_path):
+    train(pictures, tmp_path / "run", tiny)
+    moved = pictures.rename(tmp_path / "moved.npz")
+    loang.train(moved, out=tmp_path / "run", resume=True)
+    loang.train(out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_last_pictures_are_drawn_says_that_training_is_over(
+    pictures, tiny, tmp_path, monkeypatch, number
+):
+    monkeypatch.setattr(
+        "loang.training.reporter.pictures.save_walk",
+        lambda *_, **__: os.kill(os.getpid(), number),
+    )
+    with pytest.raises(LoangError, match=r"training is over, .* model file are written") as told:
+        train(pictures, tmp_path / "run", tiny)
+    assert told.value.exit_status == 128 + number
+    loang.load(tmp_path / "run")
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
     pictures, tiny, tmp_path, said
 ):
@@ -106,6 +173,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
     killed = tmp_path / "killed"
     shutil.copytree(tmp_path / "whole", killed)
     shutil.rmtree(killed / "checkpoints")
+    (killed / "model.safetensors").unlink()
     (killed / ".config.json.999999999.json").write_text("{")  # what the killed process left
     loang.train(out=killed, resume=True, display=said)
     assert said.about("No checkpoint was written yet: training starts anew.")

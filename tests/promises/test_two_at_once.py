@@ -117,12 +117,34 @@ def test_a_pipe_that_nobody_reads_any_more_stops_no_training(start, tmp_path):
     assert "Traceback" not in told
 
 
-def test_a_second_signal_stops_at_once_and_the_last_whole_checkpoint_stays(start, tmp_path):
-    process, run = start(), tmp_path / "run"
+def test_a_second_signal_stops_at_once_and_the_last_whole_checkpoint_stays(
+    pictures, tiny, tmp_path
+):
+    """The disk takes a minute for each checkpoint but the first: nobody need wait for it."""
+    run = tmp_path / "run"
+    slow = (
+        "import sys, time\nfrom loang.cli import main\nfrom loang.training import checkpoint\n"
+        "save = checkpoint.save\n"
+        "def slow(folder, step, state):\n"
+        "    time.sleep(60 * folder.exists())\n    return save(folder, step, state)\n"
+        "checkpoint.save = slow\nsys.argv = ['loang', *sys.argv[4:]]\nmain()\n"
+    )
+    asked = command(pictures, tiny, run)
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not checkpoint_steps(run / "checkpoints") and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None  # it waits for the disk
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT), said
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, said
     assert "Traceback" not in said
     assert checkpoint_steps(run / "checkpoints")
     loang.api.start(out=run, resume=True)

@@ -1,5 +1,6 @@
 """The command line: one file a verb. It parses, calls the Python API and prints."""
 
+import contextlib
 import os
 import sys
 
@@ -20,7 +21,8 @@ def main() -> None:
     except LoangError as error:
         if debug:
             raise
-        print(f"loang: {error}".rstrip(), file=sys.stderr)
+        with contextlib.suppress(OSError):  # a terminal that has gone away
+            print(f"loang: {error}".rstrip(), file=sys.stderr)
         sys.exit(getattr(error, "exit_status", 2))
     except KeyboardInterrupt:
         sys.exit(130)

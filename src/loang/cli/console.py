@@ -198,7 +198,8 @@ def show_result(folder: RunFolder) -> None:
         (folder.card, "the run's card, with its numbers"),
         (folder.model, "the one file to keep"),
     ):
-        say(f"  {shown(path)}  {what}")
+        if path.exists():
+            say(f"  {shown(path)}  {what}")
     place = shown(folder.path)
     say()
     say("Next:")

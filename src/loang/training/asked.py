@@ -75,12 +75,13 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
         LoangError: something is asked that would change what is learnt.
     """
     wanted = _with(stored, data, asked)
+    changed = wanted.to_dict()
     differ = [
-        f"{section}.{key} is {value!r}, not {changed!r}"
+        f"{section}.{key} is {value!r}, not {changed[section].get(key)!r}"
         for section, values in stored.to_dict().items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if (changed := wanted.to_dict()[section].get(key)) != value
+        if changed[section].get(key) != value
         and f"{section}.{key}" not in MAY_DIFFER
         and section not in ("sampling", "evaluation")
     ]

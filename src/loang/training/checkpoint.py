@@ -18,6 +18,7 @@ from torch import Tensor
 from loang import untrusted
 from loang.errors import LoangError
 from loang.files import flush, rename, sha256, write, writing
+from loang.tensors import TooLarge
 from loang.tensors import read as read_tensors
 from loang.tensors import save as save_tensors
 from loang.training import inspection
@@ -25,7 +26,11 @@ from loang.training.folder import CHECKPOINT, MANIFEST, checkpoint_steps
 
 FORMAT = 1
 STATE = "state.json"
-REPLACED, DELETED = ".replaced", ".deleted"
+REPLACED, DELETED, ASIDE = ".replaced", ".deleted", "step-….damaged"
+
+
+class Damaged(LoangError):
+    """A checkpoint is not what was written; the one before it may be."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +109,23 @@ def tidy(folder: Path) -> None:
         if left.name.endswith(REPLACED) and not place.exists():
             rename(left, place)  # its successor never came
         else:
-            shutil.rmtree(left)
+            # What can't be removed, as another program has it open, is only in the way where the
+            # next checkpoint would be staged.
+            shutil.rmtree(left, ignore_errors=left.name.endswith((REPLACED, DELETED)))
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint, int, list[str]]:
     """The newest checkpoint that is whole, its step, and what is wrong with newer ones.
 
     Raises:
-        LoangError: there is none.
+        LoangError: there is none; or one may be whole, but can't be read now.
     """
     wrong: list[str] = []
     for step in reversed(checkpoint_steps(folder)):
         place = folder / f"{CHECKPOINT}{step:08d}"
         try:
             return load(place), step, wrong
-        except LoangError as error:
+        except Damaged as error:
             wrong.append(error.problem)
     raise LoangError(
         " ".join([f"There is no whole checkpoint in {folder}.", *wrong]),
@@ -130,7 +137,8 @@ def load(place: Path) -> Checkpoint:
     """The checkpoint there, every file's size and hash checked, and that they fit together.
 
     Raises:
-        LoangError: a file is missing, cut or changed, or not what a run writes.
+        Damaged: a file is missing, cut or changed, or not what a run writes.
+        LoangError: it may not be read, does not fit in memory, or is of another format.
     """
     remedy = "Delete this checkpoint, or restore it from a copy."
     try:
@@ -146,14 +154,22 @@ def load(place: Path) -> Checkpoint:
         for name, (size, digest) in names.items():
             file = place / name
             if file.stat().st_size != size or sha256(file) != digest:
-                raise LoangError(f"{file} is not what was written there.", remedy)
+                raise Damaged(f"{file} is not what was written there.", remedy)
         state = inspection.checked_state(untrusted.read_json(place / STATE))
         files = [place / name for name in sorted(names) if name != STATE]
         tensors = {file.stem: read_tensors(file) for file in files}
         inspection.check_tensors(tensors)
         return Checkpoint(tensors, state)
+    except TooLarge as error:
+        raise LoangError(
+            f"{place} can't be read: {error}.", "Close other programs, or use a larger machine."
+        ) from error
+    except PermissionError as error:
+        raise LoangError(
+            f"{place} may not be read: {error.strerror}.", "Give yourself the right to read it."
+        ) from error
     except (OSError, ValueError) as error:
-        raise LoangError(f"{place} can't be read: {error}.", remedy) from error
+        raise Damaged(f"{place} can't be read: {error}.", remedy) from error
 
 
 def set_aside(folder: Path, above: int) -> None:
@@ -167,10 +183,10 @@ def set_aside(folder: Path, above: int) -> None:
                 rename(place, aside)
 
 
-def rotate(folder: Path, keep: int, best: Iterable[int] = ()) -> None:
-    """Delete all but the newest `keep` checkpoints and the best; the newest always stays."""
+def rotate(folder: Path, keep: int, spared: Iterable[int] = ()) -> None:
+    """Delete all but the newest `keep` checkpoints and those of the steps that are spared."""
     found = checkpoint_steps(folder)
-    for step in set(found) - set(found[-max(keep, 1) :]) - set(best):
+    for step in set(found) - set(found[-max(keep, 1) :]) - set(spared):
         place = folder / f"{CHECKPOINT}{step:08d}"
         # Out of sight first, so that a deletion that is cut short leaves nothing that looks whole.
         with contextlib.suppress(OSError):
@@ -183,7 +199,7 @@ def _hidden(place: Path, ending: str) -> Path:
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, indent=1).encode("utf-8")
+    return json.dumps(values, indent=1, allow_nan=False).encode("utf-8")
 
 
 def _refuse_broken(checkpoint: Checkpoint, step: int) -> None:

@@ -104,7 +104,7 @@ class ConsoleDisplay(Display):
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self.console.print(line, markup=False)
         self._said = time.monotonic()
 

@@ -134,7 +134,7 @@ class RunFolder:
 
     def write_config(self, settings: Settings, about: Mapping[str, Any]) -> None:
         """The settings, and what else is known at the start."""
-        content = {"format": FORMAT, "settings": settings.to_dict(), **about}
+        content = {**about, "format": FORMAT, "settings": settings.to_dict()}
         files.write_text(self.config, json.dumps(content, indent=1) + "\n")
 
     def read_config(self) -> tuple[Settings, Mapping[str, Any]]:
@@ -163,4 +163,6 @@ def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of the checkpoints there, rising; those without a manifest do not exist."""
     found = folder.glob(f"{CHECKPOINT}*/{MANIFEST}") if folder.is_dir() else ()
     names = (manifest.parent.name.removeprefix(CHECKPOINT) for manifest in found)
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    digits = (name for name in names if name.isascii() and name.isdigit())
+    # A folder that somebody has renamed is none: it could not be found again by its step.
+    return sorted(int(name) for name in digits if name == f"{int(name):08d}")

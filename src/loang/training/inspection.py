@@ -116,6 +116,7 @@ def _checked(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     # Not isinstance: JSON's true would pass for 1.
     if type(value) not in kinds:
         raise ValueError(f"its {shown(name)} is {shown(value)}")
-    if isinstance(value, int | float) and not (math.isfinite(value) and 0 <= value < LARGEST_COUNT):
+    most = LARGEST_COUNT if type(value) is int else math.inf
+    if isinstance(value, int | float) and not 0 <= value < most:
         raise ValueError(f"its {shown(name)} is {value}, which can't be")
     return float(value) if type(value) is int and float in kinds else value

@@ -12,9 +12,13 @@ class Interruption:
     """A context in which a first signal is remembered, and a second acts as it always does.
 
     Outside the main thread, where Python lets nobody handle signals, it remembers none.
+
+    Args:
+        at_once: the first also raises KeyboardInterrupt, whichever signal it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.signal: int | None = None
         self._before: dict[int, object] = {}
 
@@ -36,8 +40,11 @@ class Interruption:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
         self._restore()
+        if self.at_once:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         while self._before:
             number, handler = self._before.popitem()
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            # None stands for one that no Python code has set.
+            signal.signal(number, handler or signal.SIG_DFL)  # type: ignore[arg-type]

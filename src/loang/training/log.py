@@ -61,10 +61,10 @@ class Log:
             LoangError: the file can't be written.
         """
         kept = [record for record in self.read() if _images(record) <= images]
-        self._waiting = []
+        self._waiting = [line for line in self._waiting if _images(json.loads(line)) <= images]
         files.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
-def _images(record: Mapping[str, Any]) -> float:
+def _images(record: Mapping[str, Any]) -> int:
     images = record.get("images", 0)
-    return float(images) if isinstance(images, int | float) else 0.0
+    return images if isinstance(images, int) else 0

@@ -1,6 +1,7 @@
 """What a run looks at and shows while it trains; none of it changes training, or can end it."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -46,6 +47,8 @@ class Reporter:
         self.display = Display()
         self.monitor: Monitor | None = None
         self.charted = time.monotonic()
+        self.over = False
+        """Whether training is over."""
         self._told: set[str] = set()
 
     def record(self, trainer: Trainer, **values: Any) -> None:
@@ -61,6 +64,11 @@ class Reporter:
                 }
             )
 
+    def cut(self, trainer: Trainer) -> None:
+        """Forget what was logged after where the run stands."""
+        with self.harmless("The log can't be written, and waits"):
+            self.log.cut(trainer.progress.images)
+
     def report(self, trainer: Trainer, ledger: Ledger, share: float, rate: float) -> None:
         """Validation loss, the same seeds drawn again, and the chart of the losses.
 
@@ -73,7 +81,7 @@ class Reporter:
         progress = trainer.progress
         ledger.close_report()
         said = [f"{share:4.0%}", duration(progress.seconds), f"{progress.images:,} images"]
-        said.append(f"loss {ledger.loss or 0.0:.4f}")
+        said.append("loss unknown" if ledger.loss is None else f"loss {ledger.loss:.4f}")
         with trainer.averaged():
             with self.harmless("The model can't be validated"):
                 if self._may_validate(ledger, share, progress.seconds, rate):
@@ -95,7 +103,8 @@ class Reporter:
 
     def finish(self, trainer: Trainer, ledger: Ledger) -> None:
         """The pictures and the card that a finished run leaves."""
-        folder = self.folder
+        folder, self.over = self.folder, True
+        self._told.clear()
         with trainer.averaged():
             model = self.model(trainer, ledger)
             with self.harmless("Samples can't be drawn"):
@@ -128,7 +137,7 @@ class Reporter:
     def _warn(self, what: str, why: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            self.display.say(f"Warning: {what}: {why} Training goes on.")
+            self.display.say(f"Warning: {what}: {why}{'' if self.over else ' Training goes on.'}")
 
     def _may_validate(self, ledger: Ledger, share: float, seconds: float, rate: float) -> bool:
         """Whether one more validation keeps within its share of the time; the last always runs."""
@@ -145,6 +154,11 @@ class Reporter:
         images = self.plan.dataset.validation
         start = time.monotonic()
         loss = trainer.validate(images)
+        if not math.isfinite(loss):
+            ledger.validation_loss = None
+            raise LoangError(
+                "With the averaged weights the loss is no number.", "Lower the learning rate."
+            )
         ledger.validated(trainer.progress.step, loss, time.monotonic() - start)
         self.record(
             trainer,

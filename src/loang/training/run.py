@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from loang import device, files
 from loang.build import build_denoiser
 from loang.errors import LoangError
@@ -95,15 +97,20 @@ class Run:
         with files.writing(self.folder.checkpoints):
             checkpoint.tidy(self.folder.checkpoints)
         if not checkpoint_steps(self.folder.checkpoints):
-            self.reporter.log.cut(0)
+            if self.folder.model.exists():
+                raise LoangError(
+                    f"The checkpoints of {self.folder.path} are gone; only its model is left.",
+                    "Put them back, or start anew with --overwrite, which replaces the model.",
+                )
+            self.reporter.cut(self.trainer)
             self.notes.append("No checkpoint was written yet: training starts anew.")
             return
-        found, step, wrong = checkpoint.load_newest(self.folder.checkpoints)
-        checkpoint.set_aside(self.folder.checkpoints, above=step)
-        self._take(found, step)
-        progress = self.trainer.progress
+        found, wrong = self._go_back()
+        step, progress = self.trainer.progress.step, self.trainer.progress
+        hardware = found.state["facts"].get("hardware")
         self.notes += [
-            *(f"Warning: {problem} An older checkpoint is used." for problem in wrong),
+            *wrong,
+            *self._other_hardware(hardware),
             f"Going on from step {step:,}: {progress.images:,} images,"
             f" {duration(progress.seconds)} and {self.share:.0%} of {self.plan.budget} used;"
             " weights, average, optimizer and position in the data are restored.",
@@ -127,8 +134,11 @@ class Run:
                 if self.plan.device.type == "cpu":
                     self._fit_memory(images_that_fit(self.trainer, device.memory_free()))
                 return self._train()
+        except Exception:
+            self.saver.wait()  # what was being saved is worth the wait
+            raise
         finally:
-            self.lock.release()
+            self.saver.after(self.lock.release)
 
     def _train(self) -> Model:
         with Interruption() as interruption:
@@ -145,11 +155,13 @@ class Run:
             if interruption.signal is not None:
                 raise Interrupted(interruption.signal, self.folder.path, OVER)
         self.display.say("Drawing samples, and the walk that leads to them ...")
-        try:
-            self.reporter.finish(self.trainer, self.ledger)
-            return Model.load(self.folder.model, on=str(self.plan.device))
-        except KeyboardInterrupt:
-            raise Interrupted(signal.SIGINT, self.folder.path, OVER) from None
+        with Interruption(at_once=True) as interruption:
+            try:
+                self.reporter.finish(self.trainer, self.ledger)
+                return Model.load(self.folder.model, on=str(self.plan.device))
+            except KeyboardInterrupt:
+                number = interruption.signal or signal.SIGINT
+                raise Interrupted(number, self.folder.path, OVER) from None
 
     def _loop(self, interruption: Interruption) -> None:
         progress, settings = self.trainer.progress, self.plan.settings.training
@@ -173,8 +185,11 @@ class Run:
                 if self.share < 1 and (report or save):
                     if report:
                         self._report()
-                    self._save()
-                    saved = clock.read()
+                    if (
+                        not self.watch.in_a_row
+                    ):  # what goes wrong just now is no place to go back to
+                        self._save()
+                        saved = clock.read()
                 # What is no training uses up the budget too, but does not slow the rate.
                 since = progress.seconds = clock.read()
                 images = progress.images
@@ -206,12 +221,13 @@ class Run:
         self.display.say(
             f"Memory is too small for {before:,} images at once: going on with"
             f" {self.trainer.micro_batch:,}, whose gradients are added up to the same batch of"
-            f" {self.plan.settings.training.batch:,}."
+            f" {self.plan.settings.training.batch:,}. Its last digits may differ from those of"
+            " more images at once."
         )
 
     def _look(self) -> bool:
         """Look at the last steps; whether the run went back to a checkpoint because of them."""
-        self.watch.catch_up()
+        self._count_skipped()
         if spike := self.watch.spike():
             self.display.say(
                 f"Warning: the loss has jumped from {spike.before:.4f} to {spike.after:.4f} around"
@@ -227,15 +243,28 @@ class Run:
         self._return()
         return True
 
+    def _count_skipped(self) -> None:
+        """Tell and log the updates that were skipped since the last call."""
+        progress = self.trainer.progress
+        if skipped := self.watch.take_skipped():
+            progress.skipped += skipped
+            updates = f"{skipped:,} update{'s were' if skipped > 1 else ' was'} skipped"
+            self.display.say(
+                f"Warning: {updates} up to step {progress.step:,}, as loss or gradient was no"
+                f" number: {progress.skipped:,} in all."
+            )
+            self.reporter.record(self.trainer, skipped=skipped)
+
     def _return(self) -> None:
         """Go back to the last whole checkpoint, or to the start, with half the learning rate."""
         self.saver.wait()
         failed, since = self.trainer.progress, self.watch.since
-        failed.skipped += self.watch.take_skipped()
         self.watch = Watch()
         if checkpoint_steps(self.folder.checkpoints):
-            found, step, _ = checkpoint.load_newest(self.folder.checkpoints)
-            self._take(found, step)
+            _, wrong = self._go_back()
+            step = self.trainer.progress.step
+            for warning in wrong:
+                self.display.say(warning)
         else:
             step = 0
             denoiser = build_denoiser(self.plan.settings, self.plan.dataset.spec)
@@ -245,7 +274,7 @@ class Run:
             )
             self.trainer.micro_batch = micro_batch
             self.ledger = Ledger()
-            self.reporter.log.cut(0)
+            self.reporter.cut(self.trainer)
         progress = self.trainer.progress
         progress.seconds = failed.seconds
         progress.skipped, progress.returns = failed.skipped, failed.returns + 1
@@ -278,6 +307,30 @@ class Run:
             " float32. What was saved before is whole.",
         )
 
+    def _go_back(self) -> tuple[Checkpoint, list[str]]:
+        """To the newest whole checkpoint; returns it, and what is wrong with newer ones."""
+        found, step, wrong = checkpoint.load_newest(self.folder.checkpoints)
+        checkpoint.set_aside(self.folder.checkpoints, above=step)
+        self._take(found, step)
+        return found, [
+            f"Warning: {problem} It is kept as {checkpoint.ASIDE}, and an older one is used."
+            for problem in wrong
+        ]
+
+    def _other_hardware(self, before: object) -> list[str]:
+        """A warning, where the last digits will differ from those of an uninterrupted run."""
+        now = self._hardware()
+        if before in (None, now):
+            return []
+        return [
+            f"Warning: so far this run computed on {before}, and now on {now}: it will not end bit"
+            " for bit as one that never stopped."
+        ]
+
+    def _hardware(self) -> str:
+        what = device.describe(self.trainer.device, self.trainer.dtype)
+        return f"{what}, torch {torch.__version__}"
+
     def _take(self, found: Checkpoint, step: int) -> None:
         """Go on from a checkpoint.
 
@@ -299,14 +352,12 @@ class Run:
                 "Put the settings back as they were, or start a new run with --out.",
             ) from error
         self.ledger = Ledger.from_facts(facts)
-        self.reporter.log.cut(self.trainer.progress.images)
+        self.reporter.cut(self.trainer)
 
     def _measure(self, images: int, seconds: float) -> None:
         """Show and log the steps since the last measurement: so many images, in so long."""
         trainer, budget = self.trainer, self.plan.budget
         losses = self.watch.take_losses()
-        skipped = self.watch.take_skipped()
-        trainer.progress.skipped += skipped
         self.ledger.loss_sum += sum(losses)
         self.ledger.loss_count += len(losses)
         loss = sum(losses) / len(losses) if losses else None
@@ -317,11 +368,6 @@ class Run:
             left = max((budget.images or 0) - trainer.progress.images, 0) / self.rate
         memory = device.memory_used(trainer.device)
         self.display.measure(Measurement(self.share, loss, self.rate, left, memory))
-        if skipped:
-            self.display.say(
-                f"Warning: {skipped:,} of the last {len(losses) + skipped:,} updates were skipped:"
-                " their loss or gradient was no number."
-            )
         rate = learning_rate(self.plan.settings.optimizer, trainer.progress.step - 1, self.share)
         self.reporter.record(
             trainer,
@@ -330,7 +376,6 @@ class Run:
             learning_rate=rate * trainer.progress.slowing,
             images_per_second=round(self.rate, 1),
             memory=memory,
-            **({"skipped": skipped} if skipped else {}),
         )
 
     def _report(self) -> None:
@@ -338,7 +383,14 @@ class Run:
 
     def _save(self) -> None:
         """Begin to write a checkpoint and the model file."""
-        facts = {"fingerprint": self.plan.dataset.fingerprint, **self.ledger.to_facts()}
+        self._count_skipped()
+        self.saver.wait()
+        self._tell_failures()
+        facts = {
+            "fingerprint": self.plan.dataset.fingerprint,
+            "hardware": self._hardware(),
+            **self.ledger.to_facts(),
+        }
         model = self.reporter.model(self.trainer, self.ledger)
         self.saver.save(
             self.trainer.progress.step,
@@ -377,7 +429,8 @@ class Run:
 
     def _tell_failures(self) -> None:
         for failure in self.saver.failures():
-            self.display.say(f"Warning: {failure.problem} {self._last_whole()} Training goes on.")
+            goes_on = " Training goes on." if self.share < 1 else ""
+            self.display.say(f"Warning: {failure.problem} {self._last_whole()}{goes_on}")
             self.reporter.record(self.trainer, event="not saved", why=failure.problem)
 
 

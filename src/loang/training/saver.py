@@ -30,8 +30,6 @@ class Saver:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
-        self.saved: int | None = None
-        """The step of the last checkpoint that was written whole."""
         self._failures: list[LoangError] = []
         self._thread: threading.Thread | None = None
 
@@ -47,12 +45,13 @@ class Saver:
             best: steps whose checkpoints stay.
         """
         self.wait()
-        job = step, checkpoint.snapshot(state), write_model, tuple(best)
-        # A daemon: a second Ctrl-C need not wait for a slow disk.
-        self._thread = threading.Thread(
-            target=self._write, args=job, name="loang saver", daemon=True
-        )
-        self._thread.start()
+        with self._kept():
+            job = step, checkpoint.snapshot(state), write_model, tuple(best)
+            # A daemon: a second Ctrl-C need not wait for a slow disk.
+            self._thread = threading.Thread(
+                target=self._write, args=job, name="loang saver", daemon=True
+            )
+            self._thread.start()
 
     @property
     def busy(self) -> bool:
@@ -64,6 +63,19 @@ class Saver:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def after(self, then: Callable[[], object]) -> None:
+        """Call this when nothing is being written: now, or at the end of the thread."""
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            then()
+            return
+
+        def wait() -> None:
+            thread.join()
+            then()
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def failures(self) -> list[LoangError]:
         """What failed since the last call."""
@@ -78,8 +90,7 @@ class Saver:
         with self._kept():
             check_space(self.folder, checkpoint.size(state) + RESERVE)
             checkpoint.save(self.folder, step, state)
-            self.saved = step
-            checkpoint.rotate(self.folder, self.keep, best)
+            checkpoint.rotate(self.folder, self.keep, (*best, step))
         with self._kept():
             write_model(state.tensors["ema"])
 
@@ -94,6 +105,6 @@ class Saver:
             self._failures.append(
                 LoangError(
                     f"Something was not saved: {type(error).__name__}: {error}.",
-                    "Please report this; training goes on.",
+                    "Please report this.",
                 )
             )

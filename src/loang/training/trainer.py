@@ -163,7 +163,7 @@ class Trainer:
                     raise LoangError(
                         "There is not enough memory to train on a single image at once.",
                         "Choose a smaller --size, or a smaller network with --set network.width.",
-                    ) from None
+                    ) from error
             # Outside of the handler: the error holds on to what was computed.
             self.micro_batch = (self.micro_batch + 1) // 2
             device.release_memory(self.device)
