@@ -77,13 +77,14 @@ def read_picture(path: Path) -> Shaped[np.ndarray, "h w c"]:
     """
     with _opened(path) as image:
         mode = "L" if _is_grey(image) else "RGB"
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in DEEP:
-            values = np.asarray(upright)
+        ImageOps.exif_transpose(image, in_place=True)  # in place, as copies of large ones add up
+        if image.mode in DEEP:
+            values = np.asarray(image)
             if values.min() < 0 or values.max() > 65535:
                 raise Unreadable("its pixels need more than 16 bits; save those as .npy")
             return values.astype(np.uint16)[..., np.newaxis]
-        pixels = np.array(upright.convert("RGBA" if upright.has_transparency_data else mode))
+        mode = "RGBA" if image.has_transparency_data else mode
+        pixels = np.array(image if image.mode == mode else image.convert(mode))
         return pixels.reshape(*pixels.shape[:2], -1)
 
 
