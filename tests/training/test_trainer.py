@@ -10,7 +10,8 @@ from loang import build, presets
 from loang.config import changed
 from loang.data import Images, ImageSpec
 from loang.errors import LoangError
-from loang.training.plan import images_that_fit
+from loang.training.examination import examine
+from loang.training.memory import images_that_fit, layer_bytes
 from loang.training.trainer import Trainer
 
 SPEC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
@@ -291,7 +292,7 @@ def test_an_examination_names_the_images_that_give_no_number():
     subject.images = Images(pixels, spec, subject.images.labels)
     seen = {}
     for step in range(1, 9):
-        found = subject.examine(step)
+        found = examine(subject, step)
         assert len(found.rows) == 5
         seen[step] = found
         assert found.bad == ([11] if 11 in found.rows else [])
@@ -301,7 +302,7 @@ def test_an_examination_names_the_images_that_give_no_number():
 
 def test_the_images_that_fit_in_memory_are_the_batchs_halves_until_it_is_enough():
     subject = trainer("training.batch=64")
-    one = subject.layer_bytes()
+    one = layer_bytes(subject)
     assert one > 4 * 64  # more than the image itself
     weights_bytes = 16 * sum(p.numel() for p in subject.denoiser.parameters())
     for images, expected in ((100, 64), (60, 32), (20, 16), (3, 2), (0.1, 1), (-5, 1)):
@@ -314,8 +315,9 @@ def test_what_layers_keep_grows_with_the_image():
         spec = replace(SPEC, height=side, width=side)
         images = Images(np.zeros((4, side, side, 1), np.uint8), spec, np.zeros(4, np.int64))
         settings = changed(presets.preset("quick"), [*TINY, "network.attention=[]"])
-        return Trainer(
+        subject = Trainer(
             build.build_denoiser(settings, spec), images, settings, torch.device("cpu")
-        ).layer_bytes()
+        )
+        return layer_bytes(subject)
 
     assert 3 < kept(32) / kept(16) < 5

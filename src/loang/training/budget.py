@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from dataclasses import dataclass
 
 from loang.config import OptimizerSettings
@@ -64,6 +65,30 @@ def parse(text: str, images_an_epoch: int) -> Budget:
         f"{text!r} is no length of training.",
         "Write --for 5m, --for 1h30m, --epochs 50 or --images 1000000.",
     )
+
+
+class Clock:
+    """Wall-clock seconds, going on from those of earlier sessions."""
+
+    def __init__(self, before: float) -> None:
+        self._start = time.monotonic() - before
+
+    def read(self) -> float:
+        """Seconds of all sessions up to now."""
+        return time.monotonic() - self._start
+
+
+class Marks:
+    """Equal parts of the budget: tells when another of them is over."""
+
+    def __init__(self, count: int, share: float) -> None:
+        self._count = max(count, 1)
+        self._done = int(share * self._count)
+
+    def passed(self, share: float) -> bool:
+        """Whether a mark lies between this share of the budget and that of the last call."""
+        done, self._done = self._done, int(share * self._count)
+        return self._done > done
 
 
 def learning_rate(settings: OptimizerSettings, step: int, share: float) -> float:

@@ -12,10 +12,9 @@ from loang.config import Settings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.training.budget import Budget, parse
+from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
 
-BESIDE_LAYERS = 1.15
-"""What a step holds at its peak, over what its layers keep: benchmarks/memory.py."""
 DRAWING = 60_000_000
 """Bytes that drawing pictures takes, matplotlib above all."""
 
@@ -121,27 +120,6 @@ class Estimate:
     images: int
 
 
-def images_that_fit(trainer: Trainer, free: int) -> int:
-    """How many images of the batch can be computed at once in so much memory.
-
-    A GPU that is out of memory says so, and training goes on with fewer. Main memory that is used
-    up ends the process without a word, so this is asked before.
-
-    Args:
-        trainer: on the CPU.
-        free: bytes.
-
-    Returns:
-        The most that `free` allows, of the batch's halves, quarters and so on; 1 at the least.
-    """
-    weights = 4 * 4 * sum(parameter.numel() for parameter in trainer.denoiser.parameters())
-    fits = (free - weights) / (BESIDE_LAYERS * max(trainer.layer_bytes(), 1))
-    at_once = trainer.micro_batch
-    while at_once > 1 and at_once > fits:
-        at_once = (at_once + 1) // 2
-    return at_once
-
-
 def estimate(plan: Plan, trial: int = 8) -> Estimate:
     """Take two training steps on `trial` images, and scale them up.
 
@@ -160,7 +138,7 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
         trainer.step(share=0.0)
         seconds = time.perf_counter() - start
     # Weights, gradients, moments and average are there now; the other images' layers are not.
-    layers = round(BESIDE_LAYERS * trainer.layer_bytes() * (at_once - trial))
+    layers = round(BESIDE_LAYERS * layer_bytes(trainer) * (at_once - trial))
     # A checkpoint is copied before it is written.
     memory = device.memory_used(plan.device) + layers + plan.checkpoint_bytes
     if plan.device.type == "cpu":

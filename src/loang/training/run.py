@@ -1,11 +1,8 @@
 """A run from start to end: steps, measurements, reports and checkpoints, and what goes wrong."""
 
 import signal
-import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from loang import device, files
 from loang.build import build_denoiser
@@ -13,15 +10,16 @@ from loang.errors import LoangError
 from loang.lock import Lock, holder
 from loang.model import Model
 from loang.training import checkpoint
-from loang.training.budget import duration, learning_rate
-from loang.training.checkpoint import Checkpoint
+from loang.training.budget import Clock, Marks, duration, learning_rate
 from loang.training.display import Display, Measurement
-from loang.training.folder import RunFolder, checkpoint_steps
+from loang.training.examination import diagnosis
+from loang.training.folder import RunFolder
 from loang.training.interruption import Interruption
+from loang.training.keeper import Keeper
 from loang.training.ledger import Ledger
-from loang.training.plan import Plan, images_that_fit
+from loang.training.memory import images_that_fit
+from loang.training.plan import Plan
 from loang.training.reporter import Reporter
-from loang.training.saver import Saver
 from loang.training.trainer import Trainer
 from loang.training.watch import LOOK, PATIENCE, Watch
 
@@ -72,7 +70,7 @@ class Run:
         self.ledger = Ledger()
         self.watch = Watch()
         self.reporter = Reporter(plan, folder)
-        self.saver = Saver(folder.checkpoints, plan.settings.training.keep)
+        self.keeper = Keeper(plan, folder, self.reporter)
         self.rate = 1.0
 
     @property
@@ -96,7 +94,7 @@ class Run:
             self.notes.append(f"The last session ended without a word: {holder(self.lock.broken)}.")
         with files.writing(self.folder.checkpoints):
             checkpoint.tidy(self.folder.checkpoints)
-        if not checkpoint_steps(self.folder.checkpoints):
+        if not self.keeper.has_any:
             if self.folder.model.exists():
                 raise LoangError(
                     f"The checkpoints of {self.folder.path} are gone; only its model is left.",
@@ -105,13 +103,11 @@ class Run:
             self.reporter.cut(self.trainer)
             self.notes.append("No checkpoint was written yet: training starts anew.")
             return
-        found, wrong = self._go_back()
-        step, progress = self.trainer.progress.step, self.trainer.progress
-        hardware = found.state["facts"].get("hardware")
+        self.ledger, warnings = self.keeper.take_up(self.trainer)
+        progress = self.trainer.progress
         self.notes += [
-            *wrong,
-            *self._other_hardware(hardware),
-            f"Going on from step {step:,}: {progress.images:,} images,"
+            *warnings,
+            f"Going on from step {progress.step:,}: {progress.images:,} images,"
             f" {duration(progress.seconds)} and {self.share:.0%} of {self.plan.budget} used;"
             " weights, average, optimizer and position in the data are restored.",
         ]
@@ -135,10 +131,10 @@ class Run:
                     self._fit_memory(images_that_fit(self.trainer, device.memory_free()))
                 return self._train()
         except Exception:
-            self.saver.wait()  # what was being saved is worth the wait
+            self.keeper.saver.wait()  # what was being saved is worth the wait
             raise
         finally:
-            self.saver.after(self.lock.release)
+            self.keeper.saver.after(self.lock.release)
 
     def _train(self) -> Model:
         with Interruption() as interruption:
@@ -146,12 +142,13 @@ class Run:
             if interruption.signal is not None:
                 self.display.say("Stopping, and writing a checkpoint ...")
                 self._save()
-                raise Interrupted(interruption.signal, self.folder.path, self._kept())
+                raise Interrupted(interruption.signal, self.folder.path, self.keeper.what_is_kept())
             if not self.ledger.finished:
+                self.reporter.over = True
                 self._report()
                 self.ledger.finished = True
                 self._save()
-                self._require_saved()
+                self.keeper.require_saved()
             if interruption.signal is not None:
                 raise Interrupted(interruption.signal, self.folder.path, OVER)
         self.display.say("Drawing samples, and the walk that leads to them ...")
@@ -166,7 +163,7 @@ class Run:
     def _loop(self, interruption: Interruption) -> None:
         progress, settings = self.trainer.progress, self.plan.settings.training
         reports, measurements = self._marks()
-        clock = _Clock(progress.seconds)
+        clock = Clock(progress.seconds)
         saved = since = clock.read()
         images = progress.images
         while self.share < 1 and interruption.signal is None:
@@ -185,9 +182,8 @@ class Run:
                 if self.share < 1 and (report or save):
                     if report:
                         self._report()
-                    if (
-                        not self.watch.in_a_row
-                    ):  # what goes wrong just now is no place to go back to
+                    # What goes wrong just now is no place to go back to.
+                    if not self.watch.in_a_row:
                         self._save()
                         saved = clock.read()
                 # What is no training uses up the budget too, but does not slow the rate.
@@ -196,11 +192,11 @@ class Run:
         if progress.images > images:
             self._measure(progress.images - images, progress.seconds - since)
 
-    def _marks(self) -> tuple["_Marks", "_Marks"]:
+    def _marks(self) -> tuple[Marks, Marks]:
         """Of reports and of measurements, from where the run stands."""
         epochs = self.plan.budget.epochs
         reports = round(epochs) if epochs else self.plan.settings.training.reports
-        return _Marks(reports, self.share), _Marks(MEASUREMENTS, self.share)
+        return Marks(reports, self.share), Marks(MEASUREMENTS, self.share)
 
     def _step(self) -> None:
         """One step, whose numbers are watched; what a save has failed at meanwhile is told."""
@@ -208,7 +204,7 @@ class Run:
         self.watch.add(self.trainer.progress.step + 1, self.trainer.step(self.share))
         if self.trainer.micro_batch < at_once:
             self._tell_fewer(at_once)
-        self._tell_failures()
+        self.keeper.tell_failures(self.trainer)
 
     def _fit_memory(self, images: int) -> None:
         """Compute so many images at once, if that is fewer than now."""
@@ -239,7 +235,7 @@ class Run:
         if self.watch.in_a_row < PATIENCE:
             return False
         if self.trainer.progress.returns >= RETURNS:
-            raise self._gone_wrong()
+            raise diagnosis(self.trainer, self.watch, RETURNS)
         self._return()
         return True
 
@@ -257,16 +253,13 @@ class Run:
 
     def _return(self) -> None:
         """Go back to the last whole checkpoint, or to the start, with half the learning rate."""
-        self.saver.wait()
         failed, since = self.trainer.progress, self.watch.since
         self.watch = Watch()
-        if checkpoint_steps(self.folder.checkpoints):
-            _, wrong = self._go_back()
-            step = self.trainer.progress.step
-            for warning in wrong:
+        if self.keeper.has_any:
+            self.ledger, warnings = self.keeper.take_up(self.trainer)
+            for warning in warnings:
                 self.display.say(warning)
         else:
-            step = 0
             denoiser = build_denoiser(self.plan.settings, self.plan.dataset.spec)
             micro_batch = self.trainer.micro_batch
             self.trainer = Trainer(
@@ -281,78 +274,10 @@ class Run:
         rate = self.plan.settings.optimizer.learning_rate * progress.slowing
         self.display.say(
             f"Warning: from step {since:,} on, loss or gradient is no number. Going back to step"
-            f" {step:,} with a learning rate of {rate:g}: return {progress.returns} of {RETURNS}."
+            f" {progress.step:,} with a learning rate of {rate:g}: return {progress.returns} of"
+            f" {RETURNS}."
         )
         self.reporter.record(self.trainer, event="return", failed=since, learning_rate=rate)
-
-    def _gone_wrong(self) -> LoangError:
-        """What is known of a run that can't go on."""
-        found = self.trainer.examine(self.watch.since)
-        gradient, at = self.watch.largest
-        some = ", ".join(map(str, found.bad[:10])) + (", ..." if len(found.bad) > 10 else "")
-        if not found.bad:
-            which = "Each image of that step's batch alone gives a number."
-        elif len(found.bad) == len(found.rows):
-            which = "Every image of that step's batch gives none: it is not the images."
-        else:
-            which = f"Of that step's batch, the training images number {some} give none."
-        rate = self.plan.settings.optimizer.learning_rate * self.trainer.progress.slowing / 2
-        largest = f" The largest gradient before was {gradient:.3g}, at step {at:,}." if at else ""
-        return LoangError(
-            f"From step {found.step:,} on, loss or gradient is no number, and {RETURNS} returns to"
-            f" a checkpoint with half the learning rate did not help. {which} The gradient fails"
-            f" first in {found.parameter}.{largest}",
-            "Start again with --set"
-            f" optimizer.learning_rate={rate:.3g}, --set optimizer.clip_norm=1 or --precision"
-            " float32. What was saved before is whole.",
-        )
-
-    def _go_back(self) -> tuple[Checkpoint, list[str]]:
-        """To the newest whole checkpoint; returns it, and what is wrong with newer ones."""
-        found, step, wrong = checkpoint.load_newest(self.folder.checkpoints)
-        checkpoint.set_aside(self.folder.checkpoints, above=step)
-        self._take(found, step)
-        return found, [
-            f"Warning: {problem} It is kept as {checkpoint.ASIDE}, and an older one is used."
-            for problem in wrong
-        ]
-
-    def _other_hardware(self, before: object) -> list[str]:
-        """A warning, where the last digits will differ from those of an uninterrupted run."""
-        now = self._hardware()
-        if before in (None, now):
-            return []
-        return [
-            f"Warning: so far this run computed on {before}, and now on {now}: it will not end bit"
-            " for bit as one that never stopped."
-        ]
-
-    def _hardware(self) -> str:
-        what = device.describe(self.trainer.device, self.trainer.dtype)
-        return f"{what}, torch {torch.__version__}"
-
-    def _take(self, found: Checkpoint, step: int) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            LoangError: it is of another network, or of other images.
-        """
-        facts = found.state.get("facts", {})
-        if facts.get("fingerprint") != self.plan.dataset.fingerprint:
-            raise LoangError(
-                f"The images of {self.plan.dataset.name} are not those that this run learned from.",
-                "Put the same images back, or start a new run with --out.",
-            )
-        try:
-            self.trainer.restore(found)
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise LoangError(
-                f"The checkpoint of step {step:,} does not fit the settings in"
-                f" {self.folder.config}: {str(error).partition(chr(10))[0]}",
-                "Put the settings back as they were, or start a new run with --out.",
-            ) from error
-        self.ledger = Ledger.from_facts(facts)
-        self.reporter.cut(self.trainer)
 
     def _measure(self, images: int, seconds: float) -> None:
         """Show and log the steps since the last measurement: so many images, in so long."""
@@ -382,75 +307,5 @@ class Run:
         self.reporter.report(self.trainer, self.ledger, self.share, self.rate)
 
     def _save(self) -> None:
-        """Begin to write a checkpoint and the model file."""
         self._count_skipped()
-        self.saver.wait()
-        self._tell_failures()
-        facts = {
-            "fingerprint": self.plan.dataset.fingerprint,
-            "hardware": self._hardware(),
-            **self.ledger.to_facts(),
-        }
-        model = self.reporter.model(self.trainer, self.ledger)
-        self.saver.save(
-            self.trainer.progress.step,
-            self.trainer.checkpoint(facts),
-            lambda weights: model.save(self.folder.model, weights),
-            [self.ledger.best["step"]] if self.ledger.best else [],
-        )
-
-    def _kept(self) -> str:
-        """What an interrupted run leaves, in a sentence."""
-        self.saver.wait()
-        if failures := self.saver.failures():
-            return f"but not all is saved: {failures[0].problem} {self._last_whole()}"
-        return "checkpoint and model file are written."
-
-    def _require_saved(self) -> None:
-        """Wait for the last save.
-
-        Raises:
-            LoangError: it failed.
-        """
-        self.saver.wait()
-        if failures := self.saver.failures():
-            raise LoangError(
-                f"Training is over, but not all is saved: {failures[0].problem}"
-                f" {self._last_whole()}",
-                "When that is mended, go on from there with: loang train --resume --out"
-                f" {files.shown(self.folder.path)}",
-            )
-
-    def _last_whole(self) -> str:
-        steps = checkpoint_steps(self.folder.checkpoints)
-        if not steps:
-            return "There is no checkpoint."
-        return f"The last whole checkpoint is that of step {steps[-1]:,}."
-
-    def _tell_failures(self) -> None:
-        for failure in self.saver.failures():
-            goes_on = " Training goes on." if self.share < 1 else ""
-            self.display.say(f"Warning: {failure.problem} {self._last_whole()}{goes_on}")
-            self.reporter.record(self.trainer, event="not saved", why=failure.problem)
-
-
-class _Clock:
-    """Wall-clock seconds, going on from those of earlier sessions."""
-
-    def __init__(self, before: float) -> None:
-        self._start = time.monotonic() - before
-
-    def read(self) -> float:
-        return time.monotonic() - self._start
-
-
-class _Marks:
-    """Equal parts of the budget: tells when another of them is over."""
-
-    def __init__(self, count: int, share: float) -> None:
-        self._count = max(count, 1)
-        self._done = int(share * self._count)
-
-    def passed(self, share: float) -> bool:
-        done, self._done = self._done, int(share * self._count)
-        return self._done > done
+        self.keeper.save(self.trainer, self.ledger)

@@ -1,7 +1,6 @@
 """The training step: Ho et al. 2020, algorithm 1, one batch at a time."""
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -57,23 +56,6 @@ class Step(NamedTuple):
 
     loss: Float[Tensor, ""]
     gradient: Float[Tensor, ""]
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What was found in a batch that gave no number.
-
-    Args:
-        step: whose batch it was.
-        rows: which training images were in it.
-        bad: those of them whose loss is no number when they are looked at one by one.
-        parameter: the first whose gradient is no number, else the one with the largest.
-    """
-
-    step: int
-    rows: list[int]
-    bad: list[int]
-    parameter: str
 
 
 class Trainer:
@@ -135,7 +117,7 @@ class Trainer:
         progress, chosen = self.progress, self.settings.optimizer
         for group in self.optimizer.param_groups:
             group["lr"] = progress.slowing * learning_rate(chosen, progress.step, share)
-        loss = self._gradients_that_fit()
+        loss = self.gradients()
         gradient = torch.nn.utils.clip_grad_norm_(
             self.denoiser.parameters(), chosen.clip_norm or float("inf")
         ).detach()
@@ -151,7 +133,7 @@ class Trainer:
         self.ema.update(self.denoiser.network.state_dict().items(), progress.step)
         return Step(loss, gradient)
 
-    def _gradients_that_fit(self) -> Float[Tensor, ""]:
+    def gradients(self) -> Float[Tensor, ""]:
         """The gradients of a batch, by as many images at once as memory allows."""
         while True:
             try:
@@ -180,7 +162,7 @@ class Trainer:
             t, eps = self.noise("train", progress.step, numbers)
             label = self._hide(label, progress.step, numbers)
             with (
-                self._dropout(progress.step, start),
+                self.dropout(progress.step, start),
                 device.autocast(self.device, self.dtype),
             ):
                 loss = denoising_loss(self.denoiser, x0, t, eps, label, training.weighting)
@@ -188,35 +170,8 @@ class Trainer:
             total += loss.plain.detach().sum() / training.batch
         return total
 
-    def layer_bytes(self) -> int:
-        """What the layers keep of one image for its gradient, in bytes; two forward passes tell."""
-        # The difference: what is kept for any number of images, as weights in bfloat16, is no part.
-        return (self._kept_bytes(4) - self._kept_bytes(2)) // 2
-
-    def _kept_bytes(self, images: int) -> int:
-        kept: dict[int, int] = {}
-
-        def remember(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        numbers = torch.arange(images)
-        x0, label = self.batch(0, images)
-        t, eps = self.noise("train", 0, numbers)
-        self.denoiser.train()
-        with (
-            self._dropout(0, 0),
-            torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
-            device.autocast(self.device, self.dtype),
-        ):
-            loss = denoising_loss(self.denoiser, x0, t, eps, label)
-            total = sum(kept.values())  # before the graph, and with it the storages, are gone
-        del loss
-        return total
-
     @contextlib.contextmanager
-    def _dropout(self, step: int, start: int) -> Iterator[None]:
+    def dropout(self, step: int, start: int) -> Iterator[None]:
         """Lends torch's global generator to dropout, seeded by the step, and puts it back."""
         if not self.drops:
             yield
@@ -308,45 +263,6 @@ class Trainer:
             total += loss.plain.cpu().double().sum()
         self.denoiser.train(training)
         return float(total / len(images))
-
-    def examine(self, step: int) -> "Examination":
-        """Look again at the batch of a step whose update was skipped, with the weights as they are.
-
-        Args:
-            step: 1 for the first.
-        """
-        training = self.settings.training
-        position = (step - 1) * training.batch
-        rows = order.batch(position, training.batch, len(self.images), training.seed)
-        here = self.progress
-        self.progress = Progress(step - 1, position)
-        losses = []
-        try:
-            with torch.no_grad(), device.autocast(self.device, self.dtype):
-                for number in range(training.batch):
-                    x0, label = self.batch(position + number, 1)
-                    t, eps = self.noise("train", step - 1, torch.tensor([number]))
-                    loss = denoising_loss(self.denoiser, x0, t, eps, label)
-                    losses.append(float(loss.plain))
-            self._gradients_that_fit()
-        finally:
-            self.progress = here
-        norms = {
-            name: float(parameter.grad.norm())
-            for name, parameter in self.denoiser.network.named_parameters()
-            if parameter.grad is not None
-        }
-        self.optimizer.zero_grad(set_to_none=True)
-        broken = [name for name, norm in norms.items() if not math.isfinite(norm)]
-        bad = [
-            row for row, loss in zip(rows.tolist(), losses, strict=True) if not math.isfinite(loss)
-        ]
-        return Examination(
-            step,
-            rows.tolist(),
-            bad,
-            broken[0] if broken else max(norms, key=norms.__getitem__),
-        )
 
     def averaged(self) -> "Averaged":
         """A context in which the denoiser has the average's weights."""
