@@ -148,3 +148,16 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_checkpoint_stays(
     assert "Traceback" not in said
     assert checkpoint_steps(run / "checkpoints")
     loang.api.start(out=run, resume=True)
+
+
+def test_signs_that_a_terminal_can_not_show_stop_no_training(pictures, tiny, tmp_path):
+    named = pictures.rename(tmp_path / "Bäume ±.npz")
+    ended = subprocess.run(
+        command(named, tiny, tmp_path / "run", images=64),
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    loang.load(tmp_path / "run")

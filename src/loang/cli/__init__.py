@@ -1,6 +1,7 @@
 """The command line: one file a verb. It parses, calls the Python API and prints."""
 
 import contextlib
+import io
 import os
 import sys
 
@@ -12,6 +13,10 @@ def main() -> None:
 
     With --debug anywhere on the command line, errors show where they come from.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A sign that a terminal can't show, in the name of a file perhaps, stops nothing.
+            stream.reconfigure(errors="replace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from loang.cli.app import app
