@@ -123,7 +123,7 @@ def _checked_facts(facts: Any) -> dict[str, Any]:
 
 
 def _finite(weights: Mapping[str, Tensor]) -> bool:
-    return all(bool(weight.isfinite().all()) for weight in weights.values())
+    return all(tensors.all_finite(weight.detach().cpu()) for weight in weights.values())
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from safetensors import SafetensorError
@@ -119,6 +120,20 @@ def look(path: Path) -> Stored:
         spans.append(span)
     _check_spans(spans, size - _LENGTH - length)
     return Stored(path, shapes, types, metadata, start + text)
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether each value is a number; of a tensor on the CPU.
+
+    By numpy, where it can: a second thread of torch's would bring a pool of threads of its own,
+    which then compete with those that train.
+    """
+    if tensor.dtype in (torch.float32, torch.float64):
+        values = tensor.detach().numpy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A value that is no number makes the sum none; only a sum may be too large by itself.
+            return math.isfinite(np.sum(values)) or bool(np.isfinite(values).all())
+    return bool(torch.isfinite(tensor).all())
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from loang import untrusted
 from loang.errors import LoangError
 from loang.files import flush, rename, sha256, write, writing
-from loang.tensors import TooLarge
+from loang.tensors import TooLarge, all_finite
 from loang.tensors import read as read_tensors
 from loang.tensors import save as save_tensors
 from loang.training import inspection
@@ -52,9 +52,16 @@ def size(checkpoint: Checkpoint) -> int:
 
 
 def snapshot(checkpoint: Checkpoint) -> Checkpoint:
-    """A copy in memory of its own: training may go on while it is written."""
+    """A copy in memory of its own: training may go on while it is written.
+
+    In the order of the file already, so that no thread but the one that trains computes.
+    """
+
+    def copied(tensor: Tensor) -> Tensor:
+        return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
     tensors = {
-        file: {name: tensor.detach().to("cpu", copy=True) for name, tensor in each.items()}
+        file: {name: copied(tensor) for name, tensor in each.items()}
         for file, each in checkpoint.tensors.items()
     }
     return Checkpoint(tensors, checkpoint.state)
@@ -205,7 +212,7 @@ def _json(values: Mapping[str, Any]) -> bytes:
 def _refuse_broken(checkpoint: Checkpoint, step: int) -> None:
     for tensors in checkpoint.tensors.values():
         for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if not all_finite(tensor):
                 raise LoangError(
                     f"The checkpoint of step {step:,} is not written: {name} has values that are"
                     " no numbers.",

@@ -8,7 +8,6 @@ from loang.data.fashion_mnist import SPEC
 from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.metrics import features
 from loang.metrics.features import named
 from loang.metrics.features.pixels import PixelFeatures
 
@@ -33,11 +32,11 @@ def test_other_images_are_seen_by_a_network_of_theirs(
     data = dataset(ImageSpec(9, 9, 1))
     learned = PixelFeatures(data.spec)
 
-    def learn(data: Dataset, on_step: object) -> PixelFeatures:
+    def learn(data: Dataset, *, on_step: object) -> PixelFeatures:
         asked.append((data, on_step))
         return learned
 
-    monkeypatch.setattr(features, "_own", learn)
+    monkeypatch.setattr("loang.metrics.features.own.own_features", learn)
 
     def step(done: int, total: int) -> None: ...
 
