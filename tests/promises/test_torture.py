@@ -36,13 +36,15 @@ def test_the_torture_sees_what_it_should(tmp_path, damage):
     spec.loader.exec_module(torture)
     from loang.training import checkpoint
 
-    state = checkpoint.Checkpoint({"ema": {"w": torture.torch.ones(3)}}, {})
+    weights = {"w": torture.torch.ones(3)}
+    progress = {"progress": {"step": torture.STEPS}}
+    state = checkpoint.Checkpoint({"model": weights, "ema": weights}, progress)
     place = checkpoint.save(tmp_path / "checkpoints", torture.STEPS, state)
     assert torture.look(tmp_path) == ("elsewhere", [])
-    assert list(torture.everything(tmp_path)) == ["ema/w"]
+    assert sorted(torture.everything(tmp_path)) == ["ema/w", "model/w"]
     if damage == "weights":
-        weights = place / "ema.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+        file = place / "ema.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"\1")
         assert torture.look(tmp_path)[1]
         with pytest.raises(Exception, match="whole checkpoint"):
             torture.everything(tmp_path)
