@@ -22,6 +22,7 @@ Channels = Annotated[int, Field(ge=1, le=2**10)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Positive = Annotated[float, Field(gt=0)]
 Word = Annotated[str, Field(max_length=100)]
+Place = Annotated[str, Field(max_length=4096)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
 LONGEST = 2**16
@@ -37,12 +38,34 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which images, and how they are changed before training."""
 
-    source: Annotated[str, Field(max_length=4096)] | None = None
+    source: Place | None = None
     size: tuple[Side, Side] | None = Field(None, description="height, width; None keeps it")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="how another shape is brought to `size`"
+    )
     channels: Channels | None = Field(None, description="None keeps them")
+    background: Literal["white", "black"] = Field(
+        "white", description="what transparent images are laid on, and padded with"
+    )
+    range: Literal["auto", "full", "data", "percentiles"] = Field(
+        "auto", description="which stored values become -1 and 1"
+    )
     labels: bool = Field(True, description="learn the labels, where the source has them")
+    labels_file: Place | None = Field(
+        None, description="CSV or JSONL; None: the folder's own, or its subfolders"
+    )
+    label_column: Word | None = Field(None, description="None: label, class, ...")
+    image_column: Word | None = Field(None, description="None: image, file_name, ...")
+    unreadable: Share = Field(0.05, description="the share of images that may be bad")
     follow_links: bool = Field(False, description="also links that leave a folder of images")
     flips: bool = Field(False, description="mirror half of the images, left to right")
+    rotations: bool = Field(False, description="turn images by 0, 90, 180 or 270 degrees")
+    shifts: Annotated[int, Field(ge=0, le=2**10)] = Field(
+        0, description="move images by up to so many pixels; edges are repeated"
+    )
+    told: bool = Field(
+        False, description="tell the network how an image was changed: samples come unchanged"
+    )
 
 
 class UNetSettings(Section):
