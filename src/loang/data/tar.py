@@ -1,0 +1,201 @@
+"""Images in tar files, WebDataset's shards among them; nothing is ever unpacked to the disk."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from loang.data.collection import Collection, Labels
+from loang.data.columns import LABEL_NAMES
+from loang.data.folder import PARTS
+from loang.data.picture import (
+    LARGEST_FILE,
+    SUFFIXES,
+    Header,
+    Unreadable,
+    read_header,
+    read_picture,
+)
+from loang.data.shards import BRACES, find_shards, held_out_rows, path_of, shards_in
+from loang.data.tar_file import PACKED, Member, list_members
+from loang.data.wishes import Wishes
+from loang.errors import LoangError
+from loang.untrusted import parse_json, shown
+
+LARGEST_LABEL = 2**20
+LONGEST_LABEL = 200  # characters
+LABEL_SUFFIXES = ("cls", "json", "txt")  # asked in this order
+
+
+class TarCollection(Collection):
+    """The images in tar files.
+
+    Files of one key are one sample, as in WebDataset: `7.jpg` and `7.cls`, `7.json` or `7.txt`.
+    Without such labels the classes are the subfolders, as in a folder of images.
+
+    Args:
+        shards: the tar files, each with the part of the data set that it is.
+        name: what a person calls them.
+        image_column: the extension of the images, where a sample has several, such as `seg.png`.
+        label_column: the key in `.json` files, or else the extension of the labels.
+
+    Raises:
+        LoangError: a file is damaged or compressed, or there is no image.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[tuple[Path, str]],
+        name: str,
+        image_column: str | None = None,
+        label_column: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.shards = dict(shards)
+        self.label_column = label_column
+        members = [member for path in self.shards for member in list_members(path)]
+        pictures = [each for each in members if PurePosixPath(each.name).suffix.lower() in SUFFIXES]
+        wanted = _extension(pictures, image_column)
+        self.images = [each for each in pictures if wanted in (None, each.extension)]
+        keys = {(each.archive, each.key) for each in self.images}
+        self._beside = {
+            (each.archive, each.key, each.extension): each
+            for each in members
+            if (each.archive, each.key) in keys
+        }
+        if not self.images:
+            kinds = Counter(each.extension for each in members).most_common(5)
+            found = shown(", ".join(f".{extension}" for extension, _ in kinds)) or "nothing"
+            raise LoangError(
+                f"{name} holds no images{f' .{shown(image_column)}' if image_column else ''}:"
+                f" only {found}.",
+                "Name a tar file of pictures, such as .png or .jpg.",
+            )
+        self.notices = []
+        if len(self.images) < len(pictures):
+            others = len(pictures) - len(self.images)
+            self.notices = [
+                f"Samples in {name} have several pictures each: those that end in .{wanted} are"
+                f" used, and {others:,} others left aside; --set data.image_column chooses."
+            ]
+
+    def identity(self) -> str:
+        """Of each tar file its path, size and times."""
+        stats = [(str(path), path.stat()) for path in self.shards]
+        return repr(
+            [(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in stats]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def header(self, index: int) -> Header:
+        """See `Collection`."""
+        return read_header(self.images[index].content(LARGEST_FILE))
+
+    def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
+        """See `Collection`."""
+        return read_picture(self.images[index].content(LARGEST_FILE))
+
+    def place(self, index: int) -> str:
+        """The path within the tar file, after its name where there are several."""
+        image = self.images[index]
+        return image.name if len(self.shards) == 1 else f"{image.archive.name}/{image.name}"
+
+    def labels(self) -> Labels | None:
+        """From the files beside the images, else from their subfolders."""
+        return self._labels
+
+    @cached_property
+    def _labels(self) -> Labels | None:
+        for extension in LABEL_SUFFIXES:
+            files = [self._beside.get((i.archive, i.key, extension)) for i in self.images]
+            if not any(files):
+                continue
+            values = [None if file is None else self._value(file) for file in files]
+            known = [value for value in values if value is not None]
+            # A text beside a picture mostly describes it; a class is of several pictures.
+            if extension == "txt" and self.label_column != "txt":
+                known = known if 2 * len(set(known)) <= len(known) else []
+            if known:
+                return Labels.of(_alike(values))
+        return self._of_folders()
+
+    def held_out(self) -> Bool[np.ndarray, " n"] | None:
+        """From the names of the tar files, else from subfolders that are called parts."""
+        splits = [self.shards[image.archive] or self._top(image) for image in self.images]
+        return held_out_rows(splits, [1] * len(splits))
+
+    def _value(self, file: Member) -> str | int | None:
+        """The label in a file beside an image; none where that can't be read."""
+        try:
+            text = file.content(LARGEST_LABEL).decode().strip()
+            if file.extension != "json":
+                return text if 0 < len(text) <= LONGEST_LABEL and text.isprintable() else None
+            about = parse_json(text)
+        except (Unreadable, ValueError):
+            return None
+        names = (self.label_column,) if self.label_column else LABEL_NAMES
+        value = next((about[name] for name in names if name in about), None)
+        return value if isinstance(value, str | int) and value != "" else None
+
+    def _top(self, image: Member) -> str:
+        top = image.name.split("/")[0].casefold() if "/" in image.name else ""
+        return top if top in PARTS else ""
+
+    def _of_folders(self) -> Labels | None:
+        folders = [_folders(image) for image in self.images]
+        names = {each[0] for each in folders if each}
+        return Labels.of([each[0] for each in folders]) if len(names) > 1 and all(folders) else None
+
+
+def _extension(pictures: Sequence[Member], wanted: str | None) -> str | None:
+    """Which pictures are meant where samples have several; None means all."""
+    if wanted is not None:
+        return wanted.lower().lstrip(".")
+    samples = Counter((each.archive, each.key) for each in pictures)
+    if not any(count > 1 for count in samples.values()):
+        return None
+    several = [each for each in pictures if samples[each.archive, each.key] > 1]
+    counts = Counter(each.extension for each in several)
+    # The commonest, and of those as common the plainest.
+    return min(counts, key=lambda extension: (-counts[extension], len(extension), extension))
+
+
+def _folders(image: Member) -> tuple[str, ...]:
+    """The folders of an image, but for one that is called a part of the data set."""
+    folders = PurePosixPath(image.name).parts[:-1]
+    return folders[1:] if folders and folders[0].casefold() in PARTS else folders
+
+
+def _alike(values: Sequence[str | int | None]) -> list[str | int | None]:
+    """Whole numbers where all are, else words."""
+    try:
+        return [None if value is None else int(value) for value in values]
+    except ValueError:
+        return [None if value is None else str(value) for value in values]
+
+
+def is_tar(name: str) -> bool:
+    """Whether a name is a tar file's, a range of them in braces, or a folder's that has some."""
+    path, lower = path_of(name), name.lower()
+    if path.is_dir():
+        return bool(shards_in(path, (".tar",)))
+    if lower.endswith(PACKED):
+        return path.is_file()
+    return lower.endswith(".tar") and (path.is_file() or BRACES.search(name) is not None)
+
+
+def open_tar(name: str, wishes: Wishes) -> Collection:
+    """The images of a tar file, of all in a folder, or of a range such as `a-{000..099}.tar`.
+
+    Raises:
+        LoangError: as for `TarCollection`, or one of the range is missing.
+    """
+    shards, notices = find_shards(name, (".tar",), wishes.follow_links)
+    made = TarCollection(shards, name, wishes.image_column, wishes.label_column)
+    made.notices = [*made.notices, *notices]
+    return made
