@@ -2,7 +2,7 @@
 
 import torch
 
-from loang import random, schedule
+from loang import augment, random, schedule
 from loang.config import ScheduleSettings, Settings, UNetSettings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
@@ -16,25 +16,35 @@ def build_denoiser(settings: Settings, spec: ImageSpec) -> Denoiser:
     """A fresh denoiser for images of that kind; its weights depend on the seed alone.
 
     Raises:
-        LoangError: the network can't be built at that size, or settings contradict one another.
+        LoangError: settings contradict one another.
     """
     # torch's layers draw their first weights from the global generator: it is lent, and put back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random.key(settings.training.seed, "weights")[0])
         network = build_network(settings, spec)
-    network.check_size(spec.height, spec.width)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     chosen = settings.denoiser
     return Denoiser(network, build_schedule(settings.schedule), chosen.predicts, chosen.clip)
 
 
 def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
-    """The network of the settings; it learns labels if it can, the images have them, and it may."""
+    """The network of the settings; it learns labels if it can, the images have them, and it may.
+
+    Raises:
+        LoangError: the tutorial's network is to be told how images were changed.
+    """
     chosen = settings.network
+    told = augment.parameters(settings.data, spec)
     if not isinstance(chosen, UNetSettings):
+        if told:
+            raise LoangError(
+                "The tutorial's network can't be told how images were changed.",
+                "Set data.told=false, or take network.kind=unet.",
+            )
         return TutorialUNet(spec.channels)
     classes = len(spec.class_names) if settings.data.labels else 0
-    return UNet(spec.channels, classes=classes, **chosen.model_dump(exclude={"kind"}))
+    of_settings = chosen.model_dump(exclude={"kind"})
+    return UNet(spec.channels, classes=classes, augmentations=told, **of_settings)
 
 
 def weight_shapes(settings: Settings, spec: ImageSpec) -> dict[str, tuple[int, ...]]:

@@ -43,7 +43,8 @@ class Denoiser(nn.Module):
 
     Args:
         network: `network(x, condition, label)` answers a tensor of x's shape; its condition is
-            the time t.
+            the time t. One that is trained on changed images, and told how they were, takes that
+            as a fourth argument.
         schedule: the noise schedule that it was trained on.
         kind: what its answer is: "eps", "x0" or "v".
         clip: whether estimates of the image are kept within [-1, 1]. The noise is then derived
@@ -83,9 +84,15 @@ class Denoiser(nn.Module):
         x_t: Float[Tensor, "n c h w"],
         t: Int[Tensor, " n"],
         label: Int[Tensor, " n"] | None = None,
+        augmentation: Float[Tensor, "n parameters"] | None = None,
     ) -> Float[Tensor, "n c h w"]:
-        """The network's own answer, in its own parameterisation and x_t's type; t in 1..T."""
-        answer: Tensor = self.network(x_t, t, label)
+        """The network's own answer, in its own parameterisation and x_t's type; t in 1..T.
+
+        `augmentation` says how training changed the images (augment.py); samplers change none.
+        """
+        # Most networks take three arguments.
+        told = () if augmentation is None else (augmentation,)
+        answer: Tensor = self.network(x_t, t, label, *told)
         return answer.to(x_t.dtype)
 
     def forward(

@@ -29,16 +29,18 @@ def denoising_loss(
     eps: Float[Tensor, "n c h w"],
     label: Int[Tensor, " n"] | None = None,
     weighting: Weighting = "simple",
+    augmentation: Float[Tensor, "n parameters"] | None = None,
 ) -> Loss:
     """The squared error of the network's own answer, mean over an image's values: (22).
 
     Ho et al. 2020, algorithm 1 and eq. 14, for an eps-network and the weighting "simple".
+    `augmentation` says how x0 was changed, to a network that is told (augment.py).
     """
     schedule, kind = denoiser.schedule, denoiser.kind
     x_t = process.diffuse(schedule, x0, t, eps)
     signal, noise = like(schedule.signal(t), x0), like(schedule.noise(t), x0)
     target = parameterization.target(kind, x0, eps, signal, noise)
-    plain = (denoiser.predict(x_t, t, label) - target).square().flatten(1).mean(1)
+    plain = (denoiser.predict(x_t, t, label, augmentation) - target).square().flatten(1).mean(1)
     return Loss(weight(weighting, kind, schedule, t).to(plain.dtype) * plain, plain)
 
 

@@ -1,20 +1,26 @@
-"""Which sizes of image a network that halves them can take."""
+"""Sizes that a network can't halve as often as it wants to: padded inside, cropped after."""
 
-from loang.errors import LoangError
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
 
-def check_size(height: int, width: int, multiple: int) -> None:
-    """Whether height and width are multiples of that number.
+def padded(x: Float[Tensor, "n c h w"], multiple: int) -> Float[Tensor, "n c higher wider"]:
+    """The images with their edges repeated until height and width are multiples of that number.
 
-    Raises:
-        LoangError: they are not; the nearest size that is, is named.
+    Both sides grow evenly; an odd pixel goes below or to the right. Images that fit are returned
+    as they are.
     """
-    if height % multiple or width % multiple:
-        # A half is rounded up: enlarging loses nothing.
-        sides = (max(1, (side + multiple // 2) // multiple) * multiple for side in (height, width))
-        near = "x".join(map(str, sides))
-        raise LoangError(
-            f"This network needs a height and a width that are multiples of {multiple},"
-            f" and {height}x{width} is not.",
-            f"Use --size {near}.",
-        )
+    height, width = (-side % multiple for side in x.shape[2:])
+    if not height and not width:
+        return x
+    margins = (width // 2, width - width // 2, height // 2, height - height // 2)
+    return functional.pad(x, margins, mode="replicate")
+
+
+def cropped(
+    x: Float[Tensor, "n c higher wider"], height: int, width: int
+) -> Float[Tensor, "n c h w"]:
+    """The inverse of `padded`: the part that was there before."""
+    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+    return x[:, :, top : top + height, left : left + width]

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from loang.networks.sizes import check_size
+from loang.networks.sizes import cropped, padded
 
 __all__ = ["TutorialUNet"]
 
@@ -73,37 +73,32 @@ class TutorialUNet(nn.Module):
         self.outc = nn.Conv2d(64, channels, 1)
         self.apply(initialize_as_keras)
 
-    def check_size(self, height: int, width: int) -> None:
-        """Whether images of this size can be halved three times.
-
-        Raises:
-            LoangError: they can't.
-        """
-        check_size(height, width, STRIDE)
-
     def forward(
         self,
         x: Float[Tensor, "batch channels height width"],
         condition: Shaped[Tensor, " batch"],
         label: Shaped[Tensor, " batch"] | None = None,
+        augmentation: Shaped[Tensor, "batch parameters"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
         """What is predicted from noisy images; the article trains it to predict their noise.
 
         Args:
-            x: noisy images; height and width are multiples of 8.
+            x: noisy images of any size; see `networks/sizes.py`.
             condition: their time steps, integer or real.
             label: None, for this network knows no classes.
+            augmentation: None, for it is told of no changes.
 
         Raises:
-            LoangError: height or width is not a multiple of 8.
-            ValueError: a label was given.
+            ValueError: a label or an augmentation was given.
         """
         if label is not None:
             raise ValueError("TutorialUNet is unconditional: it takes no label")
-        self.check_size(*x.shape[-2:])
+        if augmentation is not None:
+            raise ValueError("TutorialUNet is told of no augmentation")
         time = time_code(condition, self.time_width).to(x.dtype).to(x.device)
 
-        full = self.inc(x)
+        height, width = x.shape[2:]
+        full = self.inc(padded(x, STRIDE))
         half = over_positions(self.sa1, self.down1(full, time))
         quarter = over_positions(self.sa2, self.down2(half, time))
         x = self.bot1(self.down3(quarter, time))
@@ -111,7 +106,7 @@ class TutorialUNet(nn.Module):
         x = over_positions(self.sa3, self.up1(x, quarter, time))
         x = over_positions(self.sa4, self.up2(x, half, time))
         x = self.up3(x, full, time)
-        return self.outc(x)
+        return cropped(self.outc(x), height, width)
 
 
 class DoubleConv(nn.Module):

@@ -17,7 +17,7 @@ from loang.networks.layers import (
     group_norm,
     zeroed,
 )
-from loang.networks.sizes import check_size
+from loang.networks.sizes import cropped, padded
 
 
 class UNet(nn.Module):
@@ -39,6 +39,7 @@ class UNet(nn.Module):
         dropout: within the blocks, 0..1.
         modulate: whether the codes scale and shift (True), or are only added (Ho et al.).
         classes: how many labels there are; 0 for none. There is one code more, for "no label".
+        augmentations: how many numbers say how an image was changed; 0 for none.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         modulate: bool = True,
         classes: int = 0,
+        augmentations: int = 0,
     ) -> None:
         super().__init__()
         self.fold = fold
         self.halvings = len(multipliers) - 1
         self.classes = classes
+        self.augmentations = augmentations
         widths = [width * multiplier for multiplier in multipliers]
         code = 4 * width
 
@@ -101,32 +104,31 @@ class UNet(nn.Module):
         self.last_norm = group_norm(current)
         self.last = zeroed(nn.Conv2d(current, channels * fold**2, 3, padding=1))
 
-    def check_size(self, height: int, width: int) -> None:
-        """Whether images of this size can be folded, and then halved at each level.
-
-        Raises:
-            LoangError: they can't.
-        """
-        check_size(height, width, self.fold * 2**self.halvings)
+        # Without a bias, so that 0 is no change; and last, so that the weights above are the same
+        # with and without it.
+        self.augmentation = nn.Linear(augmentations, code, bias=False) if augmentations else None
+        if self.augmentation is not None:
+            nn.init.zeros_(self.augmentation.weight)
 
     def forward(
         self,
         x: Float[Tensor, "n c h w"],
         condition: Shaped[Tensor, " n"],
         label: Int[Tensor, " n"] | None = None,
+        augmentation: Float[Tensor, "n parameters"] | None = None,
     ) -> Float[Tensor, "n c h w"]:
         """The same shape out.
 
         Args:
-            x: noisy images; height and width fit `check_size`.
+            x: noisy images of any size; see `networks/sizes.py`.
             condition: the time of each image.
             label: 0..classes-1, or `classes` for "no label"; None means no label at all.
+            augmentation: how each image was changed, all 0 for one that was not (augment.py);
+                None means that none was.
 
         Raises:
-            LoangError: the network can't be built at this size.
-            ValueError: a label for a network that knows none.
+            ValueError: a label, or an augmentation, for a network that knows none.
         """
-        self.check_size(x.shape[2], x.shape[3])
         code = self.time(condition)
         if self.label is not None:
             if label is None:
@@ -134,8 +136,14 @@ class UNet(nn.Module):
             code = code + self.label(label)
         elif label is not None:
             raise ValueError("a label for a network that was built without classes")
+        if augmentation is not None:
+            if self.augmentation is None:
+                raise ValueError("an augmentation for a network that was built without")
+            code = code + self.augmentation(augmentation)
         code = functional.silu(code)
 
+        height, width = x.shape[2:]
+        x = padded(x, self.fold * 2**self.halvings)
         h = self.first(functional.pixel_unshuffle(x, self.fold))
         kept = [h]
         for stage in self._stages(self.down):
@@ -155,7 +163,7 @@ class UNet(nn.Module):
                 h = stage.resample(h)
 
         out = self.last(functional.silu(self.last_norm(h)))
-        return functional.pixel_shuffle(out, self.fold)
+        return cropped(functional.pixel_shuffle(out, self.fold), height, width)
 
     @staticmethod
     def _stages(modules: nn.ModuleList) -> Iterator["_Stage"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from loang import device, files
+from loang import augment, device, files
 from loang.build import build_denoiser
 from loang.config import Settings
 from loang.data import Dataset
@@ -75,8 +75,10 @@ class Plan:
         dtype = device.autocast_type(self.device, settings.training.precision)
         classes = self.denoiser.classes
         channels = f"{spec.channels} channel{'s' * (spec.channels != 1)}"
+        warning = augment.warning(settings.data, spec)
         return [
             *data.notices,
+            *([warning] if warning else []),
             f"{data.name}: {len(data.train):,} image{'s' * (len(data.train) != 1)} to learn from,"
             f" {len(data.validation):,} held out, {spec.height}x{spec.width}, {channels}"
             + (f", {classes} classes" if classes else ""),

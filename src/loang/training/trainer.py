@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from loang import device, random
+from loang import augment, device, random
 from loang.config import Settings
 from loang.data import order
 from loang.data.images import Images
@@ -158,14 +158,16 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for start in range(0, training.batch, self.micro_batch):
             numbers = torch.arange(start, min(start + self.micro_batch, training.batch))
-            x0, label = self.batch(progress.images + start, len(numbers))
+            position = progress.images + start
+            x0, label = self.batch(position, len(numbers))
+            told = self.told(position, len(numbers))
             t, eps = self.noise("train", progress.step, numbers)
             label = self._hide(label, progress.step, numbers)
             with (
                 self.dropout(progress.step, start),
                 device.autocast(self.device, self.dtype),
             ):
-                loss = denoising_loss(self.denoiser, x0, t, eps, label, training.weighting)
+                loss = denoising_loss(self.denoiser, x0, t, eps, label, training.weighting, told)
             (loss.weighted.sum() / training.batch).backward()
             total += loss.plain.detach().sum() / training.batch
         return total
@@ -185,24 +187,33 @@ class Trainer:
     def batch(
         self, position: int, size: int
     ) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"] | None]:
-        """The images number position, position + 1, ... of the run in [-1, 1], and their labels."""
+        """The images number position, position + 1, ... of the run in [-1, 1], and their labels.
+
+        They are changed as the settings ask: `told` says how.
+        """
         indices = order.batch(position, size, len(self.images), self.settings.training.seed)
         x0 = to_model(self.images[indices], self.images.spec)
-        if self.settings.data.flips:
-            mirrored = random.integers(
-                0,
-                1,
-                seed=self.settings.training.seed,
-                purpose="flip",
-                step=0,
-                indices=torch.arange(position, position + size),
-            )
-            x0 = torch.where(mirrored.bool()[:, None, None, None], x0.flip(3), x0)
+        x0 = augment.apply(x0, self._changes(position, size))
         label = None
         if self.denoiser.classes and self.images.labels is not None:
             label = torch.from_numpy(self.images.labels[indices]).to(self.device)
         x0 = x0.to(self.device, memory_format=torch.channels_last)
         return x0, label
+
+    def told(self, position: int, size: int) -> Float[Tensor, "n parameters"] | None:
+        """How `batch` changes these images, for a network that is told; else None."""
+        data, spec = self.settings.data, self.images.spec
+        if not augment.parameters(data, spec):
+            return None
+        return augment.told(data, spec, self._changes(position, size)).to(self.device)
+
+    def _changes(self, position: int, size: int) -> augment.Changes:
+        return augment.draw(
+            self.settings.data,
+            self.images.spec,
+            seed=self.settings.training.seed,
+            positions=torch.arange(position, position + size),
+        )
 
     def noise(
         self, purpose: str, step: int, indices: Int[Tensor, " n"]
