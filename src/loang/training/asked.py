@@ -9,7 +9,6 @@ from loang.config import Settings
 from loang.data import Dataset, open_dataset
 from loang.data.download import Progress
 from loang.errors import LoangError
-from loang.networks.sizes import check_size
 from loang.training.budget import parse
 
 
@@ -114,8 +113,6 @@ def open_images(settings: Settings, on_progress: Progress | None = None) -> Data
     # Slips in these should cost no waiting for the images.
     parse(settings.training.budget, 1)
     chosen = settings.data
-    if chosen.size is not None:
-        check_size(*chosen.size, settings.network.multiple)
     if chosen.source is None:
         raise LoangError(
             f"The preset {settings.preset} has no images of its own.",
