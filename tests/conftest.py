@@ -1,5 +1,11 @@
 """Every test runs with the shapes in loang's signatures checked (jaxtyping, through beartype)."""
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -8,3 +14,15 @@ install_import_hook("loang", "beartype.beartype").__enter__()
 # How long an example takes says nothing on a machine that does other work too.
 settings.register_profile("loang", deadline=None)
 settings.load_profile("loang")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    """Nothing that a test packs lands in the person's cache."""
+    before, folder = os.environ.get("LOANG_CACHE"), tempfile.mkdtemp()
+    os.environ["LOANG_CACHE"] = folder
+    yield
+    del os.environ["LOANG_CACHE"]
+    if before is not None:
+        os.environ["LOANG_CACHE"] = before
+    shutil.rmtree(folder, ignore_errors=True)

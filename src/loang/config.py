@@ -67,6 +67,10 @@ class DataSettings(Section):
         False, description="tell the network how an image was changed: samples come unchanged"
     )
 
+    def wishes(self) -> dict[str, Any]:
+        """What is asked of the images: all but their place, and what training does to them."""
+        return self.model_dump(exclude={"source", "flips", "rotations", "shifts", "told"})
+
 
 class UNetSettings(Section):
     """networks/unet.py."""

@@ -150,16 +150,20 @@ def free_space(place: Path) -> int:
     return shutil.disk_usage(there).free
 
 
+class DiskFull(LoangError):
+    """There is less space than is to be written; nothing is written yet."""
+
+
 def check_space(place: Path, needed: int) -> None:
     """Whether so many bytes can be written there, as far as the system knows.
 
     Raises:
-        LoangError: they can't; says how many are missing.
+        DiskFull: they can't; says how many are missing.
     """
     with writing(place):
         missing = needed - free_space(place)
     if missing > 0:
-        raise LoangError(
+        raise DiskFull(
             f"The disk of {place} is full: {amount(needed)} are to be written, and"
             f" {amount(missing)} are missing.",
             "Free some space, or name a folder on another disk with --out.",

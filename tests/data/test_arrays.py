@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from loang.data.arrays import open_arrays
+from loang.data.open import open_dataset
 from loang.errors import LoangError
 
 GENERATOR = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def everything(dataset) -> set[bytes]:
 )
 def test_layouts(tmp_path: Path, shape: tuple[int, ...], spec: tuple[int, int, int]) -> None:
     values = some(*shape)
-    dataset = open_arrays(saved(tmp_path, values))
+    dataset = open_dataset(saved(tmp_path, values))
     assert dataset.spec.shape == spec
     channels_first = len(shape) == 4 and spec == shape[1:]
     rearranged = np.moveaxis(values, 1, -1) if channels_first else values
@@ -62,7 +62,7 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], spec: tuple[int, int, i
 
 def test_a_batch_is_more_than_one_piece(tmp_path: Path) -> None:
     values = some(2500, 4, 5)
-    dataset = open_arrays(saved(tmp_path, values))
+    dataset = open_dataset(saved(tmp_path, values))
     assert len(dataset.train) + len(dataset.validation) == 2500
     assert 150 < len(dataset.validation) < 350
     assert everything(dataset) == {row.tobytes() for row in values}
@@ -81,7 +81,7 @@ def test_a_batch_is_more_than_one_piece(tmp_path: Path) -> None:
     ],
 )
 def test_depths(tmp_path: Path, dtype: str, depth: str) -> None:
-    assert open_arrays(saved(tmp_path, some(20, 4, 4, dtype=dtype))).spec.depth == depth
+    assert open_dataset(saved(tmp_path, some(20, 4, 4, dtype=dtype))).spec.depth == depth
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_depths(tmp_path: Path, dtype: str, depth: str) -> None:
 def test_float_ranges(tmp_path: Path, lowest: float, highest: float, expected) -> None:
     values = GENERATOR.uniform(lowest, highest, (20, 4, 4)).astype(np.float32)
     values[0, 0, :2] = lowest, highest
-    dataset = open_arrays(saved(tmp_path, values))
+    dataset = open_dataset(saved(tmp_path, values))
     assert (dataset.spec.low, dataset.spec.high) == expected
     assert "range" in dataset.notices[0]
 
@@ -108,17 +108,23 @@ def test_float_ranges(tmp_path: Path, lowest: float, highest: float, expected) -
 def test_sixteen_bit_ranges(tmp_path: Path, highest: int, high: int) -> None:
     values = GENERATOR.integers(0, highest + 1, (20, 4, 4), np.uint16)
     values[0, 0, 0] = highest
-    dataset = open_arrays(saved(tmp_path, values))
+    dataset = open_dataset(saved(tmp_path, values))
     assert dataset.spec.high == high
     assert len(dataset.notices) == (high != 65535)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
-    values = GENERATOR.normal(size=(2000, 4, 4))
+@pytest.mark.parametrize("size", [None, (8, 8)])
+def test_what_is_not_finite_is_left_out_and_told(tmp_path: Path, bad: float, size) -> None:
+    values = GENERATOR.normal(size=(1000, 4, 4))
     values[700, 1, 1] = bad
-    with pytest.raises(LoangError, match="not finite"):
-        open_arrays(saved(tmp_path, values))
+    dataset = open_dataset(saved(tmp_path, values), size=size)
+    assert len(dataset.train) + len(dataset.validation) == 999
+    assert "1 of the 1,000 images" in dataset.notices[0]
+    assert "image 700 (some of its values are not finite" in dataset.notices[0]
+    if size is None:
+        kept = np.delete(values, 700, axis=0).astype(np.float32)
+        assert everything(dataset) == {row[..., None].tobytes() for row in kept}
 
 
 def test_values_that_run_too_far_for_a_range_are_refused(tmp_path: Path) -> None:
@@ -126,7 +132,7 @@ def test_values_that_run_too_far_for_a_range_are_refused(tmp_path: Path) -> None
     values = some(4, 4, 4, dtype="float32")
     values[0, 0, :2] = -3e38, 3e38
     with pytest.raises(LoangError, match="run from -3e\\+38 to 3e\\+38, which is too far"):
-        open_arrays(saved(tmp_path, values))
+        open_dataset(saved(tmp_path, values))
 
 
 def test_a_signalling_nan_is_one_like_any_other(tmp_path: Path) -> None:
@@ -134,7 +140,7 @@ def test_a_signalling_nan_is_one_like_any_other(tmp_path: Path) -> None:
     values = some(4, 4, 4, dtype="float64")
     values.view("uint64")[1, 2, 3] = 0x7FF0000000000001
     with pytest.raises(LoangError, match="not finite"):
-        open_arrays(saved(tmp_path, values))
+        open_dataset(saved(tmp_path, values))
 
 
 def test_a_header_that_can_be_anything_is_not_repeated_whole(tmp_path: Path) -> None:
@@ -143,13 +149,13 @@ def test_a_header_that_can_be_anything_is_not_repeated_whole(tmp_path: Path) -> 
     content = b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text
     (tmp_path / "odd.npy").write_bytes(content)
     with pytest.raises(LoangError, match="no sound array file") as caught:
-        open_arrays(tmp_path / "odd.npy")
+        open_dataset(tmp_path / "odd.npy")
     assert len(caught.value.problem) < 400 + len(str(tmp_path))
 
 
 def test_constant_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LoangError, match="nothing to learn"):
-        open_arrays(saved(tmp_path, np.ones((4, 4, 4), np.float32)))
+        open_dataset(saved(tmp_path, np.ones((4, 4, 4), np.float32)))
 
 
 @pytest.mark.parametrize("labels", [[7, 3, 7] * 10, ["no", "ja", "no"] * 10])
@@ -158,7 +164,7 @@ def test_labels(tmp_path: Path, labels: list, key: str) -> None:
     values = np.where(np.arange(30) % 3 == 1, 200, 10).astype(np.uint8)
     values = values[:, None, None] + np.arange(30, dtype=np.uint8)[:, None, None] % 30
     images = np.broadcast_to(values, (30, 4, 4))
-    dataset = open_arrays(saved(tmp_path, images, **{key: np.array(labels)}))
+    dataset = open_dataset(saved(tmp_path, images, **{key: np.array(labels)}))
     assert dataset.spec.class_names == (("3", "7") if labels[0] == 7 else ("ja", "no"))
     for part in (dataset.train, dataset.validation):
         assert part.labels is not None
@@ -170,14 +176,14 @@ def test_labels(tmp_path: Path, labels: list, key: str) -> None:
 )
 def test_labels_that_are_none(tmp_path: Path, labels: np.ndarray) -> None:
     with pytest.raises(LoangError, match="labels"):
-        open_arrays(saved(tmp_path, some(30, 4, 4), labels=labels))
+        open_dataset(saved(tmp_path, some(30, 4, 4), labels=labels))
 
 
 def test_the_first_unnamed_array_and_x(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", some(5, 4, 4))
     np.savez_compressed(tmp_path / "b.npz", x=some(5, 4, 4), y=np.arange(5))
     for name in "ab":
-        dataset = open_arrays(tmp_path / f"{name}.npz")
+        dataset = open_dataset(tmp_path / f"{name}.npz")
         assert len(dataset.train) + len(dataset.validation) == 5
 
 
@@ -201,7 +207,7 @@ def test_the_first_unnamed_array_and_x(tmp_path: Path) -> None:
 )
 def test_nonsense_is_refused(tmp_path: Path, values: np.ndarray) -> None:
     with pytest.raises(LoangError, match=r"file\.npy"):
-        open_arrays(saved(tmp_path, values))
+        open_dataset(saved(tmp_path, values))
 
 
 def test_pickles_are_never_opened(tmp_path: Path) -> None:
@@ -209,7 +215,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "file.npz", images=np.array([{"a": 1}], object), allow_pickle=True)
     for suffix in ("npy", "npz"):
         with pytest.raises(LoangError, match="file"):
-            open_arrays(tmp_path / f"file.{suffix}")
+            open_dataset(tmp_path / f"file.{suffix}")
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
@@ -220,32 +226,32 @@ def test_damage_is_told(tmp_path: Path, suffix: str) -> None:
     for damaged in (b"", b"text", sound[:20], sound[:-20], sound[: len(sound) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(LoangError, match="file"):
-            open_arrays(path)
+            open_dataset(path)
     for place in GENERATOR.integers(0, min(len(sound), 200), 60):
         path.write_bytes(sound[:place] + b"\xff" + sound[place + 1 :])
         with contextlib.suppress(LoangError):
-            open_arrays(path)
+            open_dataset(path)
 
 
 def test_an_archive_without_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "file.npz", pictures=some(2, 4, 4))
     with pytest.raises(LoangError, match="pictures"):
-        open_arrays(tmp_path / "file.npz")
+        open_dataset(tmp_path / "file.npz")
     with zipfile.ZipFile(tmp_path / "file.npz", "w") as file:
         file.writestr("images", "text")
     with pytest.raises(LoangError, match="file"):
-        open_arrays(tmp_path / "file.npz")
+        open_dataset(tmp_path / "file.npz")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(LoangError, match="No such file"):
-        open_arrays(tmp_path / "missing.npy")
+    with pytest.raises(LoangError, match="no data set, folder or file"):
+        open_dataset(tmp_path / "missing.npy")
 
 
 def test_a_row_added_tomorrow_moves_no_other(tmp_path: Path) -> None:
     values = some(60, 4, 4)
-    today = open_arrays(saved(tmp_path, values[:40]))
-    tomorrow = open_arrays(saved(tmp_path, values[::-1]))
+    today = open_dataset(saved(tmp_path, values[:40]))
+    tomorrow = open_dataset(saved(tmp_path, values[::-1]))
     for part in ("train", "validation"):
         before = {row.tobytes() for row in getattr(today, part).pixels}
         assert before <= {row.tobytes() for row in getattr(tomorrow, part).pixels}
@@ -260,7 +266,7 @@ def test_a_small_archive_of_very_many_zeros_is_refused_before_it_is_unpacked(
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**7))
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("unpacked"))
     with pytest.raises(LoangError, match=r"bomb\.npz would take 0\.0 GB of memory.* free"):
-        open_arrays(path)
+        open_dataset(path)
 
 
 def test_an_archive_that_announces_more_than_it_has_is_refused(tmp_path: Path) -> None:
@@ -269,7 +275,7 @@ def test_an_archive_that_announces_more_than_it_has_is_refused(tmp_path: Path) -
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images.npy", content)
     with pytest.raises(LoangError, match="images is cut short"):
-        open_arrays(path)
+        open_dataset(path)
 
 
 def header(shape: tuple[int, ...]) -> bytes:
@@ -285,7 +291,7 @@ def test_an_archive_that_numpy_would_not_pack_so_is_refused(tmp_path: Path, meth
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("images.npy", header((3, 4, 4)) + bytes(48))
     with pytest.raises(LoangError, match="packed in a way"):
-        open_arrays(path)
+        open_dataset(path)
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
@@ -300,6 +306,6 @@ def test_the_length_of_a_header_decides_no_memory(tmp_path: Path, suffix: str) -
     del content
     tracemalloc.start()
     with pytest.raises(LoangError, match="header has 134,217,728 bytes"):
-        open_arrays(path)
+        open_dataset(path)
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from loang.data import fashion_mnist
+from loang.data.environment import cache_folder
 from loang.data.fashion_mnist import CLASS_NAMES, DEBIAN, FILES, holds_fashion_mnist, load
 from loang.errors import LoangError
 
@@ -127,7 +128,7 @@ def test_the_environment_may_name_other_data(tmp_path: Path, monkeypatch) -> Non
 
 @pytest.mark.parametrize("place", ["cache", "debian"])
 def test_the_cache_and_debian(originals: Path, tmp_path: Path, monkeypatch, place: str) -> None:
-    folder = tmp_path / "cache" / "fashion-mnist" if place == "cache" else tmp_path / "no-debian"
+    folder = cache_folder() / "fashion-mnist" if place == "cache" else tmp_path / "no-debian"
     shutil.copytree(originals, folder)
     dataset = load()
     assert len(dataset.train) == 30
@@ -145,7 +146,7 @@ def test_downloads_into_the_cache_once(originals: Path, mirror: str, monkeypatch
 
 
 def test_a_damaged_cache_is_fetched_again(originals: Path, mirror: str, tmp_path: Path) -> None:
-    cache = tmp_path / "cache" / "fashion-mnist"
+    cache = cache_folder() / "fashion-mnist"
     shutil.copytree(originals, cache)
     (cache / f"{FILES[0]}.gz").write_bytes(b"damaged")
     dataset = load()
@@ -184,7 +185,7 @@ def test_downloading_can_be_switched_off(mirror: str, monkeypatch, switch: str) 
 
 
 def test_a_cache_that_cannot_be_written_is_no_disaster(mirror: str, tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file where a folder should be")
+    (cache_folder()).write_text("a file where a folder should be")
     dataset = load()
     assert len(dataset.train) == 10_000
     assert "cannot be written" in dataset.notices[0]

@@ -17,11 +17,11 @@ def test_depends_on_content_shape_labels_and_parts() -> None:
     labels[3] = 0
     wide = Images(PIXELS.reshape(-1, 2, 3, 1), ImageSpec(2, 3, 1, class_names=("a", "b")))
     half = [
-        replace(IMAGES, pixels=PIXELS[s], labels=None) for s in (slice(2000), slice(2000, None))
+        replace(IMAGES, stored=PIXELS[s], labels=None) for s in (slice(2000), slice(2000, None))
     ]
     prints = [
         fingerprint(IMAGES),
-        fingerprint(replace(IMAGES, pixels=pixels)),
+        fingerprint(replace(IMAGES, stored=pixels)),
         fingerprint(replace(IMAGES, labels=labels)),
         fingerprint(replace(IMAGES, labels=None)),
         fingerprint(replace(IMAGES, spec=replace(IMAGES.spec, class_names=("b", "a")))),
@@ -39,5 +39,5 @@ def test_does_not_depend_on_how_it_is_stored(tmp_path: Path) -> None:
     strided = np.asfortranarray(PIXELS)
     expected = fingerprint(IMAGES)
     for stored in (mapped, strided):
-        assert fingerprint(replace(IMAGES, pixels=stored)) == expected
+        assert fingerprint(replace(IMAGES, stored=stored)) == expected
     assert fingerprint(replace(IMAGES, labels=IMAGES.labels.astype(np.int32))) == expected

@@ -46,7 +46,7 @@ def test_half_pixel_centres_by_hand() -> None:
 @pytest.mark.parametrize("depth", ["uint8", "uint16", "float32"])
 def test_every_depth_keeps_a_flat_image_flat(depth: str) -> None:
     flat = images(9, 7, 2, depth=depth)
-    flat = replace(flat, pixels=np.full_like(flat.pixels, flat.spec.high))
+    flat = replace(flat, stored=np.full_like(flat.pixels, flat.spec.high))
     for size in ((18, 14), (4, 4), (5, 11), (1, 1)):
         after = resize(flat, *size)
         assert after.pixels.shape == (5, *size, 2)

@@ -102,7 +102,7 @@ def test_a_comparison_tells_better_from_worse_and_admits_what_it_cannot_tell(rea
     pixels = blurred.pixels.astype(int)
     smooth = (pixels + np.roll(pixels, 1, 1) + np.roll(pixels, 1, 2)) // 3
     bad = evaluate(
-        Subject("blurred", replace(blurred, pixels=smooth.astype(np.uint8))),
+        Subject("blurred", replace(blurred, stored=smooth.astype(np.uint8))),
         real,
         spaces=[PixelFeatures(real.spec)],
     )
@@ -137,6 +137,6 @@ def test_samples_that_are_all_the_same_are_measured_and_found_bad(real, blobs, t
 
 
 def test_real_images_that_are_all_the_same_are_refused(real, blobs):
-    same = replace(real.train, pixels=np.repeat(real.train.pixels[:1], len(real.train), axis=0))
+    same = replace(real.train, stored=np.repeat(real.train.pixels[:1], len(real.train), axis=0))
     with pytest.raises(LoangError, match="are the same"):
         measured(blobs(20, 7), replace(real, train=same))

@@ -150,7 +150,7 @@ def test_the_class_that_is_bad_is_the_one_that_is_far(real, blobs):
     samples = blobs(200, 7)
     spoilt = samples.pixels.copy()
     spoilt[samples.labels == 1] //= 2
-    for index, (ours, floor) in enumerate(apart(replace(samples, pixels=spoilt), real)):
+    for index, (ours, floor) in enumerate(apart(replace(samples, stored=spoilt), real)):
         farther = ours.estimate.value - floor.estimate.value
         assert (farther > 4 * ours.estimate.error) == (index == 1)
 

@@ -23,9 +23,7 @@ from PIL import Image
 import loang
 from loang import build, presets
 from loang.config import SamplingSettings, changed
-from loang.data import ImageSpec
-from loang.data.arrays import open_arrays
-from loang.data.folder import open_folder
+from loang.data import ImageSpec, open_dataset
 from loang.data.idx import read_idx
 from loang.data.picture import Unreadable, read_header, read_picture
 from loang.errors import LoangError
@@ -351,7 +349,7 @@ class FolderReader(Reader):
         shutil.copy(other.path, self.place / "a" / f"spoilt{other.path.suffix}")
 
     def read(self):
-        open_folder(self.place)
+        open_dataset(self.place)
 
 
 class Npy(Reader):
@@ -404,7 +402,7 @@ class Npy(Reader):
             self.path.write_bytes(mutations.damage(random, content, random.choice(self.sound)))
 
     def read(self):
-        open_arrays(self.path)
+        open_dataset(self.path)
 
 
 class Npz(Npy):

@@ -1,19 +1,16 @@
-"""A `.npy` or `.npz` file of images as one data set."""
+"""A `.npy` or `.npz` file of images as one collection."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
-from loang.data.fingerprint import fingerprint
-from loang.data.images import Dataset, Images
-from loang.data.memory import require_memory
+from loang.data.collection import Collection, Labels
 from loang.data.npy import map_npy, read_npz
-from loang.data.spec import Depth, ImageSpec
-from loang.data.split import content_digest, split_rows
-from loang.data.value_range import float_range, integer_range
+from loang.data.picture import Header
+from loang.data.spec import Depth
 from loang.errors import LoangError
 from loang.untrusted import plain_size, shown
 
@@ -28,52 +25,76 @@ DEPTHS: dict[str, Depth] = {
 }
 LARGEST_FILE = 2**43  # 8 TiB; a memory map takes no memory
 USUAL_CHANNELS = 4  # at most so many channels are recognised at once
-ROWS = 1024
 
 
-def open_arrays(path: Path) -> Dataset:
+class ArrayCollection(Collection):
     """Images from an array of shape (N, H, W), (N, H, W, C) or (N, C, H, W).
 
     Where the last axis or the one after N has at most four entries, that is C, the last axis
     being asked first; else C is the one that is the smallest of the three. An `.npz` file holds
     the images as `images`, `x` or `arr_0`, and may hold one label per image, whole numbers or
-    words, as `labels` or `y`. About a tenth is held out: see `split_rows`.
+    words, as `labels` or `y`.
 
     Values are uint8, uint16 or floating-point (kept as float32); for their range see
-    `value_range`. An `.npy` file is read through a memory map, a piece at a time. No pickled
+    `value_range`. An `.npy` file is memory-mapped, and never read or copied whole. No pickled
     object is ever loaded.
 
+    Args:
+        path: of the file.
+
     Raises:
-        LoangError: the file is damaged, of another shape or type, holds NaN or infinity, or does
-            not fit in memory.
+        LoangError: the file is damaged, of another shape or type, or does not fit in memory.
     """
-    values, found_labels = _read(path)
-    layout = _Layout.of(values, path)
-    require_memory((len(values), *layout.shape), layout.depth, str(path))
 
-    digests, lowest, highest = list[bytes](), list[float](), list[float]()
-    for piece in layout.pieces(values, np.arange(len(values))):
-        digests += [content_digest(picture) for picture in piece]
-        lowest.append(float(piece.min()))
-        highest.append(float(piece.max()))
-    # Through numpy, since the built-in min and max pass over NaN.
-    least, most = float(np.min(lowest)), float(np.max(highest))
-    is_float = layout.depth == "float32"
-    low, high, notice = (
-        float_range(least, most, str(path)) if is_float else integer_range(layout.depth, int(most))
-    )
-    names, labels = _classes(found_labels, len(values), path)
-    spec = ImageSpec(*layout.shape, layout.depth, low, high, names)
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
 
-    notices = [sentence for sentence in (layout.notice, notice) if sentence]
-    train, held_out = split_rows(digests)
-    if np.array_equal(train, held_out):
-        notices.append("There is only one image, which both trains and validates.")
-    parts = [
-        Images(layout.gather(values, rows), spec, None if labels is None else labels[rows])
-        for rows in (train, held_out)
-    ]
-    return Dataset(str(path), parts[0], parts[1], fingerprint(*parts), tuple(notices))
+    def identity(self) -> str:
+        """Size and times of the file."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            return str(error)
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+    @cached_property
+    def _content(self) -> "tuple[Shaped[np.ndarray, '...'], Labels | None, _Layout]":
+        values, found_labels = _read(self.path)
+        layout = _Layout.of(values, self.path)
+        if layout.notice:
+            self.notices = [layout.notice]
+        return values, _labels(found_labels, len(values), self.path), layout
+
+    def __len__(self) -> int:
+        return len(self._content[0])
+
+    def header(self, index: int) -> Header:
+        """See `Collection`: the same for all."""
+        layout = self._content[2]
+        return Header(*layout.shape, layout.depth)
+
+    def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
+        """See `Collection`."""
+        values, _, layout = self._content
+        # A float64 too large is found as infinity later, and a signalling NaN as NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ascontiguousarray(layout.seen(values)[index]).astype(layout.depth)
+
+    def place(self, index: int) -> str:
+        """The number of the row."""
+        return f"image {index}"
+
+    def labels(self) -> Labels | None:
+        """Those of the `.npz` file."""
+        return self._content[1]
+
+    def array(self) -> Shaped[np.ndarray, "n h w c"] | None:
+        """The `.npy` file itself, memory-mapped."""
+        if self.path.suffix.lower() != ".npy":
+            return None
+        values, _, layout = self._content
+        return layout.seen(values)
 
 
 @dataclass(frozen=True)
@@ -125,29 +146,12 @@ class _Layout:
             return cls((third, last, second), depth, True, notice)
         return cls((second, third, last), depth, False, notice)
 
-    def gather(
-        self, values: Shaped[np.ndarray, "n ..."], rows: Int[np.ndarray, " k"]
-    ) -> Shaped[np.ndarray, "k h w c"]:
-        """Copies of some images, as they are kept here."""
-        result = np.empty((len(rows), *self.shape), self.depth)
-        start = 0
-        for piece in self.pieces(values, rows):
-            result[start : start + len(piece)] = piece
-            start += len(piece)
-        return result
-
-    def pieces(
-        self, values: Shaped[np.ndarray, "n ..."], rows: Int[np.ndarray, " k"]
-    ) -> Iterator[Shaped[np.ndarray, "m h w c"]]:
-        """Some images, a few at a time, as they are kept here."""
-        for start in range(0, len(rows), ROWS):
-            piece = np.asarray(values[rows[start : start + ROWS]])
-            if self.channels_first:
-                piece = np.moveaxis(piece, 1, -1)
-            # A float64 too large is found as infinity later, and a signalling NaN as NaN.
-            with np.errstate(over="ignore", invalid="ignore"):
-                kept = piece.reshape(-1, *self.shape).astype(self.depth)
-            yield kept
+    def seen(self, values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "n h w c"]:
+        """All images as (N, H, W, C): a view."""
+        values = np.asarray(values)
+        if self.channels_first:
+            return np.moveaxis(values, 1, -1)
+        return values if values.ndim == 4 else values[..., np.newaxis]
 
 
 def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."] | None]:
@@ -178,16 +182,14 @@ def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..
     return images, labels
 
 
-def _classes(
-    values: Shaped[np.ndarray, "..."] | None, count: int, path: Path
-) -> tuple[tuple[str, ...], Int[np.ndarray, " n"] | None]:
-    """Class names in ascending order, and each image's class; whole numbers or words do."""
+def _labels(values: Shaped[np.ndarray, "..."] | None, count: int, path: Path) -> Labels | None:
+    """Each image's class, names in ascending order; whole numbers or words do."""
     if values is None:
-        return (), None
+        return None
     if values.shape != (count,) or values.dtype.kind not in "iuU":
         raise LoangError(
             f"The labels in {path} are of shape {values.shape} and type {values.dtype.name}.",
             f"Save one whole number or word for each of the {count:,} images.",
         )
     names, labels = np.unique(values, return_inverse=True)
-    return tuple(str(name) for name in names), labels.astype(np.int64)
+    return Labels(tuple(str(name) for name in names), labels.astype(np.int64))

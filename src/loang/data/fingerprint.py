@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import math
 
 import numpy as np
 from jaxtyping import Shaped
 
 from loang.data.images import Images
 
-ROWS = 4096
+PIECE = 2**22
+"""Values at once."""
 
 
 def fingerprint(*parts: Images) -> str:
@@ -20,15 +22,15 @@ def fingerprint(*parts: Images) -> str:
     for part in parts:
         about = {**part.spec.to_dict(), "length": len(part), "labels": part.labels is not None}
         digest.update(json.dumps(about, sort_keys=True).encode())
-        _update(digest, part.pixels)
+        # By the piece, so that neither a memory-mapped nor a transposed array is copied whole.
+        rows = max(1, PIECE // math.prod(part.spec.shape))
+        for start in range(0, len(part), rows):
+            _update(digest, part[start : start + rows])
         if part.labels is not None:
             _update(digest, part.labels.astype("<i8"))
     return digest.hexdigest()
 
 
 def _update(digest: "hashlib._Hash", values: Shaped[np.ndarray, "n ..."]) -> None:
-    # By the piece, so that neither a memory-mapped nor a transposed array is copied whole.
     little_endian = values.dtype.newbyteorder("<")
-    for start in range(0, len(values), ROWS):
-        piece = np.ascontiguousarray(values[start : start + ROWS], dtype=little_endian)
-        digest.update(piece.data)
+    digest.update(np.ascontiguousarray(values, dtype=little_endian).data)

@@ -1,212 +1,157 @@
-"""A folder of image files, of any depth, as one data set."""
+"""A folder of image files, of any depth, as one collection."""
 
-import warnings
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+import hashlib
+import os
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Shaped
 
-from loang.data.download import Progress
+from loang.data import picture
+from loang.data.collection import Collection, Labels
 from loang.data.files import describe_leaving, describe_others, find_pictures
-from loang.data.fingerprint import fingerprint
-from loang.data.images import Dataset, Images
-from loang.data.memory import require_memory
+from loang.data.labels import LabelFile, find_labels, read_labels
 from loang.data.picture import Header, Unreadable, read_header, read_picture
-from loang.data.resize import convert_pixels, resize_picture
-from loang.data.spec import FULL_RANGE, ImageSpec
-from loang.data.split import content_digest, split_rows
-from loang.data.value_range import integer_range
+from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
-from loang.errors import LoangError
 
-UNREADABLE_SHARE = 0.05
-NAMED = 10  # that many unreadable files are called by name
+count_pages = getattr(picture, "count_pages", lambda path: 1)
+
+PAGED = frozenset({".tif", ".tiff"})
 # Subfolders so called are parts of a data set, not classes of images.
-PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev"})
+TO_LEARN = frozenset({"train", "training"})
+TO_VALIDATE = frozenset({"val", "valid", "validation", "dev"})
+TO_TEST = frozenset({"test", "testing"})
+PARTS = TO_LEARN | TO_VALIDATE | TO_TEST
 
 
-def open_folder(
-    folder: Path,
-    *,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    follow_links: bool = False,
-    on_progress: Progress | None = None,
-) -> Dataset:
-    """Decodes all images of a folder into memory, and holds out about a tenth of them.
+class FolderCollection(Collection):
+    """All image files under a folder; each page of a TIFF is an image.
 
-    The names of the first level's subfolders are the classes, where there are at least two and
-    every image lies in one. Which images are held out follows from each image's own pixels: see
-    `split_rows`.
+    The classes are those of a file of labels, or the names of the subfolders, where there are at
+    least two and every image lies in one. Subfolders called `train`, and `val` or `test`, are the
+    given parts; the classes are then the subfolders of these.
 
     Args:
         folder: searched at any depth.
-        size: height and width that every image is scaled to cover and cropped to; None where
-            all images are of one size, which is then kept.
-        channels: 1, 3 or 4; None keeps grey where all images are grey, else makes all RGB.
-        follow_links: also links that leave the folder.
-        on_progress: called with (`images`, how many so far, how many in all).
+        wishes: `follow_links`, `labels_file`, `image_column` and `label_column`.
 
     Raises:
-        LoangError: no folder, no image, more than 5 % unreadable, several sizes and no `size`,
-            8 and 16 bits mixed, or more than fits in memory.
+        LoangError: no folder, no image in it, or a file of labels that can't be used.
     """
-    found = find_pictures(folder, follow_links)
-    paths = found.pictures
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of oddities that do no harm
-        unreadable, headers = _headers(paths)
-        _refuse_if_many(unreadable, len(paths), folder)
-        spec = _common_spec(list(headers.values()), folder, size, channels)
-        shape = (len(headers), spec.height, spec.width, spec.channels)
-        require_memory(shape, spec.depth, str(folder))
-        pixels, digests, undecodable = _decode(list(headers), spec, size is not None, on_progress)
-    unreadable |= undecodable
-    _refuse_if_many(unreadable, len(paths), folder)
 
-    read = [path for path in headers if path not in undecodable]
-    notices = list[str]()
-    if found.others:
-        notices.append(f"{describe_others(found.others)} in {folder} were left aside.")
-    if found.leaving:
-        notices.append(f"In {folder}, {describe_leaving(found.leaving, folder)} were left aside.")
-    if unreadable:
-        notices.append(f"{_describe(unreadable, len(paths), folder)} were left out.")
-    low, high, notice = integer_range(spec.depth, int(pixels.max()))
-    notices += [notice] if notice else []
-    names, labels, notice = _labels(read, folder)
-    notices += [notice] if notice else []
-    spec = replace(spec, low=low, high=high, class_names=names)
+    def __init__(self, folder: Path, wishes: Wishes) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
+        self.wishes = wishes
+        found = find_pictures(folder, wishes.follow_links)
+        places = [path.relative_to(folder).parts for path in found.pictures]
+        tops = {place[0].casefold() for place in places if len(place) > 1}
+        self.parted = bool(tops) and tops <= PARTS and all(len(place) > 1 for place in places)
+        left = TO_TEST if self.parted and tops & TO_LEARN and tops & TO_VALIDATE else frozenset()
+        self.paths = [
+            path
+            for path, place in zip(found.pictures, places, strict=True)
+            if place[0].casefold() not in left
+        ]
+        self.label_file = find_labels(folder) if wishes.labels_file is None else None
+        if wishes.labels_file is not None:
+            self.label_file = Path(wishes.labels_file).expanduser()
+        others = found.others.copy()
+        if self.label_file is not None and self.label_file.parent == folder:
+            others[self.label_file.suffix.lower()] -= 1
+        others = +others
+        notices = list[str]()
+        if others:
+            notices.append(f"{describe_others(others)} in {folder} were left aside.")
+        if found.leaving:
+            leaving = describe_leaving(found.leaving, folder)
+            notices.append(f"In {folder}, {leaving} were left aside.")
+        if left & tops:
+            notices.append(
+                f"The subfolder {', '.join(sorted(left & tops))} of {folder} is left aside, as"
+                " another is for validation: name it to evaluate against it."
+            )
+        self.notices = notices
 
-    train, held_out = split_rows(digests)
-    if np.array_equal(train, held_out):
-        notices.append("There is only one image, which both trains and validates.")
-    # Held-out images are copied out, the others moved up: there is no second copy of everything.
-    held_out_pixels = pixels[held_out]
-    for place, row in enumerate(train):
-        pixels[place] = pixels[row]
-    parts = [
-        Images(part, spec, None if labels is None else labels[rows])
-        for part, rows in ((pixels[: len(train)], train), (held_out_pixels, held_out))
-    ]
-    return Dataset(str(folder), parts[0], parts[1], fingerprint(*parts), tuple(notices))
+    def identity(self) -> str:
+        """Of every file its path, size and times; a copy elsewhere is another collection."""
+        digest = hashlib.sha256()
+        for path in [*self.paths, *([self.label_file] if self.label_file else [])]:
+            try:
+                status = path.stat()
+                about = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+            except OSError as error:
+                about = str(error.errno)
+            digest.update(os.fsencode(path) + b"\0" + about.encode() + b"\0")
+        return digest.hexdigest()
 
+    @cached_property
+    def images(self) -> list[tuple[Path, int]]:
+        """The file and the page of each image."""
 
-def _headers(paths: Sequence[Path]) -> tuple[dict[Path, Unreadable], dict[Path, Header]]:
-    def look(path: Path) -> Header | Unreadable:
-        try:
-            return read_header(path)
-        except Unreadable as reason:
-            return reason
+        def pages(path: Path) -> int:
+            if path.suffix.lower() not in PAGED:
+                return 1
+            try:
+                return max(1, count_pages(path))
+            except Unreadable:
+                return 1  # its header will tell why
 
-    seen = dict(zip(paths, in_threads(look, paths), strict=True))
-    unreadable = {path: each for path, each in seen.items() if isinstance(each, Unreadable)}
-    return unreadable, {path: each for path, each in seen.items() if isinstance(each, Header)}
+        counts = in_threads(pages, self.paths)
+        return [
+            (path, page)
+            for path, count in zip(self.paths, counts, strict=True)
+            for page in range(count)
+        ]
 
+    def __len__(self) -> int:
+        return len(self.images)
 
-def _decode(
-    paths: Sequence[Path], spec: ImageSpec, fit: bool, on_progress: Progress | None
-) -> tuple[Shaped[np.ndarray, "n h w c"], list[bytes], dict[Path, Unreadable]]:
-    """All pixels and one digest per image; what cannot be decoded is left out and told."""
-    shape = (len(paths), spec.height, spec.width, spec.channels)
-    pixels = np.empty(shape, spec.depth)
-    low, high = FULL_RANGE[spec.depth]
+    def header(self, index: int) -> Header:
+        """See `Collection`."""
+        path, page = self.images[index]
+        return read_header(path, *([page] if page else []))
 
-    def decode(row: int) -> bytes | Unreadable:
-        try:
-            picture = read_picture(paths[row])
-        except Unreadable as reason:
-            return reason
-        # Of the file's own size and laid on white, so that neither --size nor --channels changes
-        # which images are held out.
-        digest = content_digest(convert_pixels(picture, min(picture.shape[2], 3), low, high))
-        picture = convert_pixels(picture, spec.channels, low, high)
-        if fit:
-            picture = resize_picture(picture, spec.height, spec.width)
-        if picture.shape != shape[1:]:
-            return Unreadable("its pixels are not what its header announces")
-        pixels[row] = picture
-        return digest
+    def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
+        """See `Collection`."""
+        path, page = self.images[index]
+        return read_picture(path, *([page] if page else []))
 
-    digests = in_threads(decode, range(len(paths)), "images", on_progress)
-    good = [row for row, digest in enumerate(digests) if isinstance(digest, bytes)]
-    for place, row in enumerate(good):
-        if place != row:
-            pixels[place] = pixels[row]
-    undecodable = {
-        path: digest
-        for path, digest in zip(paths, digests, strict=True)
-        if isinstance(digest, Unreadable)
-    }
-    return (
-        pixels[: len(good)],
-        [digest for digest in digests if isinstance(digest, bytes)],
-        undecodable,
-    )
+    def place(self, index: int) -> str:
+        """The path within the folder, with the page's number after the first."""
+        path, page = self.images[index]
+        place = path.relative_to(self.folder).as_posix()
+        return f"{place}, page {page + 1}" if page else place
 
+    @cached_property
+    def _file(self) -> LabelFile | None:
+        if self.label_file is None:
+            return None
+        places = [path.relative_to(self.folder).as_posix() for path, _ in self.images]
+        wishes = self.wishes
+        read = read_labels(self.label_file, places, wishes.image_column, wishes.label_column)
+        if read.notice:
+            self.notices = [*self.notices, read.notice]
+        return read
 
-def _common_spec(
-    headers: Sequence[Header], folder: Path, size: tuple[int, int] | None, channels: int | None
-) -> ImageSpec:
-    """The one shape and depth that all images of the folder get."""
-    if channels not in (None, 1, 3, 4):
-        raise LoangError(
-            f"The images of a folder cannot be given {channels} channels.",
-            "Choose --channels 1 (grey), 3 (RGB) or 4 (RGBA).",
-        )
-    depths = Counter(header.depth for header in headers)
-    if len(depths) > 1:
-        raise LoangError(
-            f"{folder} mixes {depths['uint16']:,} images of 16 bits with {depths['uint8']:,} of 8.",
-            "Keep only one kind in the folder, or convert all of them to one depth.",
-        )
-    sizes = Counter((header.height, header.width) for header in headers)
-    if size is None and len(sizes) > 1:
-        some = ", ".join(f"{h}x{w} ({count:,})" for (h, w), count in sizes.most_common(3))
-        raise LoangError(
-            f"The images in {folder} have {len(sizes):,} sizes: {some}"
-            f"{' and others' if len(sizes) > 3 else ''} (height x width).",
-            "Give one to scale and crop them to, for instance --size 64.",
-        )
-    height, width = size or next(iter(sizes))
-    wanted = channels or max(header.channels for header in headers)
-    depth = headers[0].depth
-    low, high = FULL_RANGE[depth]
-    return ImageSpec(height, width, wanted, "uint16" if depth == "uint16" else "uint8", low, high)
+    def labels(self) -> Labels | None:
+        """From the file of labels, else from the subfolders."""
+        if self._file is not None and self._file.labels is not None:
+            return self._file.labels
+        inside = 1 if self.parted else 0
+        places = [path.relative_to(self.folder).parts[inside:] for path, _ in self.images]
+        names = {place[0] for place in places if len(place) > 1}
+        if len(names) < 2 or any(len(place) == 1 for place in places):
+            return None
+        return Labels.of([place[0] for place in places])
 
-
-def _labels(
-    paths: Sequence[Path], folder: Path
-) -> tuple[tuple[str, ...], Int[np.ndarray, " n"] | None, str | None]:
-    """Class names, each image's class, and a notice where subfolders are no classes."""
-    places = [path.relative_to(folder).parts for path in paths]
-    names = sorted({place[0] for place in places if len(place) > 1})
-    if len(names) < 2 or any(len(place) == 1 for place in places):
-        return (), None, None
-    if PARTS.issuperset(name.lower() for name in names):
-        notice = (
-            f"The subfolders {', '.join(names)} are taken together, and neither as classes nor as "
-            "parts: name one of them to use it alone."
-        )
-        return (), None, notice
-    numbers = {name: number for number, name in enumerate(names)}
-    return tuple(names), np.array([numbers[place[0]] for place in places], np.int64), None
-
-
-def _refuse_if_many(unreadable: dict[Path, Unreadable], total: int, folder: Path) -> None:
-    if len(unreadable) > UNREADABLE_SHARE * total:
-        raise LoangError(
-            f"{_describe(unreadable, total, folder)} cannot be used.",
-            f"Mend or remove them: up to {UNREADABLE_SHARE:.0%} of a folder may be bad.",
-        )
-
-
-def _describe(unreadable: dict[Path, Unreadable], total: int, folder: Path) -> str:
-    named = [
-        f"{path.relative_to(folder)} ({unreadable[path]})" for path in list(unreadable)[:NAMED]
-    ]
-    more = f" and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
-    return f"{len(unreadable):,} of the {total:,} image files in {folder}: {', '.join(named)}{more}"
+    def held_out(self) -> Bool[np.ndarray, " n"] | None:
+        """From the file of labels, else from subfolders that are called parts."""
+        if self._file is not None and self._file.held_out is not None:
+            return self._file.held_out
+        if not self.parted:
+            return None
+        tops = [path.relative_to(self.folder).parts[0].casefold() for path, _ in self.images]
+        return np.array([top not in TO_LEARN for top in tops], bool)

@@ -1,10 +1,9 @@
 """Which images are held out for validation: decided by each image's own content."""
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int, Shaped, UInt8
 
 VALIDATION_SHARE = 0.1
 
@@ -27,7 +26,7 @@ def content_digest(picture: Shaped[np.ndarray, "h w c"]) -> bytes:
 
 
 def split_rows(
-    digests: Sequence[bytes], share: float = VALIDATION_SHARE
+    digests: UInt8[np.ndarray, "n d"], share: float = VALIDATION_SHARE
 ) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"]]:
     """Row numbers to train on and row numbers to hold out, each in ascending order.
 
@@ -37,10 +36,11 @@ def split_rows(
     crossing do cross. Only where all pictures are the same do both sides hold all of them.
 
     Args:
-        digests: one SHA-256 per picture, as `content_digest` gives it; at least one.
+        digests: one SHA-256 per picture, as `content_digest` gives it, or 8 or more of its first
+            bytes; at least one.
         share: the part to hold out, in (0, 1).
     """
-    numbers = np.array([int.from_bytes(digest[:8]) for digest in digests], dtype=np.uint64)
+    numbers = np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0]
     if numbers.min() == numbers.max():
         everything = np.arange(len(numbers))
         return everything, everything

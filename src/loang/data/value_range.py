@@ -1,43 +1,124 @@
 """Which stored values a network is shown as -1 and as 1."""
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
-from loang.data.spec import LARGEST_FLOAT
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from loang.data.spec import FULL_RANGE, LARGEST_FLOAT
 from loang.errors import LoangError
 
+Rule = Literal["auto", "full", "data", "percentiles"]
+PERCENTILES = (0.1, 99.9)
+SAMPLED = 2**24
+"""Values that percentiles are taken of, at the most."""
 
-def integer_range(depth: str, highest: int) -> tuple[float, float, str | None]:
-    """Low, high and a notice for whole numbers from 0 to `highest`.
+
+@dataclass(frozen=True)
+class Range:
+    """The ends of a range, and what a person should know of them.
+
+    Args:
+        low: becomes -1.
+        high: becomes 1; what lies beyond the ends is shown as lying on them.
+        notices: sentences.
+    """
+
+    low: float
+    high: float
+    notices: tuple[str, ...] = ()
+
+
+def range_of(
+    rule: Rule,
+    depth: str,
+    lowest: float,
+    highest: float,
+    pixels: Shaped[np.ndarray, "m h w c"],
+    rows: Int[np.ndarray, " n"],
+    what: str,
+) -> Range:
+    """The range of images whose values run from `lowest` to `highest`.
+
+    - "auto": `integer_range` or `float_range`.
+    - "full": all that the depth can hold; real numbers have no such range.
+    - "data": from the lowest to the highest value.
+    - "percentiles": from the 0.1th to the 99.9th percentile of up to 2**24 values of evenly spaced
+      images, so that a few hot pixels do not press all others together.
+
+    Raises:
+        LoangError: there is nothing to learn, or no such range.
+    """
+    if rule == "auto":
+        if depth == "float32":
+            return float_range(lowest, highest, what)
+        return integer_range(depth, int(highest))
+    if rule == "full":
+        if depth == "float32":
+            raise LoangError(
+                f"The values in {what} are real numbers, which have no full range.",
+                "Choose data.range=auto, data or percentiles.",
+            )
+        return Range(*FULL_RANGE[depth])
+    _check(lowest, highest, what)
+    if rule == "data":
+        return Range(lowest, highest, (_sentence(lowest, highest, lowest, highest),))
+    one = max(1, math.prod(pixels.shape[1:]))
+    step = max(1, math.ceil(len(rows) * one / SAMPLED))
+    values = pixels[rows[::step]].astype(np.float32, copy=False)
+    low, high = (float(end) for end in np.percentile(values, PERCENTILES))
+    if depth != "float32":
+        low, high = math.floor(low), math.ceil(high)
+    _check(low, high, what)
+    return Range(
+        low,
+        high,
+        (
+            f"{_sentence(lowest, highest, low, high)} These are the {PERCENTILES[0]}th and the"
+            f" {PERCENTILES[1]}th percentile: what lies beyond is cut to them.",
+        ),
+    )
+
+
+def integer_range(depth: str, highest: int) -> Range:
+    """The range of whole numbers from 0 to `highest`.
 
     uint8 is always 0..255. Cameras and microscopes keep 10, 12 or 14 bits in 16: there the range
     ends at the fewest bits, from 8 on, that hold the highest value, so that contrast is not lost.
     """
     if depth == "uint8":
-        return 0.0, 255.0, None
+        return Range(0.0, 255.0)
     bits = max(8, highest.bit_length())
     if bits == 16:
-        return 0.0, 65535.0, None
+        return Range(0.0, 65535.0)
     notice = (
         f"The highest of the 16-bit values is {highest:,}, so {bits} bits (0 to {2**bits - 1:,}) "
         "are taken as their range."
     )
-    return 0.0, float(2**bits - 1), notice
+    return Range(0.0, float(2**bits - 1), (notice,))
 
 
-def float_range(lowest: float, highest: float, what: str) -> tuple[float, float, str]:
-    """Low, high and a notice for real numbers between `lowest` and `highest`.
+def float_range(lowest: float, highest: float, what: str) -> Range:
+    """The range of real numbers between `lowest` and `highest`.
 
     [0, 1] or [-1, 1] where the values lie within; else from the lowest to the highest.
 
     Raises:
-        LoangError: a value is not finite or too large, or all are the same.
+        LoangError: the values are too large, or all the same.
     """
-    if not (math.isfinite(lowest) and math.isfinite(highest)):
-        raise LoangError(
-            f"{what} contains values that are not finite (NaN or infinity).",
-            "Replace them, for instance with numpy.nan_to_num, or leave those images out.",
-        )
-    if lowest == highest:
+    _check(lowest, highest, what)
+    low, high = lowest, highest
+    for usual in ((0.0, 1.0), (-1.0, 1.0)):
+        if usual[0] <= lowest and highest <= usual[1]:
+            low, high = usual
+            break
+    return Range(low, high, (_sentence(lowest, highest, low, high),))
+
+
+def _check(lowest: float, highest: float, what: str) -> None:
+    if lowest >= highest:
         raise LoangError(
             f"All values in {what} are {lowest:g}, so there is nothing to learn.",
             "Look at how the file was written.",
@@ -47,13 +128,10 @@ def float_range(lowest: float, highest: float, what: str) -> tuple[float, float,
             f"The values in {what} run from {lowest:g} to {highest:g}, which is too far.",
             "Scale them, for instance to [-1, 1].",
         )
-    low, high = lowest, highest
-    for usual in ((0.0, 1.0), (-1.0, 1.0)):
-        if usual[0] <= lowest and highest <= usual[1]:
-            low, high = usual
-            break
-    notice = (
-        f"The values run from {lowest:g} to {highest:g}; {low:g} to {high:g} is taken as their "
-        "range."
+
+
+def _sentence(lowest: float, highest: float, low: float, high: float) -> str:
+    return (
+        f"The values run from {lowest:g} to {highest:g}; {low:g} to {high:g} is taken as their"
+        " range."
     )
-    return low, high, notice

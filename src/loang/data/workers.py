@@ -1,34 +1,33 @@
 """The same work on many items, by threads."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
-
-from loang.data.download import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+AHEAD = 8
+"""Items a thread that are begun before the first result is taken: so many results wait at most."""
 
-def in_threads(
-    work: Callable[[Item], Result],
-    items: Sequence[Item],
-    label: str = "",
-    on_progress: Progress | None = None,
-) -> list[Result]:
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """`work` of every item, in order, with as many threads as there are processors.
 
     An exception, Ctrl-C among them, ends it as soon as what has begun is done.
     """
-    results = list[Result]()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque[Future[Result]]()
         try:
-            for result in pool.map(work, items):
-                results.append(result)
-                if on_progress is not None:
-                    on_progress(label, len(results), len(items))
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return results

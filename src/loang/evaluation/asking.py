@@ -124,14 +124,11 @@ class Asking:
                 "The model does not say which images it learned from.",
                 "Name them: loang evaluate MODEL DATA.",
             )
-        return open_dataset(
-            source,
-            size=(model.spec.height, model.spec.width),
-            channels=model.spec.channels,
-            labels=model.settings.data.labels,
-            follow_links=model.settings.data.follow_links,
-            on_progress=self.on_progress,
-        )
+        wishes = model.settings.data.wishes() | {
+            "size": (model.spec.height, model.spec.width),
+            "channels": model.spec.channels,
+        }
+        return open_dataset(source, on_progress=self.on_progress, **wishes)
 
     def spaces(self, dataset: Dataset) -> list[Features]:
         """The feature spaces, each once: before any sample is drawn, as one may not be had here.
@@ -190,7 +187,7 @@ class Asking:
                 f"The classes of {name} are not those of {dataset.name}, and are left aside."
             )
         spec = dataset.spec if labels is not None else replace(dataset.spec, class_names=())
-        images = Images(brought(images.pixels, model.spec, spec), spec, labels)
+        images = Images(brought(images[:], model.spec, spec), spec, labels)
         about = {
             "kind": "model",
             "weights": drawn.weights_digest(model),

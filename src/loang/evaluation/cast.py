@@ -18,6 +18,7 @@ from loang.errors import LoangError
 from loang.metrics.rows import shuffled
 
 REFERENCE = 10_000  # images at the most
+ROWS = 1024  # images looked at at once
 LEAST = 2  # a variance needs two
 SEARCHED = 100_000  # training images, at the most, among which originals of copies are looked for
 VALUES = 2**24  # pixels at once, 64 MB in single precision
@@ -67,14 +68,14 @@ def choose(dataset: Dataset, count: int, seed: int) -> Real:
         LoangError: there are too few images to measure against.
     """
     train, held_out = len(dataset.train), len(dataset.validation)
-    apart = dataset.train.pixels is not dataset.validation.pixels and train + held_out > 2
-    if train < LEAST or not apart:
+    if train < LEAST or train + held_out <= 2 or not dataset.apart:
         raise LoangError(
             f"{dataset.name} has too few images to measure against"
             f" ({train:,} to learn from, {held_out:,} held out).",
             "Name a data set of at least a few dozen different images.",
         )
-    if (dataset.train.pixels == dataset.train.pixels[:1]).all():
+    pieces = (dataset.train[start : start + ROWS] for start in range(0, train, ROWS))
+    if all((piece == dataset.train[:1]).all() for piece in pieces):
         raise LoangError(
             f"All {train:,} training images of {dataset.name} are the same.",
             "Nothing can be measured against a single image: name another data set.",

@@ -74,7 +74,7 @@ def evaluate(
         found.append(_measure(space, cast, samples, by_class, seed))
     tell("looking for copies", 0, 1)
     copies[ALIGNED] = image_memorisation(
-        cast.samples.pixels, dataset.train.pixels[cast.searched], dataset.validation.pixels
+        cast.samples.pixels, dataset.train[cast.searched], dataset.validation.pixels
     )
     tell("looking for copies", 1, 1)
     return Report(
@@ -140,6 +140,6 @@ def _gallery(cast: Cast, copies: Memorisation) -> Gallery:
     return Gallery(
         samples.pixels[:SHOWN],
         samples.pixels[worst],
-        data.train.pixels[cast.searched[copies.neighbours[worst]]],
+        data.train[cast.searched[copies.neighbours[worst]]],
         data.spec,
     )

@@ -60,7 +60,7 @@ def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = Non
         path, size=(spec.height, spec.width), channels=spec.channels, on_progress=on_progress
     )
     parts, notices = [own.train, own.validation], list(own.notices)
-    if np.array_equal(own.train.pixels, own.validation.pixels):  # both hold all, if all are alike
+    if not own.apart:  # both hold all, if all are alike
         parts, notices = [own.train], [f"All images of {path} are the same."]
     pixels = np.concatenate([part.pixels for part in parts])
     labels = None

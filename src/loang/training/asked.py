@@ -118,11 +118,4 @@ def open_images(settings: Settings, on_progress: Progress | None = None) -> Data
             f"The preset {settings.preset} has no images of its own.",
             "Name a folder of images, a .npy or .npz file, or fashion-mnist.",
         )
-    return open_dataset(
-        chosen.source,
-        size=chosen.size,
-        channels=chosen.channels,
-        labels=chosen.labels,
-        follow_links=chosen.follow_links,
-        on_progress=on_progress,
-    )
+    return open_dataset(chosen.source, on_progress=on_progress, **chosen.wishes())

@@ -1,0 +1,135 @@
+"""The kinds of places that images come from, and which one a name means."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from loang.data.collection import Collection
+from loang.data.images import Dataset
+from loang.data.wishes import Wishes
+from loang.errors import LoangError
+from loang.untrusted import shown
+
+ENTRY_POINTS = "loang.sources"
+"""Another package offers a source by an entry point of this group that names a `Source`."""
+KINDS = "fashion-mnist, a folder of images, or a file of them (docs/data.md lists all kinds)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of place that images come from.
+
+    Args:
+        name: what it is called in messages.
+        accepts: whether a name that a person gave is of this kind; cheap, and without a network.
+        open: the images of that name, not read yet; or a whole data set.
+    """
+
+    name: str
+    accepts: Callable[[str], bool]
+    open: Callable[[str, Wishes], Collection | Dataset]
+
+
+def source_of(name: str) -> Source:
+    """The first source that knows the name; those of other packages are asked last.
+
+    Raises:
+        LoangError: there is none.
+    """
+    try:
+        for source in (*SOURCES, *_of_others()):
+            if name and source.accepts(name):
+                return source
+    except (OSError, ValueError) as error:
+        # A name too long or with a zero in it, a folder on the way that may not be entered.
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise LoangError(
+            f"{shown(name)} cannot be looked at: {reason or error}.", f"Name {KINDS}."
+        ) from error
+    raise _unknown(name)
+
+
+def _of_others() -> Iterator[Source]:
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            source = point.load()
+        except Exception as error:  # whatever another package does when it is imported
+            raise LoangError(
+                f"The source {point.name} of another package can't be used: {error}.",
+                f"Mend or remove the package that {point.value} is of.",
+            ) from error
+        yield source
+
+
+def path_of(name: str) -> Path:
+    """The path that a person wrote."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~somebody whom this machine does not know
+        return Path(name)
+
+
+def _says_fashion_mnist(name: str) -> bool:
+    return name.lower().replace("_", "-") in {"fashion-mnist", "fashionmnist"}
+
+
+def _is_fashion_mnist(name: str) -> bool:
+    from loang.data.fashion_mnist import holds_fashion_mnist
+
+    return _says_fashion_mnist(name) or holds_fashion_mnist(path_of(name))
+
+
+def _open_fashion_mnist(name: str, wishes: Wishes) -> Dataset:
+    from loang.data.fashion_mnist import load
+
+    folder = None if _says_fashion_mnist(name) else path_of(name)
+    return load(folder, on_progress=wishes.on_progress)
+
+
+def _is_arrays(name: str) -> bool:
+    return path_of(name).suffix.lower() in {".npy", ".npz"} and path_of(name).is_file()
+
+
+def _open_arrays(name: str, wishes: Wishes) -> Collection:
+    from loang.data.arrays import ArrayCollection
+
+    return ArrayCollection(path_of(name))
+
+
+def _is_folder(name: str) -> bool:
+    return path_of(name).is_dir()
+
+
+def _open_folder(name: str, wishes: Wishes) -> Collection:
+    from loang.data.folder import FolderCollection
+
+    return FolderCollection(path_of(name), wishes)
+
+
+# Asked in this order.
+SOURCES = (
+    Source("fashion-mnist", _is_fashion_mnist, _open_fashion_mnist),
+    Source("a .npy or .npz file", _is_arrays, _open_arrays),
+    Source("a folder of images", _is_folder, _open_folder),
+)
+
+
+def _unknown(name: str) -> LoangError:
+    """What to say of a name that is no data set, with what may have been meant."""
+    path = path_of(name)
+    if path.is_file():
+        return LoangError(
+            f"{name} is a file of a kind that is not read as a data set.", f"Name {KINDS}."
+        )
+    try:
+        beside = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        beside = []
+    close = [
+        *difflib.get_close_matches(name.lower(), ["fashion-mnist"]),
+        *(str(path.parent / other) for other in difflib.get_close_matches(path.name, beside)),
+    ]
+    remedy = f"Did you mean {' or '.join(close)}?" if close else f"Name {KINDS}."
+    return LoangError(f"There is no data set, folder or file called {name}.", remedy)
