@@ -14,7 +14,7 @@ import torch
 import tutorial_weights
 from torch import Tensor, nn
 
-from loang.errors import LoangError
+from loang.networks.sizes import cropped, padded
 from loang.networks.tutorial import SelfAttention, TutorialUNet, Up, over_positions, time_code
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "tutorial_unet.npz"
@@ -164,24 +164,26 @@ def test_every_parameter_takes_part():
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "nearest"),
-    [(28, 28, "32x32"), (16, 12, "16x16"), (27, 40, "24x40"), (1, 3, "8x8")],
-)
-def test_a_size_that_cannot_be_halved_three_times_is_refused(height, width, nearest):
-    with torch.device("meta"):
-        network, x, t = TutorialUNet(), torch.empty(1, 1, height, width), torch.ones(1)
-    with pytest.raises(LoangError) as caught:
-        network(x, t)
-    assert f"{height}x{width}" in caught.value.problem
-    assert nearest in caught.value.remedy
+def test_any_size_is_padded_inside_and_cropped_after():
+    network = TutorialUNet()
+    with torch.no_grad():
+        for height, width in [(1, 3), (9, 15)]:
+            x = torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(0))
+            whole = network(padded(x, 8), torch.tensor([7]))
+            assert torch.equal(network(x, torch.tensor([7])), cropped(whole, height, width))
+    network = network.to("meta")
+    for side in range(1, 41, 6):
+        x = torch.empty(1, 1, side, (7 * side) % 40 + 1, device="meta")
+        assert network(x, torch.ones(1, device="meta")).shape == x.shape
 
 
-def test_a_label_is_refused():
+def test_a_label_and_an_augmentation_are_refused():
     with torch.device("meta"):
         network, x, t = TutorialUNet(), torch.empty(1, 1, 8, 8), torch.ones(1)
     with pytest.raises(ValueError, match="unconditional"):
         network(x, t, torch.ones(1, dtype=torch.int64))
+    with pytest.raises(ValueError, match="augmentation"):
+        network(x, t, None, torch.ones(1, 2))
 
 
 @pytest.mark.parametrize("width", [-2, 0, 255])

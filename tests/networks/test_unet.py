@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from loang import build, presets
 from loang.data.spec import ImageSpec
-from loang.errors import LoangError
 from loang.networks.layers import Attention, ResidualBlock, TimeCode
 from loang.networks.unet import UNet
 
@@ -191,13 +190,15 @@ def test_a_label_for_a_network_without_classes_is_refused():
         {"fold": 2, "blocks": 2},
         {"attention": (0, 1), "classes": 2},
         {"multipliers": (1, 2, 2), "attention": ()},
+        {"augmentations": 2},
     ],
     ids=str,
 )
 def test_every_parameter_takes_part(changes):
     network = stirred(small(**changes))
     label = torch.tensor([0, 1, 2]) if network.classes else None
-    out = network(torch.randn(3, 1, 16, 16), torch.tensor([1, 50, 900]), label)
+    told = torch.randn(3, 2) if network.augmentations else None
+    out = network(torch.randn(3, 1, 16, 16), torch.tensor([1, 50, 900]), label, told)
     (out * torch.randn_like(out)).sum().backward()
     idle = [
         name
@@ -229,20 +230,23 @@ def test_images_need_not_be_square(height, width):
     assert tall.shape == x.transpose(2, 3).shape
 
 
-@pytest.mark.parametrize(
-    ("changes", "size", "nearest"),
-    [
-        ({"multipliers": (1, 2, 2)}, (30, 33), "32x32"),
-        ({"multipliers": (1, 2, 2), "fold": 2}, (28, 28), "32x32"),
-        ({}, (1, 9), "2x10"),
-    ],
-)
-def test_a_size_that_cannot_be_halved_is_refused_and_the_nearest_is_named(changes, size, nearest):
-    network = small(**changes)
-    with pytest.raises(LoangError, match=f"--size {nearest}"):
-        network(torch.zeros(1, 1, *size), torch.tensor([1]))
-    height, width = map(int, nearest.split("x"))
-    network.check_size(height, width)
+@torch.no_grad()
+def test_an_image_that_was_not_changed_is_the_same_whether_the_network_is_told_or_not():
+    plain, told = small(), small(augmentations=3)
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([3, 900])
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(told.state_dict()[name], weight), name
+    told.load_state_dict({**told.state_dict(), **stirred(plain).state_dict()})
+    told.augmentation.weight.normal_()
+    assert torch.equal(told(x, t, None, torch.zeros(2, 3)), told(x, t))
+    assert torch.equal(told(x, t), plain(x, t))
+    turned = torch.eye(3)[:2]
+    assert bool(((told(x, t, None, turned) - told(x, t)).abs().amax((1, 2, 3)) > 1e-4).all())
+
+
+def test_an_augmentation_for_a_network_that_was_built_without_is_refused():
+    with pytest.raises(ValueError, match="augmentation"):
+        small()(torch.zeros(1, 1, 8, 8), torch.tensor([1]), None, torch.zeros(1, 1))
 
 
 @torch.no_grad()
