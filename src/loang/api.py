@@ -10,6 +10,7 @@ from loang.data.download import Progress
 from loang.errors import LoangError
 from loang.evaluation.asked import Asked as AskedOfEvaluation
 from loang.evaluation.asked import check_subject
+from loang.evaluation.subject import is_model
 from loang.training.asked import Asked, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
@@ -17,6 +18,7 @@ from loang.training.folder import RunFolder
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
 if TYPE_CHECKING:
+    import loang.doctor.finding
     import loang.evaluation.comparison
     import loang.evaluation.report
     import loang.model
@@ -212,6 +214,59 @@ def compare(
     if folder is not None:
         output.write_comparison(comparison, folder)
     return comparison
+
+
+def doctor(
+    target: str | Path,
+    data: str | Path | None = None,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_stage: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
+) -> "loang.doctor.finding.Diagnosis":
+    """What is right and what is wrong with a run, a model or a data set; nothing is written.
+
+    Args:
+        target: a run's folder, a model file, or images as for `train`.
+        data: of a run or model: where its images are now; None where the run found them.
+        count: images that errors are measured on; None takes as many as about a minute allows.
+        seed: of the images, the noise and the samples; 0 or more.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        on_stage: told (what, done, in all).
+        on_progress: told of a download.
+
+    Raises:
+        LoangError: a mistake in any of these, or there is nothing of that name.
+    """
+    if count is not None and count < 2:
+        raise LoangError(
+            f"Nothing can be measured on {count} images.", "Ask for some dozens with --count."
+        )
+    if seed < 0:
+        raise LoangError(f"The seed {seed} is negative.", "Choose one from 0 on.")
+    if not is_model(Path(target)):
+        from loang.doctor.data import examine as examine_data
+
+        if data is not None:
+            raise LoangError(
+                f"{target} is no run and no model, so there are no images to go with it.",
+                "Leave --data away, or name a run's folder.",
+            )
+        return examine_data(str(target), resolve(target), on_progress=on_progress)
+
+    from loang.doctor.run import examine
+
+    return examine(
+        Path(target),
+        None if data is None else str(data),
+        count=count,
+        seed=seed,
+        device=device,
+        on_stage=on_stage,
+        on_progress=on_progress,
+    )
 
 
 def newest_model(folder: Path = Path("runs")) -> Path:

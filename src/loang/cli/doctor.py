@@ -1,0 +1,123 @@
+"""`loang doctor`."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from loang.doctor.finding import Diagnosis
+
+SIGNS = {"wrong": "✗", "warning": "!", "note": "·", "good": "✓"}
+PLAIN = {"wrong": "x", "warning": "!", "note": "-", "good": "+"}
+COLORS = {"wrong": "bold red", "warning": "yellow", "note": "cyan", "good": "green"}
+
+
+def doctor(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's folder, a model file, or images as for `loang train`.",
+            show_default="the newest run",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where a run's images are now.", show_default="where it found them"),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--count", help="Images to measure errors on.", show_default="256, or fewer"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write doctor.json and doctor.png there.", show_default="RUN"),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print doctor.json, and nothing else.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of images, noise and samples.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Say what is right and what is wrong with a run: is it learning, and why are samples so?"""
+    from loang import api
+    from loang.cli.console import download_bar, stage_bar
+
+    target = str(api.newest_model().parent) if target is None else target
+    with stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
+        diagnosis = api.doctor(
+            target,
+            data,
+            count=count,
+            seed=seed,
+            device=device,
+            on_stage=on_stage,
+            on_progress=on_progress,
+        )
+    written = _write(diagnosis, target, out)
+    if json:
+        from loang.doctor.output import as_json
+
+        typer.echo(as_json(diagnosis), nl=False)
+    else:
+        show(diagnosis, written)
+
+
+def _write(diagnosis: "Diagnosis", target: str, out: Path | None) -> list[Path]:
+    """Into the folder that was asked for, or beside the run, if that may be written."""
+    from loang.doctor import output
+    from loang.errors import LoangError
+    from loang.files import check_folder
+
+    if out is not None:
+        check_folder(out)
+        return output.write(diagnosis, out)
+    if diagnosis.kind != "run":
+        return []
+    # A run on a disk that can only be read can be examined all the same.
+    with contextlib.suppress(LoangError):
+        return output.write(diagnosis, Path(target))
+    return []
+
+
+def show(diagnosis: "Diagnosis", written: list[Path]) -> None:
+    """The findings, the gravest first; the answers; the numbers; and where they are."""
+    from loang.cli.console import _print_table as print_table
+    from loang.cli.console import console, say
+    from loang.files import shown
+
+    signs = SIGNS if _has_signs() else PLAIN
+    say()
+    for finding in diagnosis.findings:
+        sign = f"{signs[finding.verdict]} {finding.verdict:<7}"
+        console.print(sign, style=COLORS[finding.verdict], end=" ", markup=False)
+        say(finding.what)
+        if finding.remedy:
+            say(f"{'':{len(sign)}} -> {finding.remedy}")
+    for answer in diagnosis.answers:
+        say()
+        say(answer.question)
+        say(f"  {answer.answer}")
+    for table in diagnosis.tables:
+        say()
+        say(table.title)
+        print_table(table.heads, table.rows)
+        if table.note:
+            say(f"  {table.note}")
+    if written:
+        say()
+    for path in written:
+        say(f"  {shown(path)}")
+
+
+def _has_signs() -> bool:
+    """Whether the terminal, or the file that is written to, can show them."""
+    try:
+        "".join(SIGNS.values()).encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""The average of the weights: how far back it reaches, and whether it is better than the last."""
+
+import math
+
+from loang.config import EmaSettings
+from loang.doctor.finding import Finding, Part
+from loang.doctor.levels import Compared, Levels, compared
+from loang.evaluation.words import number, percent
+from loang.training.ema import power_exponent
+
+START = 0.1  # the share of the run whose weights know little yet
+HEAVY = 0.02  # of the average, on these, that harms
+
+
+def weight_before(average: EmaSettings, step: int, steps: int) -> float:
+    """The share of the average after `steps` steps that lies on the first `step` of them.
+
+    It is the product of the average's factors over all later steps (training/ema.py); both kinds
+    telescope. The fresh weights count as part of the first step.
+    """
+    if steps <= 0 or step >= steps:
+        return 1.0
+    if average.kind == "power":
+        return float((step / steps) ** (power_exponent(average.length) + 1))
+    ramp = min(steps, max(step, ramp_steps(average.decay)))
+    share = math.prod((step + k) / (ramp + k) for k in range(2, 11))
+    return float(share * average.decay ** (steps - ramp))
+
+
+def ramp_steps(decay: float) -> float:
+    """The step up to which (1 + step) / (10 + step) is below the decay, which it then replaces."""
+    return math.inf if decay >= 1 else max(0, math.floor((10 * decay - 1) / (1 - decay)))
+
+
+def half(average: EmaSettings, steps: int) -> int:
+    """How many of the last steps hold half of the average's weight."""
+    low, high = 0, steps
+    while low < high:
+        middle = (low + high) // 2
+        if weight_before(average, middle, steps) < 0.5:
+            low = middle + 1
+        else:
+            high = middle
+    return max(1, steps - low)
+
+
+def averaged_to_raw(levels: Levels) -> Compared | None:
+    """The held-out error of averaged weights to that of the last, over all levels alike."""
+    if "raw" not in levels.errors:
+        return None
+    one, other = levels.errors["network"], levels.errors["raw"]
+    units = other.mean(1, keepdims=True).clip(1e-12)
+    return compared((one / units).mean(0), (other / units).mean(0))
+
+
+def examine(average: EmaSettings, steps: int, levels: Levels | None) -> Part:
+    """How far the average reaches back, and which weights are better now.
+
+    Args:
+        average: its settings.
+        steps: of training so far.
+        levels: errors by noise level; None where they were not measured.
+    """
+    if not steps:
+        return Part()
+    start = weight_before(average, max(1, round(START * steps)), steps)
+    recent = half(average, steps)
+    reach = (
+        f"half of the average's weight lies on the last {recent:,} of {steps:,} steps,"
+        f" and {_share(start)} on the first tenth of them"
+    )
+    facts: dict[str, object] = {"half_steps": recent, "steps": steps, "share_of_first_tenth": start}
+    findings = []
+    shorter = "--set ema.kind=power --set ema.length=0.06 always keeps to the last part of a run"
+    if start > HEAVY:
+        findings.append(
+            Finding(
+                "warning",
+                "average",
+                f"The average of the weights reaches back too far: {reach}.",
+                f"Train longer; {shorter}.",
+            )
+        )
+    elif average.kind == "constant" and steps < ramp_steps(average.decay):
+        findings.append(
+            Finding(
+                "note",
+                "average",
+                f"An average of factor {average.decay} is meant to reach back"
+                f" {1 / max(1 - average.decay, 1e-9):,.0f} steps, and needs"
+                f" {ramp_steps(average.decay):,} to get there; after {steps:,} its ramp decides:"
+                f" {reach}.",
+                f"For runs as short as this, {shorter}.",
+            )
+        )
+    better = None if levels is None else averaged_to_raw(levels)
+    if better is not None:
+        facts["averaged_to_raw"] = {"ratio": better.ratio, "error": better.error}
+        findings.append(_better(better, reach))
+    elif not findings:
+        findings.append(
+            Finding("good", "average", f"The average of the weights is recent: {reach}.")
+        )
+    return Part(tuple(findings), facts)
+
+
+def _share(value: float) -> str:
+    return percent(value) if value >= 1e-3 else "next to nothing"
+
+
+def _better(better: Compared, reach: str) -> Finding:
+    measured = f"{number(better.ratio)} ± {number(better.error)} times that of the last step's"
+    if better.higher:
+        harm = "warning" if better.ratio > 1.05 else "note"
+        return Finding(
+            harm,  # type: ignore[arg-type]
+            "average",
+            "The averaged weights, which are sampled, are worse than those of the last step: their"
+            f" held-out error is {measured}; {reach}.",
+            "Train longer, or average over less: a smaller ema.length, or a lower ema.decay.",
+        )
+    word = "better than" if better.lower else "as good as"
+    return Finding(
+        "good",
+        "average",
+        f"The averaged weights are {word} those of the last step: their held-out error is"
+        f" {measured}; {reach}.",
+    )

@@ -1,0 +1,82 @@
+"""How much is examined: as much as a minute allows."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from loang import device
+from loang.config import SamplingSettings
+from loang.model import Model
+
+SECONDS = 40.0  # of forward passes; opening the images and drawing the page come on top
+IMAGES = (256, 128, 64, 32, 16)
+SAMPLES = (64, 32, 16)
+STEPS, FEWER = 50, 20
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many of each.
+
+    Args:
+        images: of each split that errors are measured on.
+        samples: drawn.
+        sampling: how.
+        batch: computed at once.
+    """
+
+    images: int
+    samples: int
+    sampling: SamplingSettings
+    batch: int
+
+
+def batch_of(model: Model) -> int:
+    """How many images there is room for at once; without gradients, four times as many."""
+    training = model.settings.training
+    return min(BATCH, 4 * min(training.micro_batch or training.batch, training.batch))
+
+
+@torch.inference_mode()
+def seconds_a_pass(model: Model) -> float:
+    """One image through the network, in a batch; from a trial."""
+    batch, at = batch_of(model), model.device
+    dtype = device.autocast_type(at, model.settings.training.precision)
+    x = torch.zeros(batch, *model.spec.shape, device=at)
+    t = torch.ones(batch, dtype=torch.long, device=at)
+    seconds = 0.0
+    model.denoiser.eval()
+    for _ in range(2):  # the first pays for what is set up once
+        start = time.perf_counter()
+        with device.autocast(at, dtype):
+            model.denoiser(x, t).x0.sum().item()
+        seconds = time.perf_counter() - start
+    return seconds / batch
+
+
+def choose(model: Model, a_pass: float, passes_an_image: int, wanted: int | None) -> Effort:
+    """The most that fits in about 40 seconds.
+
+    Args:
+        model: what is examined.
+        a_pass: seconds that an image takes through the network.
+        passes_an_image: levels times guesses.
+        wanted: images, where the person has said how many.
+    """
+    own = model.settings.sampling
+    steps = min(own.steps, STEPS)
+    # DDPM of few steps is noisy, whatever the network knows: DDIM takes its place.
+    ways = [own] if own.steps <= STEPS else [SamplingSettings(sampler="ddim", steps=steps)]
+    if steps > FEWER:
+        ways.append(SamplingSettings(sampler="ddim", steps=FEWER))
+    drawings = [(SAMPLES[0], way) for way in ways] + [(n, ways[-1]) for n in SAMPLES[1:]]
+    samples, sampling = next(
+        (each for each in drawings if each[0] * each[1].steps * a_pass <= SECONDS / 2),
+        drawings[-1],
+    )
+    images = wanted or next(
+        (n for n in IMAGES if n * passes_an_image * a_pass <= SECONDS / 2), IMAGES[-1]
+    )
+    return Effort(images, samples, sampling, batch_of(model))
