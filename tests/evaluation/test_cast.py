@@ -49,7 +49,7 @@ def test_the_pixel_gaussian_has_the_mean_and_covariance_of_the_images(blobs):
     mixing = rng.normal(size=(4, 4)) * 5
     values = rng.normal(size=(300, 4)) @ mixing + 3
     images = replace(
-        blobs(300, 0), pixels=values.astype(np.float32).reshape(-1, 2, 2, 1), spec=spec, labels=None
+        blobs(300, 0), stored=values.astype(np.float32).reshape(-1, 2, 2, 1), spec=spec, labels=None
     )
     drawn = gaussian(images, 20_000, seed=0).pixels.reshape(-1, 4)
     scale = np.sqrt(np.diag(np.cov(values.T)))

@@ -137,7 +137,7 @@ def test_a_few_images_are_enough_and_one_is_not(monkeypatch: pytest.MonkeyPatch)
     data = dataset(20)
     assert data.train.labels is not None
     few = replace(
-        data, train=replace(data.train, pixels=data.train.pixels, labels=data.train.labels)
+        data, train=replace(data.train, stored=data.train.stored, labels=data.train.labels)
     )
     features = own_features(few)
     assert features.about["learned"] == "views"  # 7 images a class do not make a classifier

@@ -1,0 +1,301 @@
+"""What is read once is there at once ever after; and what goes wrong with that costs nobody."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loang import files
+from loang.data import folder as folder_module
+from loang.data import pack
+from loang.data.environment import cache_folder
+from loang.data.images import Dataset
+from loang.data.open import open_dataset
+from loang.errors import LoangError
+
+GENERATOR = np.random.default_rng(11)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for number in range(40):
+        path = folder / ("boots" if number % 2 else "bags") / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(GENERATOR.integers(0, 256, (8, 6), np.uint8)).save(path)
+    return folder
+
+
+def packs() -> list[Path]:
+    place = cache_folder() / "packed"
+    return sorted(place.iterdir()) if place.is_dir() else []
+
+
+def same(one: Dataset, other: Dataset) -> bool:
+    parts = ((one.train, other.train), (one.validation, other.validation))
+    return one.fingerprint == other.fingerprint and all(
+        a.spec == b.spec and np.array_equal(a[:], b[:]) and np.array_equal(a.labels, b.labels)
+        for a, b in parts
+    )
+
+
+def test_the_second_use_decodes_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = open_dataset(photos)
+    for name in ("read_picture", "read_header"):
+        monkeypatch.setattr(folder_module, name, lambda *_: pytest.fail("decoded again"))
+    second = open_dataset(photos)
+    assert same(first, second)
+    assert second.notices == first.notices
+    names = {second.train.place(index) for index in range(len(second.train))}
+    names |= {second.validation.place(index) for index in range(len(second.validation))}
+    assert names == {path.relative_to(photos).as_posix() for path in photos.rglob("*.png")}
+
+
+def test_an_image_has_the_name_of_its_file(photos: Path) -> None:
+    for _ in range(2):
+        train = open_dataset(photos).train
+        for index in range(len(train)):
+            expected = np.asarray(Image.open(photos / train.place(index)))
+            assert np.array_equal(train[index : index + 1][0, ..., 0], expected)
+
+
+@pytest.mark.parametrize("change", ["content", "name", "one more", "one less", "label"])
+def test_what_was_changed_is_read_again_and_the_old_pack_goes(photos: Path, change: str) -> None:
+    before = open_dataset(photos)
+    path = photos / "boots" / "01.png"
+    status = path.stat()
+    if change == "content":  # of the same size, and with the same time of modification
+        content = bytearray(path.read_bytes())
+        other = np.asarray(Image.open(path)).copy()
+        other[0, 0] ^= 255
+        Image.fromarray(other).save(path)
+        assert path.read_bytes() != bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == "name":
+        path.rename(path.with_name("00.png"))
+    elif change == "one more":
+        (photos / "boots" / "99.png").write_bytes((photos / "bags" / "00.png").read_bytes())
+    elif change == "one less":
+        path.unlink()
+    else:
+        (photos / "labels.csv").write_text(
+            "file,label\n" + "".join(f"{n:02},{n % 3}\n" for n in range(40))
+        )
+    after = open_dataset(photos)
+    assert len(packs()) == 1
+    if change != "name":
+        assert after.fingerprint != before.fingerprint
+
+
+def test_other_wishes_are_other_packs_and_neither_disturbs_the_other(photos: Path) -> None:
+    small = open_dataset(photos, size=(4, 4))
+    assert open_dataset(photos).spec.shape == (1, 8, 6)
+    assert len(packs()) == 2
+    assert same(open_dataset(photos, size=(4, 4)), small)
+    open_dataset(photos, unreadable=1.0)  # what decides no pixel shares a pack
+    assert len(packs()) == 2
+
+
+def test_a_folder_of_the_same_name_elsewhere_has_a_pack_of_its_own(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "elsewhere" / "photos"
+    other.mkdir(parents=True)
+    (other / "a.png").write_bytes((photos / "bags" / "00.png").read_bytes())
+    for place in (photos.parent, other.parent):
+        monkeypatch.chdir(place)
+        open_dataset("photos")
+    assert len(packs()) == 2
+
+
+@pytest.mark.parametrize(
+    "name", [pack.ABOUT, "pixels.npy", "train.npy", "held-out-labels.npy", "digests.npy"]
+)
+@pytest.mark.parametrize("damage", ["cut", "gone", "nonsense"])
+def test_a_damaged_pack_is_made_anew(photos: Path, name: str, damage: str) -> None:
+    sound = open_dataset(photos)
+    first = np.array(sound.train[:]), sound.fingerprint
+    (place,) = packs()
+    path = place / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"nonsense" * 20)
+    again = open_dataset(photos)
+    assert np.array_equal(again.train[:], first[0])
+    assert again.fingerprint == first[1]
+    assert len(packs()) == 1
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(photos: Path) -> None:
+    cached = open_dataset(photos)
+    for place in packs():
+        pack.remove(place)
+    (cache_folder() / "packed").rmdir()
+    (cache_folder() / "packed").write_text("a file where a folder should be")
+    dataset = open_dataset(photos)
+    assert same(dataset, cached)
+    assert "can't be written" in dataset.notices[-1]
+    assert "in memory" in dataset.notices[-1]
+
+
+def test_a_full_disk_costs_only_memory(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "free_space", lambda place: 1000)
+    dataset = open_dataset(photos)
+    assert dataset.spec.shape == (1, 8, 6)
+    assert "disk" in dataset.notices[-1]
+    assert packs() == []
+
+
+def test_with_neither_disk_nor_memory_it_says_so(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "free_space", lambda place: 1000)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(LoangError, match="memory"):
+        open_dataset(photos)
+
+
+def test_a_disk_that_fills_up_while_it_is_written_is_told(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: pack.Writer, picture: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pack.Writer, "add", refuse)
+    with pytest.raises(LoangError, match="No space left"):
+        open_dataset(photos)
+    assert packs() == []
+
+
+def test_what_an_interruption_leaves_is_nothing(photos: Path) -> None:
+    def interrupt(what: str, done: int, total: int | None) -> None:
+        if what == "images read" and done > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_dataset(photos, on_progress=interrupt)
+    assert packs() == []
+
+
+PACK = """
+import sys, time
+from loang.data import open_dataset
+def slow(what, done, total):
+    if what == "images read":
+        print(done, flush=True)
+        time.sleep(0.02)
+open_dataset(sys.argv[1], on_progress=slow)
+"""
+
+
+def test_killed_while_it_packs_leaves_no_pack_and_the_next_tidies_up(photos: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PACK, str(photos)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for _ in range(15):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    (staged,) = packs()
+    assert staged.name.startswith(".")
+    dataset = open_dataset(photos)
+    assert len(dataset.train) + len(dataset.validation) == 40
+    (place,) = packs()
+    assert not place.name.startswith(".")
+
+
+def test_two_that_pack_the_same_at_once_both_get_it(photos: Path) -> None:
+    both = [
+        subprocess.Popen([sys.executable, "-c", PACK, str(photos)], stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [process.wait(60) for process in both] == [0, 0]
+    (place,) = packs()
+    assert pack.read(place) is not None
+
+
+def test_all_that_was_left_out_is_listed(photos: Path) -> None:
+    for number in range(12):
+        (photos / "bags" / f"bad {number}.png").write_text("no picture")
+    dataset = open_dataset(photos, unreadable=0.5)
+    (place,) = packs()
+    assert str(place / pack.LEFT_OUT) in dataset.notices[-1]
+    lines = (place / pack.LEFT_OUT).read_text().splitlines()
+    assert len(lines) == 12
+    assert lines[0] == "bags/bad 0.png: it is no picture of a known format"
+    with pytest.raises(LoangError, match="12 of the 52 images"):
+        open_dataset(photos)  # from the pack, the share that may be bad is asked anew
+
+
+def test_opening_does_not_grow_with_the_images(tmp_path: Path) -> None:
+    """A pack of a hundred million rows opens as one of ten: nothing of it is read."""
+    values = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
+    np.save(tmp_path / "few.npy", values)
+    open_dataset(tmp_path / "few.npy", size=(1, 1))
+    (place,) = packs()
+    count = 10**8
+    for name, shape, depth in (("pixels", (count, 1, 1, 1), "u1"), ("train", (count,), "i8")):
+        with (place / f"{name}.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file,
+                {
+                    "descr": depth if depth == "u1" else "<i8",
+                    "fortran_order": False,
+                    "shape": shape,
+                },
+            )
+            file.truncate(file.tell() + count * (1 if depth == "u1" else 8))
+    began = time.perf_counter()
+    dataset = open_dataset(tmp_path / "few.npy", size=(1, 1))
+    assert time.perf_counter() - began < 0.5
+    assert len(dataset.train) == count
+    assert dataset.train[np.array([0, count - 1])].shape == (2, 1, 1, 1)
+
+
+def test_a_label_that_is_missing_leaves_its_image_out(photos: Path) -> None:
+    lines = [f"{n:02}.png,{'even' if n % 2 == 0 else 'odd'}" for n in range(40)]
+    (photos / "labels.csv").write_text("\n".join(["file_name,label", *lines[:39]]))
+    dataset = open_dataset(photos)
+    assert dataset.spec.class_names == ("even", "odd")
+    assert "1 of the 40 images" in dataset.notices[1]
+    assert "it has no label" in dataset.notices[1]
+    assert not open_dataset(photos, labels=False).spec.class_names
+
+
+def test_images_on_both_sides_of_a_given_split_are_told(tmp_path: Path) -> None:
+    for part, count in (("train", 30), ("val", 10), ("test", 5)):
+        (tmp_path / part / "a").mkdir(parents=True)
+        (tmp_path / part / "b").mkdir()
+        for number in range(count):
+            pixels = GENERATOR.integers(0, 256, (4, 4), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / part / "ab"[number % 2] / f"{number}.png")
+    for number in range(3):
+        copy = (tmp_path / "train" / "ab"[number % 2] / f"{number}.png").read_bytes()
+        (tmp_path / "val" / "a" / f"copy {number}.png").write_bytes(copy)
+    dataset = open_dataset(tmp_path)
+    assert (len(dataset.train), len(dataset.validation)) == (30, 13)
+    assert dataset.spec.class_names == ("a", "b")
+    said = " ".join(dataset.notices)
+    assert "3 of the 13 images held out are also among those to learn from" in said
+    assert "test of" in said
+    assert "left aside" in said
+
+
+def test_the_pack_says_what_it_is(photos: Path) -> None:
+    open_dataset(photos)
+    (place,) = packs()
+    about = json.loads((place / pack.ABOUT).read_text())
+    assert about["name"] == str(photos)
+    assert np.load(place / "pixels.npy").shape == (40, 8, 6, 1)  # a file that numpy opens
