@@ -193,7 +193,7 @@ def _bar(what: str, done: int, total: int, on_progress: Progress | None) -> type
     """What huggingface_hub takes for a progress bar, and shows nothing itself."""
     from tqdm import tqdm
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         seen = 0
 
         def __init__(self, *args: Any, **options: Any) -> None:

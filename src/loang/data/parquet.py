@@ -16,7 +16,10 @@ from loang.untrusted import shown
 
 SUFFIXES = (".parquet", ".pq")
 BATCH = 2**24
-"""Bytes of the rows that are read at once; more only where a single row has more."""
+"""Bytes of the rows that are read at once; more only where a row, or a page of the file, has more.
+
+A page is what is compressed at once: a megabyte mostly, but some writers put 1,024 rows in each.
+"""
 MOST_ROWS = 4096  # of them
 PIECE = 2**20  # bytes that are asked of the disk or the network at once
 LARGEST_TEXT = 2**24  # bytes of a text in what describes the file
@@ -61,7 +64,11 @@ class Source:
             about = path.stat()
             return f"{path} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
 
-        return cls(str(path), lambda: path.open("rb"), identity, size, split)
+        def opened() -> Any:
+            # A file of Python's would copy each page once more.
+            return import_pyarrow("Parquet").OSFile(str(path))
+
+        return cls(str(path), opened, identity, size, split)
 
 
 class ParquetTable(Table):

@@ -74,7 +74,10 @@ def list_members(path: Path) -> list[Member]:
         )
     try:
         size = path.stat().st_size
-        with path.open("rb") as file, tarfile.open(fileobj=_Careful(file), mode="r:") as archive:
+        with (
+            path.open("rb") as file,
+            tarfile.open(fileobj=_Careful(file, size), mode="r:") as archive,
+        ):
             members = [
                 Member(path, _plain(member.name), member.offset_data, member.size)
                 for member in archive
@@ -82,7 +85,7 @@ def list_members(path: Path) -> list[Member]:
             ]
             _require_end(file, archive.offset)
         if any(member.size < 0 or member.start + member.size > size for member in members):
-            raise tarfile.ReadError("a file in it ends after its own end")
+            raise tarfile.ReadError("it ends within a file that it holds")
     except OSError as error:
         raise LoangError(
             f"{path} cannot be read: {error.strerror or error}.", "Name a tar file that can be."
@@ -99,8 +102,9 @@ def list_members(path: Path) -> list[Member]:
 class _Careful(io.BufferedIOBase):
     """A file of which little is read at once, as a header announces how long its name is."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, size: int) -> None:
         self.file = file
+        self.size = size
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= LARGEST_HEADER:
@@ -108,6 +112,8 @@ class _Careful(io.BufferedIOBase):
         return self.file.read(size)
 
     def seek(self, place: int, whence: int = 0, /) -> int:
+        if place > self.size:
+            raise tarfile.ReadError("it ends within a file that it holds")
         return self.file.seek(place, whence)
 
     def tell(self) -> int:
