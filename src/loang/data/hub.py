@@ -199,7 +199,7 @@ def _bar(what: str, done: int, total: int, on_progress: Progress | None) -> type
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{**options, "disable": True})
 
-        def update(self, count: float | None = 1) -> bool | None:
+        def update(self, count: Any = 1) -> bool | None:
             self.seen += int(count or 0)
             if on_progress is not None:
                 on_progress(f"downloading {what}", min(done + self.seen, total), total)
