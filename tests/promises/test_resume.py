@@ -73,6 +73,10 @@ def change(place, file, edit):
     [
         pytest.param((), id="labels"),
         pytest.param(("data.labels=false", "data.flips=true"), id="flips"),
+        pytest.param(
+            ("data.flips=true", "data.rotations=true", "data.shifts=2", "data.told=true"),
+            id="augmentation",
+        ),
         pytest.param(("ema.kind=constant",), id="constant-ema"),
         pytest.param(("network.dropout=0.3", "training.micro_batch=5"), id="dropout-accumulation"),
         pytest.param(("training.precision=bfloat16",), id="bfloat16"),

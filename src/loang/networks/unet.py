@@ -105,10 +105,11 @@ class UNet(nn.Module):
         self.last = zeroed(nn.Conv2d(current, channels * fold**2, 3, padding=1))
 
         # Without a bias, so that 0 is no change; and last, so that the weights above are the same
-        # with and without it.
+        # with and without it. From zero it would be learnt late: a tiny network then still drew
+        # half of its images turned where, from random weights as a label's, it drew none.
         self.augmentation = nn.Linear(augmentations, code, bias=False) if augmentations else None
         if self.augmentation is not None:
-            nn.init.zeros_(self.augmentation.weight)
+            nn.init.normal_(self.augmentation.weight)
 
     def forward(
         self,
