@@ -1,91 +1,183 @@
-"""One image file: what its header says, and its pixels, the right way up."""
+"""One picture, a file or its bytes: what its header says, and its pixels, the right way up."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Shaped
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from jaxtyping import Shaped, UInt16
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from loang.untrusted import plain_size, shown
+from loang.data import png16, ppm16
+from loang.data.header import (
+    LARGEST_FILE,
+    MOST_PIXELS,
+    TOO_LARGE,
+    Header,
+    Unreadable,
+    check_size,
+    opened,
+)
+from loang.data.tiff_directory import is_tiff, pages
+from loang.data.tiff_picture import read_tiff, read_tiff_header
+from loang.data.tiff_values import as_float32
+from loang.data.upright import upright, upright_size
+
+__all__ = [
+    "LARGEST_FILE",
+    "MOST_PIXELS",
+    "SUFFIXES",
+    "TOO_LARGE",
+    "Header",
+    "Unreadable",
+    "count_pages",
+    "read_header",
+    "read_picture",
+]
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
 )
 # Pillow tells a format by its content. Naming the formats keeps it from handing what only pretends
 # to be a picture to the outside programs that some of its other readers start.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM")
+GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
-# Bytes per entry of a palette as the file has it; 0 where it has all reds, all greens, all blues.
-PALETTES = {"RGB": 3, "BGR": 3, "BGRX": 4, "RGB;L": 0}
-MOST_PIXELS = 2**28 // 3
-"""Of one picture, 89 million: a quarter of a gigabyte as RGB, and more than cameras give."""
-LARGEST_FILE = 2**30
-"""Bytes of one picture; some of Pillow's readers take a file into memory whole."""
-SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
-
-TOO_LARGE = f"it announces more than {MOST_PIXELS:,} pixels"
+# Bytes per entry of a palette as the file has it.
+PALETTES = {"RGB": 3, "BGR": 3, "BGRX": 4}
 
 
-class Unreadable(Exception):
-    """Why a file is not a picture that can be used."""
+def read_header(source: Path | bytes, page: int = 0) -> Header:
+    """What a picture will be; nothing is decoded.
+
+    Args:
+        source: a file, or what one would hold.
+        page: of a TIFF, counted as `count_pages` does; 0 for all others.
+
+    Raises:
+        Unreadable: it is no picture, too large, of a kind that is not read, or has no such page.
+    """
+    if _is_tiff(source):
+        return read_tiff_header(source, page)
+    with _opened(source, page) as picture:
+        return picture.header()
+
+
+def read_picture(source: Path | bytes, page: int = 0) -> Shaped[np.ndarray, "h w c"]:
+    """The pixels: exactly what `read_header` announces.
+
+    1 channel is grey, 3 are RGB, and 4 RGBA where the header calls it transparent; any other
+    number are a TIFF's own. Of an animation the first frame. CMYK, YCbCr, L*a*b*, palettes and
+    bitmaps become RGB or grey, and what has its white at zero is turned about. See `tiff_layout`
+    for the depths of TIFFs; other 16-bit files are uint16, all else uint8.
+
+    Args:
+        source: a file, or what one would hold.
+        page: of a TIFF, counted as `count_pages` does; 0 for all others.
+
+    Raises:
+        Unreadable: as for `read_header`; or it is damaged, or has values that are not finite or
+            that its depth can't hold.
+    """
+    if _is_tiff(source):
+        header, pixels = read_tiff_header(source, page), read_tiff(source, page)
+    else:
+        with _opened(source, page) as picture:
+            header = picture.header()
+            pixels = upright(picture.pixels(), picture.orientation)
+    if (*pixels.shape, pixels.dtype.name) != (*header.shape, header.depth):
+        raise Unreadable("its pixels are not what its header announces")
+    return pixels
+
+
+def count_pages(source: Path | bytes) -> int:
+    """How many images a file holds: of a TIFF its pages, of all others 1.
+
+    Copies of reduced size and masks are no pages.
+
+    Raises:
+        Unreadable: there is no such file; or a TIFF's pages run in a circle or out of the file, are
+            too many, or none.
+    """
+    return len(pages(source)) if _is_tiff(source) else 1
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a picture will be, known before it is decoded.
+class _Picture:
+    """A file that is opened, but not yet decoded.
 
     Args:
-        height: pixels, the right way up.
-        width: pixels, the right way up.
-        channels: 1 for grey, 3 for colour; transparency is not counted.
-        depth: uint8 or uint16.
+        file: what it is read from.
+        image: the same, as Pillow sees it.
+        deep: what reads its pixels in Pillow's place, to 16 bits; None where Pillow does.
+        orientation: as in EXIF.
     """
 
-    height: int
-    width: int
-    channels: int
-    depth: str
+    file: BinaryIO
+    image: Image.Image
+    deep: Callable[[BinaryIO], UInt16[np.ndarray, "h w c"]] | None
+    orientation: object
 
+    def header(self) -> Header:
+        """What `pixels` will be, once they are upright."""
+        image = self.image
+        height, width = upright_size(image.height, image.width, self.orientation)
+        depth = "uint16" if self.deep or image.mode in DEEP else "uint8"
+        depth = "float32" if image.mode == "F" else depth
+        channels = 1 if _is_grey(image) else 3
+        header = Header(height, width, channels, depth, image.has_transparency_data)
+        check_size(height, width, header.shape[2] * np.dtype(depth).itemsize)
+        return header
 
-def read_header(path: Path) -> Header:
-    """Raises `Unreadable` for what is no picture, too large a picture, or of another depth."""
-    with _opened(path) as image:
-        if image.mode == "F":
-            raise Unreadable("its pixels are floating-point numbers; save those as .npy")
-        width, height = image.size
-        # Pillow turns TIFF's size itself; and its own getexif for PNG would decode the pixels.
-        exif = {} if image.format == "TIFF" else Image.Image.getexif(image)
-        if exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
-            width, height = height, width
-        depth = "uint16" if image.mode in DEEP else "uint8"
-        return Header(height, width, 1 if _is_grey(image) else 3, depth)
-
-
-def read_picture(path: Path) -> Shaped[np.ndarray, "h w c"]:
-    """The pixels: 1 channel (grey), 3 (RGB), or 4 (RGBA) where the file knows transparency.
-
-    The first frame of an animation. 16-bit grey is uint16, all else uint8; CMYK, palettes and
-    bitmaps become RGB or grey.
-
-    Raises:
-        Unreadable: the file is damaged, or holds something else.
-    """
-    with _opened(path) as image:
-        mode = "L" if _is_grey(image) else "RGB"
-        ImageOps.exif_transpose(image, in_place=True)  # in place, as copies of large ones add up
-        if image.mode in DEEP:
+    def pixels(self) -> Shaped[np.ndarray, "h w c"]:
+        """As they are stored."""
+        image, header = self.image, self.header()
+        if self.deep:
+            self.file.seek(0)
+            return self.deep(self.file)
+        if header.depth == "float32":
+            return as_float32(np.array(image))[..., np.newaxis]
+        if header.depth == "uint16":
             values = np.asarray(image)
             if values.min() < 0 or values.max() > 65535:
-                raise Unreadable("its pixels need more than 16 bits; save those as .npy")
+                raise Unreadable("its values need more than 16 bits")
             return values.astype(np.uint16)[..., np.newaxis]
-        mode = "RGBA" if image.has_transparency_data else mode
+        mode = "RGBA" if header.transparent else "L" if header.channels == 1 else "RGB"
         pixels = np.array(image if image.mode == mode else image.convert(mode))
         return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _is_tiff(source: Path | bytes) -> bool:
+    with opened(source) as file:
+        return is_tiff(file)
+
+
+@contextmanager
+def _opened(source: Path | bytes, page: int) -> Iterator[_Picture]:
+    with opened(source) as file:
+        if page != 0:
+            raise Unreadable(f"it has no page {page}, as only TIFF has pages")
+        deep_png, deep_ppm = png16.is_deep(file), ppm16.is_deep(file)
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise Unreadable("it is no picture of a known format") from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise Unreadable(TOO_LARGE) from error
+        with image:
+            # Pillow only warns, and its limit is a global variable; this one is ours. Nothing is
+            # decoded yet: the size is what the header says.
+            check_size(image.height, image.width)
+            deep = None
+            if deep_png and not (image.mode in DEEP and "transparency" not in image.info):
+                deep = png16.read_png16
+            elif deep_ppm:
+                deep = ppm16.read_ppm16
+            # PNG's own getexif would decode the pixels.
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+            yield _Picture(file, image, deep, orientation)
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -97,35 +189,5 @@ def _is_grey(image: Image.Image) -> bool:
     if entry is None:
         return False
     colours = np.frombuffer(bytes(image.palette.palette), np.uint8)
-    planes = colours.reshape(3, -1) if entry == 0 else colours.reshape(-1, entry)[:, :3].T
+    planes = colours.reshape(-1, entry)[:, :3].T
     return bool((planes == planes[0]).all())
-
-
-def _check_file(path: Path) -> None:
-    try:
-        plain_size(path, largest=LARGEST_FILE)
-    except ValueError as error:
-        raise Unreadable(str(error)) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        _check_file(path)
-        with Image.open(path, formats=FORMATS) as image:
-            # Pillow only warns, and its limit is a global variable; this one is ours. Nothing is
-            # decoded yet: the size is what the header says.
-            if math.prod(image.size) > MOST_PIXELS:
-                raise Unreadable(TOO_LARGE)
-            yield image
-    except Unreadable:
-        raise
-    except UnidentifiedImageError as error:
-        raise Unreadable("it is no picture of a known format") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Unreadable(TOO_LARGE) from error
-    except OSError as error:
-        raise Unreadable(error.strerror or shown(str(error))) from error
-    except Exception as error:
-        # A damaged file can make a decoder fail in any way; none of them is a fault of loang's.
-        raise Unreadable(f"{type(error).__name__}: {shown(str(error))}") from error

@@ -1,0 +1,74 @@
+"""Compressed bytes unpacked to a length that is known before; never to more."""
+
+import importlib
+import importlib.util
+import lzma
+import zlib
+
+from loang.data.header import Unreadable
+from loang.data.tiff_layout import DEFLATE, LZMA, LZW, NONE, PACKBITS, ZSTD
+
+MEMORY = 2**28
+"""Bytes that an LZMA dictionary may take; the strongest preset of xz takes a quarter."""
+NEEDED = 'it needs more decoders than are installed: pip install "loang[tiff]"'
+
+
+def has_codecs() -> bool:
+    """Whether imagecodecs is installed."""
+    return importlib.util.find_spec("imagecodecs") is not None
+
+
+def inflate(content: bytes, length: int) -> bytes:
+    """The first bytes of a zlib stream.
+
+    Raises:
+        Unreadable: it is damaged, or holds fewer.
+    """
+    try:
+        found = zlib.decompressobj().decompress(content, length)
+    except zlib.error as error:
+        raise Unreadable("its compressed values are damaged") from error
+    return _whole(found, length)
+
+
+def unpack(content: bytes, compression: int, length: int) -> bytes:
+    """The first bytes of what a strip or tile holds.
+
+    Args:
+        content: of the strip or tile.
+        compression: number of TIFF's for it.
+        length: bytes that are wanted; 1 or more.
+
+    Raises:
+        Unreadable: it is damaged, holds fewer, or imagecodecs is missing.
+    """
+    if compression == NONE:
+        return _whole(content[:length], length)
+    if compression == DEFLATE:
+        return inflate(content, length)
+    try:
+        if compression == LZMA:
+            found = lzma.LZMADecompressor(memlimit=MEMORY).decompress(content, length)
+        else:
+            found = _by_imagecodecs(content, compression, length)
+    except (lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
+        raise Unreadable("its compressed values are damaged") from error
+    return _whole(found, length)
+
+
+def _by_imagecodecs(content: bytes, compression: int, length: int) -> bytes:
+    if not has_codecs():
+        raise Unreadable(NEEDED)
+    imagecodecs = importlib.import_module("imagecodecs")  # an extra
+    decode = {
+        LZW: imagecodecs.lzw_decode,
+        PACKBITS: imagecodecs.packbits_decode,
+        ZSTD: imagecodecs.zstd_decode,
+    }[compression]
+    return bytes(decode(content, out=length))
+
+
+def _whole(found: bytes, length: int) -> bytes:
+    if len(found) < length:
+        raise Unreadable("it is cut, or damaged: values are missing")
+    return found[:length] if len(found) > length else found
