@@ -5,16 +5,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from loang.data.columns import Kind, is_list, is_struct
-from loang.data.picture import (
-    LARGEST_FILE,
-    MOST_PIXELS,
-    TOO_LARGE,
-    Header,
-    Unreadable,
-    read_header,
-    read_picture,
-)
+from loang.data.columns import DEPTHS, Kind, is_list, is_struct
+from loang.data.header import LARGEST_FILE, Header, Unreadable, check_size
+from loang.data.picture import read_header, read_picture
+from loang.data.spec import Depth
 from loang.untrusted import shown
 
 MOST_CHANNELS = 4  # for a first axis to be taken as channels
@@ -68,8 +62,7 @@ def numbers(array: Any, row: int) -> Shaped[np.ndarray, "h w c"]:
     height, width, channels = (*shape, 1, 1)[:3]
     if 0 in shape or values.null_count:
         raise Unreadable("some of its values are missing")
-    if len(values) > MOST_PIXELS * MOST_CHANNELS:
-        raise Unreadable(TOO_LARGE)
+    check_size(height, width, channels * np.dtype(DEPTHS[str(values.type)]).itemsize)
     pixels = values.to_numpy(zero_copy_only=False).reshape(height, width, channels)
     return np.moveaxis(pixels, 0, -1) if height <= MOST_CHANNELS < channels else pixels
 
@@ -100,8 +93,9 @@ def picture_of(kind: Kind, array: Any, row: int) -> Shaped[np.ndarray, "h w c"]:
         return pixels.astype(_kept(pixels))
 
 
-def _kept(pixels: Shaped[np.ndarray, "h w c"]) -> str:
-    return pixels.dtype.name if pixels.dtype.kind == "u" else "float32"
+def _kept(pixels: Shaped[np.ndarray, "h w c"]) -> Depth:
+    whole: dict[str, Depth] = {"uint8": "uint8", "uint16": "uint16"}
+    return whole.get(pixels.dtype.name, "float32")
 
 
 def _all_as_long(values: Any) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from loang.data.collection import Collection, Labels
+from loang.data.header import Header
 from loang.data.idx import read_idx
-from loang.data.picture import Header
 from loang.data.shards import held_out_rows, path_of
 from loang.data.wishes import Wishes
 from loang.errors import LoangError

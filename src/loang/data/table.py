@@ -16,7 +16,7 @@ from jaxtyping import Bool, Shaped
 from loang.data.cells import header_of, picture_of
 from loang.data.collection import Collection, Labels
 from loang.data.columns import choose_columns, labels_of
-from loang.data.picture import Header, Unreadable
+from loang.data.header import Header, Unreadable
 from loang.data.shards import held_out_rows
 from loang.errors import LoangError
 from loang.untrusted import shown

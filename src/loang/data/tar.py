@@ -11,14 +11,8 @@ from jaxtyping import Bool, Shaped
 from loang.data.collection import Collection, Labels
 from loang.data.columns import LABEL_NAMES
 from loang.data.folder import PARTS
-from loang.data.picture import (
-    LARGEST_FILE,
-    SUFFIXES,
-    Header,
-    Unreadable,
-    read_header,
-    read_picture,
-)
+from loang.data.header import LARGEST_FILE, Header, Unreadable
+from loang.data.picture import SUFFIXES, read_header, read_picture
 from loang.data.shards import BRACES, find_shards, held_out_rows, path_of, shards_in
 from loang.data.tar_file import PACKED, Member, list_members
 from loang.data.wishes import Wishes
