@@ -11,9 +11,10 @@ from scipy import stats
 from loang import augment, build, presets
 from loang.augment import Changes
 from loang.config import DataSettings, changed
-from loang.data import Images, ImageSpec
+from loang.data import Dataset, Images, ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.training.plan import prepare
 from loang.training.trainer import Trainer
 
 SQUARE, OBLONG = ImageSpec(5, 5, 1), ImageSpec(3, 5, 1)
@@ -275,3 +276,13 @@ def test_a_person_is_told_that_oblong_images_are_not_turned_by_90_degrees():
     assert "5x7 are not square" in said
     assert "180" in said
     assert augment.warning(FLIPPED, named("cat", "dog", side=7)) is None
+
+
+def test_a_plan_says_what_a_person_should_know_of_the_changes():
+    spec = ImageSpec(4, 6, 1, class_names=("6", "9"))
+    images = Images(np.zeros((3, 4, 6, 1), np.uint8), spec, np.array([0, 1, 1]))
+    dataset = Dataset("signs", images, images, "0")
+    plain = changed(presets.preset("quick"), TINY)
+    said = prepare(changed(plain, ["data.rotations=true"]), dataset).describe()
+    assert augment.warning(TURNED, spec) in said
+    assert len(said) == len(prepare(plain, dataset).describe()) + 1

@@ -23,7 +23,7 @@ from jaxtyping import Int64, UInt64
 from loang import random
 
 ROUNDS = 8
-"""Six pass all of tests/data/test_order.py too; the rest is margin."""
+"""Of tests/data/test_order.py four and five fail some, and six pass all; the rest is margin."""
 SORTED = 2**12
 """Up to so many images random keys are sorted: all count! orders are then as likely, where the
 two short digits of a Feistel network leave it few functions to choose from; and it is as fast."""
