@@ -57,6 +57,9 @@ SHARES = {
     "npz": 6,
     "idx": 3,
     "idx.gz": 3,
+    "parquet": 3,
+    "arrow": 3,
+    "tar": 3,
 }
 """How often each reader's turn comes, among about a hundred cases."""
 

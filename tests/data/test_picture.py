@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from loang.data.picture import Header, Unreadable, read_header, read_picture
+from loang.data.picture import Header, Unreadable, count_pages, read_header, read_picture
 
 RAMP = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4) * 10
 RED = np.zeros((6, 4, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
@@ -15,7 +15,7 @@ RED = np.zeros((6, 4, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
 
 def check(path: Path, channels: int, depth: str = "uint8") -> np.ndarray:
     picture, header = read_picture(path), read_header(path)
-    assert header == Header(*picture.shape[:2], channels, depth)
+    assert header == Header(*picture.shape[:2], channels, depth, transparent=False)
     assert picture.dtype == depth
     return picture
 
@@ -64,14 +64,14 @@ def test_a_palette_with_transparency(tmp_path: Path) -> None:
     colour = image.getpixel((0, 0))
     image.save(tmp_path / "palette.png", transparency=colour)
     picture = read_picture(tmp_path / "palette.png")
-    assert read_header(tmp_path / "palette.png").channels == 3
+    assert read_header(tmp_path / "palette.png") == Header(6, 4, 3, "uint8", transparent=True)
     assert picture.shape == (6, 4, 4)
     assert not picture[..., 3].any()
 
 
 def test_grey_with_alpha_has_a_grey_header(tmp_path: Path) -> None:
     Image.fromarray(RAMP).convert("LA").save(tmp_path / "la.png")
-    assert read_header(tmp_path / "la.png").channels == 1
+    assert read_header(tmp_path / "la.png") == Header(6, 4, 1, "uint8", transparent=True)
     assert read_picture(tmp_path / "la.png").shape == (6, 4, 4)
 
 
@@ -153,11 +153,23 @@ def test_a_cut_picture_is_unreadable(tmp_path: Path) -> None:
         read_picture(path)
 
 
-def test_missing_files_folders_and_floats(tmp_path: Path) -> None:
-    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "float.tif")
-    for path in (tmp_path / "missing.png", tmp_path, tmp_path / "float.tif"):
-        with pytest.raises(Unreadable):
-            read_header(path)
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.png", tmp_path):
+        for read in (read_header, read_picture, count_pages):
+            with pytest.raises(Unreadable):
+                read(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "bmp", "webp"])
+def test_bytes_are_read_as_a_file_of_them_is(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"red.{suffix}"
+    Image.fromarray(RED).save(path)
+    assert read_header(path.read_bytes()) == read_header(path)
+    assert np.array_equal(read_picture(path.read_bytes()), read_picture(path))
+    assert count_pages(path) == count_pages(path.read_bytes()) == 1
+    for read in (read_header, read_picture):
+        with pytest.raises(Unreadable, match="no page 1"):
+            read(path, page=1)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "bmp", "webp"])

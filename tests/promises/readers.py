@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import tarfile
 import warnings
 import zipfile
 import zlib
@@ -24,8 +25,12 @@ import loang
 from loang import build, presets
 from loang.config import SamplingSettings, changed
 from loang.data import ImageSpec, open_dataset
+from loang.data.arrow import open_arrow
 from loang.data.idx import read_idx
+from loang.data.parquet import open_parquet
 from loang.data.picture import Unreadable, read_header, read_picture
+from loang.data.tar import open_tar
+from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.files import sha256
 from loang.metrics.features import network
@@ -457,6 +462,158 @@ class IdxGz(Idx):
     pack = staticmethod(lambda content: gzip.compress(content, 1, mtime=0))
 
 
+class CollectionReader(Reader):
+    """A file of many images: each is read, so that one that can't be doesn't hide the others."""
+
+    refusals = (LoangError, Unreadable)
+
+    def prepare(self):
+        self.path = self.folder / f"images.{self.suffix}"
+        self.sound = self.files()
+
+    def pictures(self):
+        for number in range(12):
+            content = io.BytesIO()
+            kind = ("PNG", "JPEG")[number % 2]
+            Image.fromarray(np.full((9, 7, 3), 20 * number, np.uint8)).save(content, kind)
+            yield content.getvalue()
+
+    def spoil(self, random):
+        content = random.choice(self.sound)
+        if random.random() < 0.5:  # what describes a table stands at its end
+            cut = random.randrange(min(len(content), 2000))
+            start, end = content[: len(content) - cut], content[len(content) - cut :]
+            content = start + mutations.damage(random, end, random.choice(self.sound))
+        else:
+            content = mutations.damage(random, content, random.choice(self.sound))
+        self.path.write_bytes(content)
+
+    def read(self):
+        unreadable = None
+        images = self.open(str(self.path), Wishes())
+        images.identity()
+        images.labels()
+        images.held_out()
+        assert len(images) < 10**5
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as a folder does
+            for look in (images.header, images.picture):
+                for index in range(len(images)):
+                    try:
+                        look(index)
+                    except Unreadable as reason:
+                        unreadable = reason
+                    assert images.place(index)
+        if unreadable is not None:
+            raise unreadable
+
+
+class Parquet(CollectionReader):
+    """A Parquet file of pictures, or of lists of numbers."""
+
+    suffix = "parquet"
+    open = staticmethod(open_parquet)
+
+    def tables(self):
+        import pyarrow
+
+        cells = [{"bytes": content, "path": "x.png"} for content in self.pictures()]
+        names = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a", "b"]}}
+        known = {"huggingface": json.dumps({"info": {"features": names}})}
+        numbers = pyarrow.array([n % 2 for n in range(12)])
+        lists = [[[n, 2], [3, 4]] for n in range(12)]
+        kind = pyarrow.list_(pyarrow.list_(pyarrow.uint8()))
+        words = pyarrow.array(["x", "y", None] * 4).dictionary_encode()
+        fixed = pyarrow.list_(pyarrow.list_(pyarrow.float32(), 2), 2)
+        yield pyarrow.table({"image": cells, "label": numbers}).replace_schema_metadata(known)
+        yield pyarrow.table({"x": pyarrow.array(lists, kind), "label": words})
+        yield pyarrow.table({"x": pyarrow.array(lists, fixed), "n": numbers})
+
+    def files(self):
+        from pyarrow import parquet
+
+        made = []
+        for table in self.tables():
+            for options in (
+                {"compression": "none", "use_dictionary": False},
+                {"compression": "snappy"},
+                {"compression": "zstd", "data_page_version": "2.0"},
+                {"compression": "gzip", "write_page_checksum": True},
+                {"compression": "lz4", "use_dictionary": ["label"]},
+            ):
+                content = io.BytesIO()
+                parquet.write_table(table, content, row_group_size=5, **options)
+                made.append(content.getvalue())
+        return made
+
+
+class Arrow(Parquet):
+    """An Arrow file, of both formats."""
+
+    suffix = "arrow"
+    open = staticmethod(open_arrow)
+
+    def files(self):
+        from pyarrow import ipc
+
+        made = []
+        for table in self.tables():
+            for kind in (ipc.new_file, ipc.new_stream):
+                for compression in (None, "lz4", "zstd"):
+                    content = io.BytesIO()
+                    options = ipc.IpcWriteOptions(compression=compression)
+                    with kind(content, table.schema, options=options) as writer:
+                        writer.write_table(table, max_chunksize=5)
+                    made.append(content.getvalue())
+        return made
+
+
+class Tar(CollectionReader):
+    """A tar file, as a folder's and as WebDataset's; half of them with checksums that are right."""
+
+    suffix = "tar"
+    open = staticmethod(open_tar)
+
+    def files(self):
+        made = []
+        for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+            for label in ("cls", "json", "txt"):
+                content = io.BytesIO()
+                with tarfile.open(fileobj=content, mode="w", format=kind) as archive:
+                    for number, picture in enumerate(self.pictures()):
+                        long = "x" * 120 if kind != tarfile.USTAR_FORMAT and number == 3 else ""
+                        for name, inside in (
+                            (f"{'ab'[number % 2]}/{long}{number}.png", picture),
+                            (f"{'ab'[number % 2]}/{long}{number}.{label}", b'{"label": 1}'),
+                        ):
+                            member = tarfile.TarInfo(name)
+                            member.size = len(inside)
+                            archive.addfile(member, io.BytesIO(inside))
+                made.append(content.getvalue())
+        return made
+
+    def spoil(self, random):
+        content = bytearray(random.choice(self.sound))
+        for _ in range(random.choice((1, 1, 2, 5))):
+            start = random.randrange(len(content) // 512) * 512
+            if content[start + 257 : start + 262] != b"ustar":
+                continue
+            header = bytearray(content[start : start + 512])
+            if random.random() < 0.5:
+                field = random.choice(((0, 100), (124, 12), (156, 1), (257, 8), (345, 155)))
+                at = field[0] + random.randrange(field[1])
+                header[at] = random.choice((0, 0x80, 0xFF, *b"0179SLKxgVDM/."))
+            else:
+                header = bytearray(mutations.damage(random, bytes(header)))[:512].ljust(512, b"\0")
+            if random.random() < 0.8:
+                header[148:156] = b"        "
+                header[148:156] = b"%06o\0 " % sum(header)
+            content[start : start + 512] = header
+        if random.random() < 0.3:
+            content = mutations.damage(random, bytes(content), random.choice(self.sound))
+        self.path.write_bytes(content)
+
+
 class Broken(Reader):
     """A reader with every fault that there is, so that a test can see them found."""
 
@@ -499,6 +656,9 @@ READERS = {
     "npz": Npz,
     "idx": Idx,
     "idx.gz": IdxGz,
+    "parquet": Parquet,
+    "arrow": Arrow,
+    "tar": Tar,
 }
 FAULTY = {"broken": Broken}
 

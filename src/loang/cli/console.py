@@ -12,9 +12,12 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
@@ -35,13 +38,24 @@ def say(line: str = "") -> None:
     console.print(line, markup=False)
 
 
+class _AmountColumn(ProgressColumn):
+    """Images are counted, all else is bytes."""
+
+    counts, downloads = MofNCompleteColumn(), DownloadColumn()
+
+    def render(self, task: Task) -> Text:
+        """The column of one line."""
+        column = self.counts if task.description.startswith("images") else self.downloads
+        return column.render(task)
+
+
 @contextlib.contextmanager
 def download_bar() -> Iterator[OnProgress]:
-    """A bar that appears when a download starts."""
+    """A bar that appears when a download starts, or images are read."""
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        DownloadColumn(),
+        _AmountColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,

@@ -20,3 +20,19 @@ def size(text: str | None) -> tuple[int, int] | None:
         )
     height = int(match[1])
     return height, int(match[2] or height)
+
+
+def channels(text: str | None) -> int | None:
+    """`grey`, `rgb`, `rgba` or a number.
+
+    Raises:
+        LoangError: it is none of these.
+    """
+    words = {"grey": 1, "gray": 1, "rgb": 3, "rgba": 4}
+    if text is None or text.strip().lower() in words:
+        return None if text is None else words[text.strip().lower()]
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise LoangError(
+            f"{text!r} is no number of channels.", "Write grey, rgb, rgba or a number."
+        )
+    return int(text)

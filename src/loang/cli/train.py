@@ -12,7 +12,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="fashion-mnist, a folder of images, or a .npy or .npz file.",
+            help="fashion-mnist, a folder of images, a .npy, .npz, .parquet, .arrow, .tar or IDX"
+            " file, or hub:owner/name.",
             show_default="the preset's",
         ),
     ] = None,
@@ -31,9 +32,21 @@ def train(
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Resize the images: 32, or 48x64.")
     ] = None,
-    channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB, 4 RGBA.")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="Of other shapes: crop, pad or stretch.", show_default="crop"),
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Convert to grey, rgb or rgba.", show_default="as they are")
+    ] = None,
     labels: Annotated[
         bool | None, typer.Option("--labels/--no-labels", help="Learn the classes, if there are.")
+    ] = None,
+    labels_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or JSONL: a line an image.", show_default="labels.csv in the folder, if any"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/DATA-PRESET")
@@ -72,8 +85,10 @@ def train(
         "preset": preset,
         "budget": lengths[given[0]] if given else None,
         "size": options.size(size),
-        "channels": channels,
+        "fit": fit,
+        "channels": options.channels(channels),
         "labels": labels,
+        "labels_file": None if labels_file is None else str(labels_file),
         "seed": seed,
         "device": device,
         "precision": precision,

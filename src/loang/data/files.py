@@ -78,6 +78,17 @@ def find_pictures(folder: Path, follow_links: bool = False) -> Found:
     return Found(pictures, others, leaving)
 
 
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is an image file in a folder, or in a subfolder of it."""
+    for place in (folder, *(each for each in folder.iterdir() if each.is_dir())):
+        try:
+            if any(path.suffix.lower() in SUFFIXES for path in place.iterdir()):
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def describe_others(others: Counter[str]) -> str:
     """For instance `3 files of other kinds (.txt, .heic)`."""
     count = others.total()

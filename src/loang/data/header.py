@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeAlias
 
 from loang.untrusted import plain_size, shown
 
+Encoded: TypeAlias = BytesIO | BufferedReader
+"""What a picture is read from: memory or a file."""
 MOST_PIXELS = 2**28 // 3
 """Of one picture, 89 million: a quarter of a gigabyte as RGB, and more than cameras give."""
 MOST_BYTES = 2**29
@@ -62,7 +64,7 @@ def check_size(height: int, width: int, value_bytes: int = 1) -> None:
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[BinaryIO]:
+def opened(source: Path | bytes) -> Iterator[Encoded]:
     """An encoded picture to read from.
 
     Raises:

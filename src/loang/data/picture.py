@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped, UInt16
@@ -15,6 +14,7 @@ from loang.data.header import (
     LARGEST_FILE,
     MOST_PIXELS,
     TOO_LARGE,
+    Encoded,
     Header,
     Unreadable,
     check_size,
@@ -112,12 +112,14 @@ class _Picture:
         file: what it is read from.
         image: the same, as Pillow sees it.
         deep: what reads its pixels in Pillow's place, to 16 bits; None where Pillow does.
+        grey: whether it has no colours.
         orientation: as in EXIF.
     """
 
-    file: BinaryIO
+    file: Encoded
     image: Image.Image
-    deep: Callable[[BinaryIO], UInt16[np.ndarray, "h w c"]] | None
+    deep: Callable[[Encoded], UInt16[np.ndarray, "h w c"]] | None
+    grey: bool
     orientation: object
 
     def header(self) -> Header:
@@ -126,7 +128,7 @@ class _Picture:
         height, width = upright_size(image.height, image.width, self.orientation)
         depth = "uint16" if self.deep or image.mode in DEEP else "uint8"
         depth = "float32" if image.mode == "F" else depth
-        channels = 1 if _is_grey(image) else 3
+        channels = 1 if self.grey else 3
         header = Header(height, width, channels, depth, image.has_transparency_data)
         check_size(height, width, header.shape[2] * np.dtype(depth).itemsize)
         return header
@@ -159,7 +161,7 @@ def _opened(source: Path | bytes, page: int) -> Iterator[_Picture]:
     with opened(source) as file:
         if page != 0:
             raise Unreadable(f"it has no page {page}, as only TIFF has pages")
-        deep_png, deep_ppm = png16.is_deep(file), ppm16.is_deep(file)
+        deep_png, deep_ppm = png16.deep_kind(file), ppm16.is_deep(file)
         try:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:
@@ -170,14 +172,15 @@ def _opened(source: Path | bytes, page: int) -> Iterator[_Picture]:
             # Pillow only warns, and its limit is a global variable; this one is ours. Nothing is
             # decoded yet: the size is what the header says.
             check_size(image.height, image.width)
-            deep = None
-            if deep_png and not (image.mode in DEEP and "transparency" not in image.info):
-                deep = png16.read_png16
+            deep, grey = None, _is_grey(image)
+            if deep_png is not None and (deep_png or image.has_transparency_data):
+                # Pillow keeps 16 bits of grey alone.
+                deep, grey = png16.read_png16, deep_png in png16.GREYS
             elif deep_ppm:
                 deep = ppm16.read_ppm16
             # PNG's own getexif would decode the pixels.
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
-            yield _Picture(file, image, deep, orientation)
+            yield _Picture(file, image, deep, grey, orientation)
 
 
 def _is_grey(image: Image.Image) -> bool:

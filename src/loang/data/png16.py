@@ -3,16 +3,16 @@
 import io
 import struct
 import zlib
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt16
 
-from loang.data.header import Unreadable
+from loang.data.header import Encoded, Unreadable
 from loang.data.unpacking import inflate
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR, GREY_WITH_OPACITY, RGBA = 0, 2, 4, 6  # kinds of pixels (PNG, section 11.2.2)
+GREYS = (GREY, GREY_WITH_OPACITY)
 SAMPLES = {GREY: 1, COLOUR: 3, GREY_WITH_OPACITY: 2, RGBA: 4}
 # Interlacing (section 8.2): first column and row of each pass, and the steps to the next.
 PASSES = (
@@ -21,14 +21,15 @@ PASSES = (
 )
 
 
-def is_deep(file: BinaryIO) -> bool:
-    """Whether a file starts as a PNG of 16 bits a value does; it is left at its start."""
+def deep_kind(file: Encoded) -> int | None:
+    """GREY, COLOUR, ... of a PNG of 16 bits a value, None of others; left at its start."""
     start = file.read(26)
     file.seek(0)
-    return start[:8] == SIGNATURE and start[12:16] == b"IHDR" and start[24:25] == b"\x10"
+    deep = start[:8] == SIGNATURE and start[12:16] == b"IHDR" and start[24:25] == b"\x10"
+    return start[25] if deep and len(start) == 26 else None
 
 
-def read_png16(file: BinaryIO) -> UInt16[np.ndarray, "h w c"]:
+def read_png16(file: Encoded) -> UInt16[np.ndarray, "h w c"]:
     """The pixels: 1 channel, 3, or 4 where the file knows transparency.
 
     What its stream unpacks to is known from the size; it is unpacked to that and no further, and

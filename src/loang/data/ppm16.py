@@ -1,12 +1,11 @@
 """PPM files of colours with more than 8 bits: Pillow would give 8 of them."""
 
 import re
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt16
 
-from loang.data.header import Unreadable
+from loang.data.header import Encoded, Unreadable
 
 LONGEST_START = 2**16
 """Bytes of what stands before the pixels, comments included."""
@@ -14,7 +13,7 @@ GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 START = re.compile(rb"P([36])" + 3 * (GAP + rb"(\d{1,9})") + rb"\s")
 
 
-def is_deep(file: BinaryIO) -> bool:
+def is_deep(file: Encoded) -> bool:
     """Whether a file starts as such a PPM does; it is left at its start."""
     start = file.read(LONGEST_START)
     file.seek(0)
@@ -22,7 +21,7 @@ def is_deep(file: BinaryIO) -> bool:
     return found is not None and int(found[4]) > 255
 
 
-def read_ppm16(file: BinaryIO) -> UInt16[np.ndarray, "h w 3"]:
+def read_ppm16(file: Encoded) -> UInt16[np.ndarray, "h w 3"]:
     """The colours, stretched to 0..65535 as Pillow stretches greys.
 
     Raises:

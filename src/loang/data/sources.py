@@ -3,10 +3,12 @@
 import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from loang.data.collection import Collection
+from loang.data.files import holds_pictures
 from loang.data.images import Dataset
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
@@ -108,10 +110,38 @@ def _open_folder(name: str, wishes: Wishes) -> Collection:
     return FolderCollection(path_of(name), wishes)
 
 
+def _elsewhere(name: str, module: str, noun: str) -> Source:
+    """A source in a module of its own, which is imported when it is asked for.
+
+    Its `is_NOUN(name)` and `open_NOUN(name, wishes)` are a `Source`'s. A folder that has pictures
+    of its own is one of these, whatever archives lie beside them.
+    """
+
+    def accepts(name: str) -> bool:
+        path = path_of(name)
+        if path.is_dir() and holds_pictures(path):
+            return False
+        known: bool = getattr(import_module(f"loang.data.{module}"), f"is_{noun}")(name)
+        return known
+
+    def open_(name: str, wishes: Wishes) -> Collection | Dataset:
+        opened: Collection | Dataset = getattr(
+            import_module(f"loang.data.{module}"), f"open_{noun}"
+        )(name, wishes)
+        return opened
+
+    return Source(name, accepts, open_)
+
+
 # Asked in this order.
 SOURCES = (
     Source("fashion-mnist", _is_fashion_mnist, _open_fashion_mnist),
+    _elsewhere("hub:owner/name", "hub", "hub"),
     Source("a .npy or .npz file", _is_arrays, _open_arrays),
+    _elsewhere("a Parquet file, or a folder of them", "parquet", "parquet"),
+    _elsewhere("an Arrow file, or a folder of them", "arrow", "arrow"),
+    _elsewhere("a tar file of images, or a folder of them", "tar", "tar"),
+    _elsewhere("an IDX file, or a folder of them", "idx_collection", "idx"),
     Source("a folder of images", _is_folder, _open_folder),
 )
 

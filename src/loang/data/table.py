@@ -21,6 +21,10 @@ from loang.data.shards import held_out_rows
 from loang.errors import LoangError
 from loang.untrusted import shown
 
+NEAR, FAR = 2, 128
+"""Rows a thread that are kept in any case, and those that are as long as they are small."""
+KEPT = 2**27
+"""Bytes of these."""
 LARGEST_LABELS = 2**30
 """Bytes of the labels of all images."""
 
@@ -118,11 +122,18 @@ class Rows:
             raise Unreadable(reason) from error
         self._recent.append((self._next, rows))
         self._next += len(rows)
-        # Threads are never further apart than their number.
-        most = 2 * (os.cpu_count() or 1)
-        while sum(len(kept) for _, kept in list(self._recent)[1:]) >= most:
-            self._recent.popleft()
+        self._forget()
         return rows
+
+    def _forget(self) -> None:
+        """Lets go of the batches that no thread is so far behind to want."""
+        threads = os.cpu_count() or 1
+        while len(self._recent) > 1:
+            later = [rows for _, rows in list(self._recent)[1:]]
+            count, held = sum(map(len, later)), sum(rows.nbytes for rows in later)
+            if count < NEAR * threads or (count < FAR * threads and held < KEPT):
+                return
+            self._recent.popleft()
 
 
 class TableCollection(Collection):

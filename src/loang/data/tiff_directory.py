@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped
 
-from loang.data.header import LARGEST_FILE, Unreadable, opened
+from loang.data.header import LARGEST_FILE, Encoded, Unreadable, opened
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 2**17
@@ -99,7 +98,7 @@ class Directory:
         return next(iter(self.numbers(tag)), default)
 
 
-def is_tiff(file: BinaryIO) -> bool:
+def is_tiff(file: Encoded) -> bool:
     """Whether a file starts as TIFF does; it is left at its start."""
     start = file.read(4)
     file.seek(0)
@@ -129,7 +128,7 @@ def _pages_of(path: Path, *_state: int) -> tuple[int, ...]:
         return _walk(file)
 
 
-def read_directory(file: BinaryIO, place: int, wanted: frozenset[int]) -> Directory:
+def read_directory(file: Encoded, place: int, wanted: frozenset[int]) -> Directory:
     """The directory at a place, with those of the wanted tags that it has.
 
     Raises:
@@ -154,7 +153,7 @@ def read_directory(file: BinaryIO, place: int, wanted: frozenset[int]) -> Direct
     return Directory(form.order, tags, size)
 
 
-def read_at(file: BinaryIO, place: int, length: int) -> bytes:
+def read_at(file: Encoded, place: int, length: int) -> bytes:
     """Bytes that must be there.
 
     Raises:
@@ -185,7 +184,7 @@ def directory_bytes(order: str, tags: Mapping[int, Tag]) -> bytes:
     return head + inline + struct.pack(order + "I", 0) + after
 
 
-def _walk(file: BinaryIO) -> tuple[int, ...]:
+def _walk(file: Encoded) -> tuple[int, ...]:
     form, place = _start(file)
     seen, found = set[int](), list[int]()
     while place:
@@ -218,7 +217,7 @@ def _is_part(entries: Shaped[np.ndarray, " n"], form: _Form) -> bool:
     return False
 
 
-def _start(file: BinaryIO) -> tuple[_Form, int]:
+def _start(file: Encoded) -> tuple[_Form, int]:
     """How the file's numbers are laid out, and where its first directory is."""
     start = read_at(file, 0, 8)
     form = _Form("<" if start[:2] == b"II" else ">", start[:4] in STARTS[2:])
@@ -229,7 +228,7 @@ def _start(file: BinaryIO) -> tuple[_Form, int]:
     return form, form.offset(start[4:])
 
 
-def _entries(file: BinaryIO, form: _Form, place: int) -> tuple[Shaped[np.ndarray, " n"], int]:
+def _entries(file: Encoded, form: _Form, place: int) -> tuple[Shaped[np.ndarray, " n"], int]:
     """The tags of a directory, and where the next one is."""
     head, width = (8, "Q") if form.big else (2, "H")
     count = struct.unpack(form.order + width, read_at(file, place, head))[0]

@@ -105,8 +105,11 @@ class Layout:
         """Whether Pillow keeps everything of it, and is the one to read it."""
         if self.format != UNSIGNED or self.bits not in (1, 2, 4, 8):
             return False
-        colours = COLOUR_SAMPLES[self.photometric]
-        return self.bits == 8 if self.samples > 1 else self.samples <= colours
+        if self.samples - (self.opacity > 0) > COLOUR_SAMPLES[self.photometric]:
+            return False
+        if self.opacity == PREMULTIPLIED and self.photometric != RGB:
+            return False
+        return self.bits == 8 or self.samples == 1
 
     @property
     def part_count(self) -> int:

@@ -11,14 +11,13 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageCms
 
 from loang.data import tiff_layout as tags
-from loang.data.header import Header, Unreadable, opened
+from loang.data.header import Encoded, Header, Unreadable, opened
 from loang.data.tiff_directory import (
     Directory,
     Tag,
@@ -70,7 +69,7 @@ def _place(source: Path | bytes, page: int) -> int:
     return places[page]
 
 
-def _by_pillow(file: BinaryIO, directory: Directory, layout: Layout) -> UInt8[np.ndarray, "h w c"]:
+def _by_pillow(file: Encoded, directory: Directory, layout: Layout) -> UInt8[np.ndarray, "h w c"]:
     """8 bits or fewer, of the kinds that Pillow knows."""
     header = layout.header
     mode = "RGBA" if header.transparent else "RGB" if header.channels == 3 else "L"
@@ -96,7 +95,7 @@ def _by_pillow(file: BinaryIO, directory: Directory, layout: Layout) -> UInt8[np
 
 
 def _by_tifffile(
-    file: BinaryIO, directory: Directory, layout: Layout
+    file: Encoded, directory: Directory, layout: Layout
 ) -> Shaped[np.ndarray, "h w c"]:
     """All others; what is compressed is unpacked here, to what it must be and no more."""
     if (layout.predictor == 3 or layout.bits not in WHOLE_BITS) and not has_codecs():
@@ -113,9 +112,13 @@ def _by_tifffile(
         page = tiff.pages[0]
         if page.dtype is None:
             raise Unreadable(f"its values of {layout.bits} bits are of an unknown kind")
-        stored = page.asarray(squeeze=False, maxworkers=1)
-    # (planes, depth, height, width, samples together) to (height, width, samples)
-    stored = np.moveaxis(stored[:, 0], 0, -2).reshape(layout.height, layout.width, layout.samples)
+        planes, _, height, width, together = page.shaped
+        stored = np.empty((planes, height, width, together), page.dtype)
+        for part, (plane, _, top, left, _), _ in page.segments(maxworkers=1):
+            inside = part[0, : height - top, : width - left]
+            rows, columns = inside.shape[:2]
+            stored[plane, top : top + rows, left : left + columns] = inside
+    stored = np.moveaxis(stored, 0, -2).reshape(layout.height, layout.width, layout.samples)
     return to_picture(stored, layout)
 
 

@@ -44,8 +44,7 @@ def as_float32(values: Shaped[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
     with np.errstate(over="ignore", invalid="ignore"):
         found = values.astype(np.float32, copy=False)
         if values.dtype.kind != "f":
-            # Back in float64, which holds all of 53 bits; 64 bits are compared as they are.
-            same = found.astype(np.float64) == values
+            same = (found.astype(np.float64) == values) & (np.abs(found) <= 2.0**53)
             if not same.all():
                 raise Unreadable(TOO_LONG)
     if not np.isfinite(found).all():

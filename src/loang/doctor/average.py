@@ -5,11 +5,13 @@ import math
 from loang.config import EmaSettings
 from loang.doctor.finding import Finding, Part
 from loang.doctor.levels import Compared, Levels, compared
-from loang.evaluation.words import number, percent
+from loang.evaluation.words import percent
 from loang.training.ema import power_exponent
 
 START = 0.1  # the share of the run whose weights know little yet
 HEAVY = 0.02  # of the average, on these, that harms
+NEVER = 2**63
+LAGGING, HARMFUL = 1.01, 1.05  # its error to that of the last weights: worth a word, and a warning
 
 
 def weight_before(average: EmaSettings, step: int, steps: int) -> float:
@@ -27,9 +29,9 @@ def weight_before(average: EmaSettings, step: int, steps: int) -> float:
     return float(share * average.decay ** (steps - ramp))
 
 
-def ramp_steps(decay: float) -> float:
+def ramp_steps(decay: float) -> int:
     """The step up to which (1 + step) / (10 + step) is below the decay, which it then replaces."""
-    return math.inf if decay >= 1 else max(0, math.floor((10 * decay - 1) / (1 - decay)))
+    return NEVER if decay >= 1 else max(0, math.floor((10 * decay - 1) / (1 - decay)))
 
 
 def half(average: EmaSettings, steps: int) -> int:
@@ -81,13 +83,13 @@ def examine(average: EmaSettings, steps: int, levels: Levels | None) -> Part:
                 f"Train longer; {shorter}.",
             )
         )
-    elif average.kind == "constant" and steps < ramp_steps(average.decay):
+    elif average.kind == "constant" and steps < ramp_steps(average.decay) < NEVER:
         findings.append(
             Finding(
                 "note",
                 "average",
                 f"An average of factor {average.decay} is meant to reach back"
-                f" {1 / max(1 - average.decay, 1e-9):,.0f} steps, and needs"
+                f" {1 / (1 - average.decay):,.0f} steps, and needs"
                 f" {ramp_steps(average.decay):,} to get there; after {steps:,} its ramp decides:"
                 f" {reach}.",
                 f"For runs as short as this, {shorter}.",
@@ -109,9 +111,9 @@ def _share(value: float) -> str:
 
 
 def _better(better: Compared, reach: str) -> Finding:
-    measured = f"{number(better.ratio)} ± {number(better.error)} times that of the last step's"
-    if better.higher:
-        harm = "warning" if better.ratio > 1.05 else "note"
+    measured = f"{better} times that of the last step's"
+    if better.higher and better.ratio > LAGGING:
+        harm = "warning" if better.ratio > HARMFUL else "note"
         return Finding(
             harm,  # type: ignore[arg-type]
             "average",
@@ -119,7 +121,7 @@ def _better(better: Compared, reach: str) -> Finding:
             f" held-out error is {measured}; {reach}.",
             "Train longer, or average over less: a smaller ema.length, or a lower ema.decay.",
         )
-    word = "better than" if better.lower else "as good as"
+    word = "better than" if better.lower and better.ratio < 0.99 else "as good as"
     return Finding(
         "good",
         "average",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loang.doctor.finding import Finding, Part, Table
-from loang.doctor.levels import Compared, Levels, apart
+from loang.doctor.levels import LARGEST, Compared, Levels, apart
 from loang.evaluation.words import number, percent
 
 WORST = 1.1  # times the Gaussian's error, above which the worst level is worth a sentence,
@@ -35,6 +35,15 @@ def examine(levels: Levels, predicts: str) -> Part:
 
 
 def _learning(levels: Levels, predicts: str) -> list[Finding]:
+    if (levels.errors["network"] >= LARGEST).any():
+        return [
+            Finding(
+                "wrong",
+                "learning",
+                "What the network answers is no number, or far beyond any image.",
+                "Take an earlier checkpoint, or train again with a lower learning rate.",
+            )
+        ]
     middle = levels.middle
     to_gaussian, to_plain = (
         levels.compare("network", "gaussian"),
@@ -95,10 +104,7 @@ def _verdict(levels: Levels, better: Sequence[int], to_gaussian: Sequence[Compar
 
 
 def _worst(levels: Levels, at: int, compared: Compared, predicts: str) -> Finding:
-    what = (
-        f"It is worst at {_level(levels, at)}: {number(compared.ratio)} ±"
-        f" {number(compared.error)} times the Gaussian's error."
-    )
+    what = f"It is worst at {_level(levels, at)}: {compared} times the Gaussian's error."
     if levels.log_snr[at] > 0 and at not in levels.middle:
         verdict = "warning" if compared.ratio > MUCH_WORSE else "note"
         remedy = "Samples may keep a fine grain, which longer training removes."
@@ -120,7 +126,7 @@ def _worst(levels: Levels, at: int, compared: Compared, predicts: str) -> Findin
 def _by_heart(levels: Levels) -> Finding:
     gap = apart(levels.errors["network"], levels.errors["training"])
     images = levels.errors["network"].shape[1]
-    measured = f"{number(gap.ratio)} ± {number(gap.error)} times that on training images"
+    measured = f"{gap} times that on training images"
     if gap.higher and gap.ratio > GAP:
         return Finding(
             "warning" if gap.ratio > WIDE_GAP else "note",
@@ -160,7 +166,7 @@ def _table(levels: Levels) -> Table:
     for i, (t, log_snr) in enumerate(zip(levels.times, levels.log_snr, strict=True)):
         row = [f"t = {t}", f"{log_snr:+.1f}", *(number(float(means[name][i])) for name in shown)]
         if ratios:
-            row.append(f"{ratios[i].ratio:.3f} ± {ratios[i].error:.3f}")
+            row.append(str(ratios[i]))
         rows.append(row)
     return Table(
         "Error by noise level (mean squared error of x_0, images in [-1, 1])",

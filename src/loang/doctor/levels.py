@@ -6,6 +6,7 @@ At each level every guess sees the same noisy images, so differences are taken i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from loang.data.images import Images
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.doctor.gaussian import Gaussian
+from loang.evaluation.words import number
 from loang.schedule import Schedule
 
 LEVELS = 10
 SPREAD = 8.0  # of log-SNR: between them noise of 2 % and an image of 2 %
 BATCH = 64
+LARGEST = 1e6  # error, and that of an answer that is no number
 CERTAIN = 3.0  # standard errors, beyond which a difference is no chance
 
 
@@ -37,6 +40,12 @@ class Compared:
 
     ratio: float
     error: float
+
+    def __str__(self) -> str:
+        if not 0 < self.error < float("inf"):
+            return number(self.ratio)
+        digits = min(6, max(0, 1 - floor(log10(self.error))))
+        return f"{self.ratio:,.{digits}f} ± {self.error:.{digits}f}"
 
     @property
     def lower(self) -> bool:
@@ -65,7 +74,7 @@ class Levels:
 
     times: Sequence[int]
     log_snr: Sequence[float]
-    errors: Mapping[str, Float64[np.ndarray, "levels n"]]
+    errors: Mapping[str, Float64[np.ndarray, "levels _"]]
     variance: float = 1.0
 
     def mean(self, name: str) -> Float64[np.ndarray, " levels"]:
@@ -223,4 +232,4 @@ def simple_errors(
 
 def _error(seen: Float[Tensor, "n c h w"], x0: Float[Tensor, "n c h w"]) -> np.ndarray:
     errors = (seen.cpu().double() - x0.cpu().double()).square().flatten(1).mean(1)
-    return errors.nan_to_num(nan=float("inf"), posinf=float("inf")).numpy()
+    return errors.nan_to_num(nan=LARGEST).clamp(max=LARGEST).numpy()

@@ -63,8 +63,19 @@ def examine(
     Raises:
         LoangError: there is neither a run nor a model that can be read.
     """
-    told = on_stage or (lambda what, done, total: None)
     patient = open_patient(path, data, device=device, on_progress=on_progress)
+    return examine_patient(patient, count=count, seed=seed, on_stage=on_stage)
+
+
+def examine_patient(
+    patient: Patient,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    on_stage: OnStage | None = None,
+) -> Diagnosis:
+    """Examine what is opened already; for the arguments see `examine`."""
+    told = on_stage or (lambda what, done, total: None)
     parts = {"files": Part(patient.findings, _about(patient))}
     measured: Levels | None = None
     if patient.model is not None:

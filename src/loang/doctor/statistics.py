@@ -80,7 +80,7 @@ def _statistics(x: Float64[Tensor, "n c h w"]) -> dict[str, Float64[Tensor, " n"
     found["dark end"] = (flat <= -1 + EDGE).double().mean(1)
     found["bright end"] = (flat >= 1 - EDGE).double().mean(1)
     found["grain"] = _grain(x)
-    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    distances = torch.cdist(flat, flat, compute_mode="use_mm_for_euclid_dist")
     found["variety"] = distances.sum(1) / (len(x) - 1) / flat.shape[1] ** 0.5
     return found
 

@@ -18,8 +18,10 @@ class Asked(TypedDict, total=False):
     - preset: "quick", "tutorial" or "ddpm-cifar10"; "quick" where nothing is said
     - budget: "5m", "2h30m", "50 epochs" or "1000000 images"
     - size: (height, width) that the images are brought to
+    - fit: how images of another shape are brought to that size: "crop", "pad" or "stretch"
     - channels: 1, 3 or 4
     - labels: whether to learn the labels that the images have
+    - labels_file: a CSV or JSONL file of them
     - seed: of everything that is random
     - device: "auto", "cpu", "cuda", "cuda:1" or "mps"
     - precision: "auto", "float32" or "bfloat16"
@@ -29,8 +31,10 @@ class Asked(TypedDict, total=False):
     preset: str | None
     budget: str | None
     size: tuple[int, int] | None
+    fit: str | None
     channels: int | None
     labels: bool | None
+    labels_file: str | None
     seed: int | None
     device: str | None
     precision: str | None
@@ -41,6 +45,10 @@ class Asked(TypedDict, total=False):
 MAY_DIFFER = {
     "data.source",  # the fingerprint of the images must be the same
     "data.follow_links",
+    "data.labels_file",
+    "data.image_column",
+    "data.label_column",
+    "data.unreadable",
     "training.device",
     "training.reports",
     "training.validation_share",
@@ -50,8 +58,10 @@ MAY_DIFFER = {
 _PLACES = {
     "budget": ("training", "budget"),
     "size": ("data", "size"),
+    "fit": ("data", "fit"),
     "channels": ("data", "channels"),
     "labels": ("data", "labels"),
+    "labels_file": ("data", "labels_file"),
     "seed": ("training", "seed"),
     "device": ("training", "device"),
     "precision": ("training", "precision"),
