@@ -16,6 +16,7 @@ from loang.data import parquet
 from loang.data.parquet import ParquetCollection, is_parquet, open_parquet
 from loang.data.picture import Unreadable
 from loang.data.wishes import Wishes
+from loang.data.workers import in_threads
 from loang.errors import LoangError
 
 pa = pytest.importorskip("pyarrow")
@@ -257,9 +258,7 @@ def test_rising_rows_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for row in range(start, start + 20):
             images.header(row)
 
-    # As `reading` does: each thread takes some rows.
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(some, range(0, rows, 20)))
+    list(in_threads(some, range(0, rows, 20)))  # as `reading` does
     assert begun == [0, 1, 2, 3]
 
 

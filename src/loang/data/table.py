@@ -21,8 +21,11 @@ from loang.data.shards import held_out_rows
 from loang.errors import LoangError
 from loang.untrusted import shown
 
-NEAR, FAR = 2, 128
-"""Rows a thread that are kept in any case, and those that are as long as they are small."""
+NEAR, FAR = 2, 600
+"""Rows a thread that are kept in any case, and those that are where they are small.
+
+The first is how far threads are apart mostly, the second how far `in_threads` ever lets them be.
+"""
 KEPT = 2**27
 """Bytes of these."""
 LARGEST_LABELS = 2**30
