@@ -10,8 +10,10 @@ from loang.config import SamplingSettings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.pictures.single import save_stack
 
 SHEETS = (".png", ".webp")
+STACKS = (".tif", ".tiff")
 
 
 def sampling(
@@ -64,8 +66,9 @@ def draw(
     Args:
         model: from `loang.load`.
         count: how many; 1 or more.
-        out: ends in .png or .webp for one sheet of all, in .npy for the array (N, H, W, C); any
-            other name is a folder for single PNGs.
+        out: ends in .png or .webp for one sheet of all, in .npy for the array (N, H, W, C), in
+            .tif or .tiff for a page each; any other name is a folder for single images, PNG or,
+            of real numbers or other channels, TIFF.
         seed: of the noise; the same seed gives the same images.
         settings: sampler and steps; None takes the model's own.
         label: a class by name or number; None takes the classes in turn.
@@ -99,6 +102,8 @@ def draw(
         pictures.save_singles(pixels, model.spec, out)
     elif out.suffix.lower() in SHEETS:
         pictures.save_samples(pixels, model.spec, out)
+    elif out.suffix.lower() in STACKS:
+        save_stack(pixels, pixels.nbytes, out)
     elif out.suffix.lower() == ".npy":
         with files.replacing(out) as beside, beside.open("wb") as file:
             np.save(file, pixels, allow_pickle=False)
@@ -111,12 +116,14 @@ def _check_place(out: Path, spec: ImageSpec) -> None:
     if _is_folder(out):
         pictures.check_singles(spec)
         files.check_folder(out)
-    elif suffix in (*SHEETS, ".npy"):
+    elif suffix in (*SHEETS, *STACKS, ".npy"):
+        if suffix in STACKS:
+            pictures.check_singles(spec)
         files.check_folder(out.parent)
     else:
         raise LoangError(
             f"{out} is no kind of file that samples are written to.",
-            "End it in .png, .webp or .npy, or name a folder for single PNGs.",
+            "End it in .png, .webp, .tif or .npy, or name a folder for single images.",
         )
 
 

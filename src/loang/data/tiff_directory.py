@@ -25,6 +25,7 @@ LONGEST_TAG = 2**21
 
 SUBFILE, OLD_SUBFILE = 254, 255
 REDUCED, MASK = 1, 4  # bits of SUBFILE
+REDUCED_OF_OLD = 2
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 18: "u8"}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 SIZES |= {16: 8, 17: 8, 18: 8}
@@ -46,24 +47,21 @@ class Tag:
     content: bytes
 
 
-@dataclass(frozen=True)
 class _Form:
-    """How numbers are laid out: in classic TIFF and BigTIFF, either end first."""
+    """How numbers are laid out.
 
-    order: str
-    big: bool
+    Args:
+        order: "<" or ">".
+        big: whether it is BigTIFF, with 64 bits where classic TIFF has 32.
+    """
 
-    @property
-    def entry(self) -> np.dtype:
-        """One tag of a directory."""
-        o, wide = self.order, self.big
-        where = "u8" if wide else "u4"
-        return np.dtype(
-            [("tag", f"{o}u2"), ("kind", f"{o}u2"), ("count", o + where), ("value", o + where)]
-        )
-
-    def offset(self, content: bytes) -> int:
-        return struct.unpack(self.order + ("Q" if self.big else "I"), content)[0]
+    def __init__(self, order: str, big: bool) -> None:
+        self.order, self.big = order, big
+        self.count = struct.Struct(order + ("Q" if big else "H"))  # of a directory's tags
+        self.offset = struct.Struct(order + ("Q" if big else "I"))
+        wide = f"{order}u{self.offset.size}"
+        kinds = [("tag", f"{order}u2"), ("kind", f"{order}u2"), ("count", wide), ("value", wide)]
+        self.entry = np.dtype(kinds)
 
 
 @dataclass(frozen=True)
@@ -138,15 +136,14 @@ def read_directory(file: Encoded, place: int, wanted: frozenset[int]) -> Directo
     size = file.seek(0, os.SEEK_END)
     tags = dict[int, Tag]()
     entries, _ = _entries(file, form, place)
-    inline = 8 if form.big else 4
     for number, kind, count, value in entries.tolist():
         if number not in wanted or number in tags or kind not in SIZES:
             continue
         length = SIZES[kind] * count
         if length > LONGEST_TAG:
             raise Unreadable(f"its tag {number} announces {length:,} bytes")
-        if length <= inline:
-            content = struct.pack(form.order + ("Q" if form.big else "I"), value)[:length]
+        if length <= form.offset.size:
+            content = form.offset.pack(value)[:length]
         else:
             content = read_at(file, value, length)
         tags[number] = Tag(kind, count, content)
@@ -204,15 +201,11 @@ def _walk(file: Encoded) -> tuple[int, ...]:
 
 def _is_part(entries: Shaped[np.ndarray, " n"], form: _Form) -> bool:
     """Whether a directory is a copy of reduced size, or a mask, of another."""
-    for tag in (SUBFILE, OLD_SUBFILE):
-        (rows,) = np.nonzero(entries["tag"] == tag)
-        if not len(rows):
-            continue
-        value, kind = int(entries["value"][rows[0]]), int(entries["kind"][rows[0]])
+    for row in np.flatnonzero((entries["tag"] == SUBFILE) | (entries["tag"] == OLD_SUBFILE)):
+        tag, kind, _, value = entries[row].tolist()
         if form.order == ">":  # a short value stands at the field's first bytes
-            value >>= 8 * (entries["value"].dtype.itemsize - SIZES.get(kind, 4))
-        value &= 0xFFFF
-        if value & (REDUCED | MASK) if tag == SUBFILE else value == 2:
+            value >>= 8 * (form.offset.size - SIZES.get(kind, 4))
+        if value & (REDUCED | MASK) if tag == SUBFILE else value & 0xFFFF == REDUCED_OF_OLD:
             return True
     return False
 
@@ -224,19 +217,18 @@ def _start(file: Encoded) -> tuple[_Form, int]:
     if form.big:
         if struct.unpack(form.order + "HH", start[4:]) != (8, 0):
             raise Unreadable("it is no BigTIFF that is known")
-        return form, form.offset(read_at(file, 8, 8))
-    return form, form.offset(start[4:])
+        return form, form.offset.unpack(read_at(file, 8, 8))[0]
+    return form, form.offset.unpack(start[4:])[0]
 
 
 def _entries(file: Encoded, form: _Form, place: int) -> tuple[Shaped[np.ndarray, " n"], int]:
     """The tags of a directory, and where the next one is."""
-    head, width = (8, "Q") if form.big else (2, "H")
-    count = struct.unpack(form.order + width, read_at(file, place, head))[0]
+    head = form.count.size
+    count = form.count.unpack(read_at(file, place, head))[0]
     if not 0 < count <= MOST_TAGS:
         raise Unreadable(f"a page of it announces {count:,} tags")
     length = count * form.entry.itemsize
     entries = np.frombuffer(read_at(file, place + head, length), form.entry)
-    link = 8 if form.big else 4
+    rest = file.read(form.offset.size)
     # Some writers leave the last link out.
-    rest = file.read(link)
-    return entries, form.offset(rest) if len(rest) == link else 0
+    return entries, form.offset.unpack(rest)[0] if len(rest) == form.offset.size else 0

@@ -115,6 +115,7 @@ def _by_tifffile(
         planes, _, height, width, together = page.shaped
         stored = np.empty((planes, height, width, together), page.dtype)
         for part, (plane, _, top, left, _), _ in page.segments(maxworkers=1):
+            assert part is not None  # parts of no bytes are refused before
             inside = part[0, : height - top, : width - left]
             rows, columns = inside.shape[:2]
             stored[plane, top : top + rows, left : left + columns] = inside

@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+from loang.data.header import Unreadable, check_size
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.pictures.animation import save_animation, save_image
 from loang.pictures.grid import grid, to_display
+from loang.pictures.single import save_single, suffix_of
 
 FRAMES = 40
 
@@ -44,32 +46,36 @@ def save_samples(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, path: P
 
 
 def check_singles(spec: ImageSpec) -> None:
-    """Whether PNG can hold such images at their own depth.
+    """Whether loang would read such images back from files of their own.
 
     Raises:
-        LoangError: it can't.
+        LoangError: they are too large for that.
     """
-    possible = {"uint8": (1, 3, 4), "uint16": (1,), "float32": ()}[spec.depth]
-    if spec.channels not in possible:
+    try:
+        value_bytes = spec.channels * np.dtype(spec.depth).itemsize
+        check_size(spec.height, spec.width, value_bytes)
+    except Unreadable:
         raise LoangError(
-            f"PNG holds no {spec.depth} images of {spec.channels} channels.",
+            f"Images of {spec.height}x{spec.width} with {spec.channels} channels of {spec.depth}"
+            " are too large for a picture.",
             "Write them to a file whose name ends in .npy.",
-        )
+        ) from None
 
 
 def save_singles(
     pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, folder: Path, first: int = 0
 ) -> None:
-    """Each image as a PNG of its own, `00000.png` and so on, at its own depth.
+    """Each image in a file of its own, `00000.png` and so on, with all of its values.
+
+    Grey, RGB and RGBA images of 8 or 16 bits become PNG; real numbers, and images of other
+    channels, become TIFF.
 
     Raises:
-        LoangError: PNG can't hold such images; or the folder can't be written.
+        LoangError: the images are too large; or the folder can't be written.
     """
     check_singles(spec)
-    grey = spec.channels == 1
     for number, image in enumerate(pixels, start=first):
-        # uint8 becomes L, RGB or RGBA by its shape; uint16 becomes I;16.
-        save_image(Image.fromarray(image[..., 0] if grey else image), folder / f"{number:05d}.png")
+        save_single(image, folder / f"{number:05d}{suffix_of(spec)}")
 
 
 def save_walk(
