@@ -87,21 +87,11 @@ class UNetSettings(Section):
     dropout: Share = 0.0
     modulate: bool = True
 
-    @property
-    def multiple(self) -> int:
-        """Heights and widths must be multiples of this."""
-        return self.fold * 2 ** (len(self.multipliers) - 1)
-
 
 class TutorialSettings(Section):
     """networks/tutorial.py: the article's network; nothing to choose."""
 
     kind: Literal["tutorial"] = "tutorial"
-
-    @property
-    def multiple(self) -> int:
-        """Heights and widths must be multiples of this."""
-        return 8
 
 
 class ScheduleSettings(Section):

@@ -128,7 +128,8 @@ MISTAKES = {
     "key": (("train", "--set", "training.btach=3"), "training.batch"),
     "type": (("train", "--set", "training.batch=many"), "training.batch"),
     "value": (("train", "--set", "training.batch"), "section.key=value"),
-    "size": (("train", "--size", "30"), "--size 32x32"),
+    "fit": (("train", "--fit", "squeeze"), "crop"),
+    "channels": (("train", "--channels", "sepia"), "grey, rgb, rgba"),
     "nonsense size": (("train", "--size", "big"), "--size"),
     "zero size": (("train", "--size", "0"), "--size"),
     "channels": (("train", "--channels", "7"), "channels"),
@@ -285,7 +286,7 @@ def test_help_answers_at_once():
         ("{tmp}/photos",),
         ("--preset", "quik"),
         ("--set", "a.b=1"),
-        ("--size", "30"),
+        ("--fit", "squeeze"),
         ("--out", "{tmp}/photos/photo.png"),
     ],
 )

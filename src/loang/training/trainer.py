@@ -20,6 +20,7 @@ from loang.loss import denoising_loss
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
 from loang.training.ema import ConstantDecay, Ema, PowerDecay
+from loang.training.feed import Feed
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Trainer:
     ) -> None:
         self.denoiser = denoiser.to(on)
         self.images = images
+        self.feed = Feed(images, on)
         self.settings = settings
         self.device = on
         self.dtype = device.autocast_type(on, settings.training.precision)
@@ -192,7 +194,7 @@ class Trainer:
         They are changed as the settings ask: `told` says how.
         """
         indices = order.batch(position, size, len(self.images), self.settings.training.seed)
-        x0 = to_model(self.images[indices], self.images.spec)
+        x0 = self.feed(indices)
         x0 = augment.apply(x0, self._changes(position, size))
         label = None
         if self.denoiser.classes and self.images.labels is not None:
