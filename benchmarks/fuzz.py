@@ -52,6 +52,8 @@ SHARES = {
     "gif": 6,
     "tiff": 6,
     "pnm": 6,
+    "png16": 6,
+    "tiff-deep": 10,
     "folder": 2,
     "npy": 6,
     "npz": 6,

@@ -55,8 +55,8 @@ def draw(
     if settings.rotations:
         turns = integers(0, 3, "rotation") if _square(spec) else 2 * integers(0, 1, "rotation")
     if most := settings.shifts:
-        ways = [integers(-most, most, f"shift {way}") for way in ("down", "right")]
-        moved = torch.stack(ways, dim=1)
+        words = random.words(2, seed=seed, purpose="shift", step=0, indices=positions)
+        moved = ((words * (2 * most + 1)) >> 32) - most
     return Changes(mirrored, turns, moved)
 
 

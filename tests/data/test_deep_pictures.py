@@ -109,7 +109,7 @@ def test_ppm_keeps_16_bits(tmp_path: Path, most: int, comment: bytes) -> None:
     path = tmp_path / "deep.ppm"
     path.write_bytes(head + stored.astype(">u2").tobytes())
     assert read_header(path) == Header(9, 13, 3, "uint16")
-    assert np.array_equal(read_picture(path), np.rint(stored.astype(float) * (65535 / most)).astype(np.uint16))
+    assert np.array_equal(read_picture(path), np.rint(stored * (65535 / most)).astype(np.uint16))
 
 
 def test_ppm_of_many_values_as_text_is_refused_in_words() -> None:

@@ -292,7 +292,7 @@ def test_a_large_row_group_is_never_in_memory_as_a_whole(tmp_path: Path, compres
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 200  # of 400 MB
+    assert int(done.stdout) < 250  # of 400 MB
 
 
 def test_a_file_that_announces_more_than_it_can_hold_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from typing import ClassVar
 
 import mutations
 import numpy as np
+import png
+import tifffile
 import torch
 from PIL import Image
 
@@ -28,7 +30,7 @@ from loang.data import ImageSpec, open_dataset
 from loang.data.arrow import open_arrow
 from loang.data.idx import read_idx
 from loang.data.parquet import open_parquet
-from loang.data.picture import Unreadable, read_header, read_picture
+from loang.data.picture import Unreadable, count_pages, read_header, read_picture
 from loang.data.tar import open_tar
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
@@ -284,7 +286,7 @@ class PictureReader(Reader):
             read_header(self.path)
             picture = read_picture(self.path)
         assert picture.ndim == 3
-        assert picture.dtype in (np.uint8, np.uint16)
+        assert picture.dtype in (np.uint8, np.uint16, np.float32)
 
 
 class Png(PictureReader):
@@ -333,6 +335,73 @@ class Pnm(PictureReader):
         super().prepare()
         self.sound.append(b"P3\n# plain\n4 2\n255\n" + b"1 2 3 " * 8)
         self.sound.append(b"P1 4 2\n" + b"1 0 1 1 " * 2)
+
+
+class DeepPng(Png):
+    """PNGs of 16 bits that are more than grey, which Pillow would cut to 8."""
+
+    def prepare(self):
+        self.sound = []
+        for planes in (2, 3, 4):
+            for interlaced in (False, True):
+                content = io.BytesIO()
+                values = np.arange(24 * 20 * planes, dtype=np.uint16) * 77
+                writer = png.Writer(
+                    *(20, 24),
+                    greyscale=planes == 2,
+                    alpha=planes != 3,
+                    bitdepth=16,
+                    interlace=interlaced,
+                )
+                writer.write(content, values.reshape(24, -1).tolist())
+                self.sound.append(content.getvalue())
+        self.path = self.folder / "picture.png"
+
+
+class DeepTiff(PictureReader):
+    """TIFFs that tifffile reads: real numbers, 16 bits, many channels, several pages."""
+
+    suffix = "tif"
+
+    def prepare(self):
+        values = np.arange(24 * 20 * 5, dtype=np.uint16).reshape(24, 20, 5) * 77
+        real, colour = values[..., 0] / np.float32(7), values[..., :3]
+        grey, rgb = {"photometric": "minisblack"}, {"photometric": "rgb"}
+        pages = [
+            [(real, grey)],
+            [(real.astype(np.float16), {**grey, "compression": "zlib"})],
+            [(real.astype(np.float64), {**grey, "compression": "zlib", "predictor": True})],
+            [(colour, rgb)],
+            [(colour, {**rgb, "byteorder": ">", "compression": "lzw", "predictor": True})],
+            [(colour, {**rgb, "bigtiff": True, "tile": (16, 16), "compression": "zlib"})],
+            [(np.moveaxis(colour, -1, 0), {**rgb, "planarconfig": "separate"})],
+            [(values, {**grey, "planarconfig": "contig", "compression": "packbits"})],
+            [(values[..., :4], {**rgb, "extrasamples": ["assocalpha"], "compression": "zstd"})],
+            [(values[..., :4], {"photometric": "separated", "compression": "lzma"})],
+            [(values[..., 0].astype(np.int32), {**grey, "rowsperstrip": 5})],
+            [(values[..., 0], {"photometric": "miniswhite"})],
+            [(values[..., n], {**grey, "subfiletype": n % 2}) for n in range(5)],
+        ]
+        self.sound = [self.file_of(each) for each in pages]
+        self.path = self.folder / "picture.tif"
+
+    def file_of(self, pages):
+        content, of_file = io.BytesIO(), {}
+        pages = [(pixels, dict(options)) for pixels, options in pages]
+        for name in ("bigtiff", "byteorder"):
+            if name in pages[0][1]:
+                of_file[name] = pages[0][1].pop(name)
+        with tifffile.TiffWriter(content, **of_file) as writer:
+            for pixels, options in pages:
+                writer.write(pixels, contiguous=False, metadata=None, **options)
+        return content.getvalue()
+
+    def read(self):
+        count_pages(self.path)
+        for page in (0, 2):
+            with contextlib.suppress(Unreadable):
+                read_picture(self.path, page)
+        super().read()
 
 
 class FolderReader(Reader):
@@ -642,6 +711,8 @@ PICTURES = {
     "gif": Gif,
     "tiff": Tiff,
     "pnm": Pnm,
+    "png16": DeepPng,
+    "tiff-deep": DeepTiff,
 }
 READERS = {
     "model": ModelReader,

@@ -8,15 +8,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from loang.data import picture
 from loang.data.collection import Collection, Labels
 from loang.data.files import describe_leaving, describe_others, find_pictures
 from loang.data.labels import LabelFile, find_labels, read_labels
-from loang.data.picture import Header, Unreadable, read_header, read_picture
+from loang.data.picture import Header, Unreadable, count_pages, read_header, read_picture
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
-
-count_pages = getattr(picture, "count_pages", lambda path: 1)
 
 PAGED = frozenset({".tif", ".tiff"})
 # Subfolders so called are parts of a data set, not classes of images.
@@ -112,12 +109,12 @@ class FolderCollection(Collection):
     def header(self, index: int) -> Header:
         """See `Collection`."""
         path, page = self.images[index]
-        return read_header(path, *([page] if page else []))
+        return read_header(path, page)
 
     def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
         """See `Collection`."""
         path, page = self.images[index]
-        return read_picture(path, *([page] if page else []))
+        return read_picture(path, page)
 
     def place(self, index: int) -> str:
         """The path within the folder, with the page's number after the first."""

@@ -112,9 +112,7 @@ class Reading:
                     headers[index] = known.setdefault(found, found)
             done += len(some)
             self._tell("images looked at", done, count)
-        self.transparent = {
-            i for i, header in headers.items() if getattr(header, "transparent", True)
-        }
+        self.transparent = {i for i, header in headers.items() if header.transparent}
         self._refuse()
         shape, odd, notices = agree(
             headers, self.collection.name, self.wishes.size, self.wishes.channels

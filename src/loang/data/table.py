@@ -26,7 +26,7 @@ NEAR, FAR = 2, 600
 
 The first is how far threads are apart mostly, the second how far `in_threads` ever lets them be.
 """
-KEPT = 2**27
+KEPT = 2**26
 """Bytes of these."""
 LARGEST_LABELS = 2**30
 """Bytes of the labels of all images."""

@@ -105,7 +105,12 @@ def _by_tifffile(
         unpack(read_at(file, place, packed), layout.compression, length)
         for place, packed, length in zip(layout.offsets, layout.byte_counts, lengths, strict=True)
     )
-    anew = _anew(directory, layout, tags.NONE, lengths, parts, frozenset())
+    stored = _assembled(_anew(directory, layout, tags.NONE, lengths, parts, frozenset()), layout)
+    return to_picture(stored, layout)
+
+
+def _assembled(anew: io.BytesIO, layout: Layout) -> Shaped[np.ndarray, "h w s"]:
+    """The values of a page's strips or tiles, in their places."""
     from tifffile import TiffFile
 
     with TiffFile(anew) as tiff:
@@ -119,8 +124,7 @@ def _by_tifffile(
             inside = part[0, : height - top, : width - left]
             rows, columns = inside.shape[:2]
             stored[plane, top : top + rows, left : left + columns] = inside
-    stored = np.moveaxis(stored, 0, -2).reshape(layout.height, layout.width, layout.samples)
-    return to_picture(stored, layout)
+    return np.moveaxis(stored, 0, -2).reshape(layout.height, layout.width, layout.samples)
 
 
 def _anew(
