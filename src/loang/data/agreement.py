@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from loang.errors import LoangError
 
 AUTOMATIC_AREA = 64**2
 """Pixels of images whose size loang chooses: what two cores learn within an hour."""
+SIZES = 20
 RGBA = 4
 CONVERTIBLE = (1, 3)
 """Channels that become one another: grey and colour; others are data of their own kind."""
@@ -98,6 +99,33 @@ def agree(
     wanted, transparent = _channels(headers, name, channels)
     resized = size is not None or len(sizes) > 1
     return Shape(height, width, wanted, depth, transparent, resized), odd, notices
+
+
+def survey(headers: Iterable[Header]) -> dict[str, Any]:
+    """How many images there are of each kind, before any is changed; plain values for JSON.
+
+    `sizes`: up to `SIZES` of them as (height, width, how many), the commonest first;
+    `different_sizes`: how many there are; `channels` and `depths`: how many images have each;
+    `transparent`: how many know transparency; `smallest` and `largest`: (height, width) by area.
+    """
+    known = Counter(headers)
+    sizes, channels, depths = Counter[tuple[int, int]](), Counter[str](), Counter[str]()
+    transparent = 0
+    for header, count in known.items():
+        sizes[header.height, header.width] += count
+        channels[str(header.channels)] += count
+        depths[header.depth] += count
+        transparent += count * header.transparent
+    ordered = sorted(sizes, key=lambda size: (math.prod(size), size))
+    return {
+        "sizes": [[*size, count] for size, count in sizes.most_common(SIZES)],
+        "different_sizes": len(sizes),
+        "smallest": list(ordered[0]) if ordered else [],
+        "largest": list(ordered[-1]) if ordered else [],
+        "channels": dict(channels),
+        "depths": dict(depths),
+        "transparent": transparent,
+    }
 
 
 def _kind(header: Header) -> tuple[Kind, int]:

@@ -1,7 +1,8 @@
 """Images in memory or memory-mapped, their labels, and a data set split in two."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -68,6 +69,8 @@ class Dataset:
         validation: held out; at least one image.
         fingerprint: SHA-256 over the content of both parts, in hexadecimal.
         notices: sentences that the person should read before training starts.
+        survey: what the images were before they were brought to one shape, where that was looked
+            at: see `agreement.survey`.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Dataset:
     validation: Images
     fingerprint: str
     notices: tuple[str, ...] = ()
+    survey: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def spec(self) -> ImageSpec:

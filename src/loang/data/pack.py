@@ -74,8 +74,14 @@ class Contents:
             )
         )
         about = self.about
-        notices = tuple(about["notices"])
-        return Dataset(about["name"], train, held_out, about["fingerprint"], notices)
+        return Dataset(
+            about["name"],
+            train,
+            held_out,
+            about["fingerprint"],
+            tuple(about["notices"]),
+            about["survey"],
+        )
 
 
 class Places(Sequence[str]):

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 from loang import files
 from loang.data import pack
-from loang.data.agreement import Shape, agree
+from loang.data.agreement import Shape, agree, survey
 from loang.data.collection import Collection
 from loang.data.fingerprint import fingerprint
 from loang.data.picture import Header, Unreadable
@@ -80,6 +80,8 @@ class Reading:
             if shape is None:
                 self.array = None
                 shape = self._agree(labels.names if labels else ())
+            else:
+                self.survey = survey([Header(*shape.sides, shape.depth)] * len(self.collection))
             self.shape = shape
             self._decode(path)
         self._refuse()
@@ -112,6 +114,7 @@ class Reading:
                     headers[index] = known.setdefault(found, found)
             done += len(some)
             self._tell("images looked at", done, count)
+        self.survey = survey(headers.values())
         self.transparent = {i for i, header in headers.items() if header.transparent}
         self._refuse()
         shape, odd, notices = agree(
@@ -227,6 +230,7 @@ class Reading:
             "left_out": len(self.bad),
             "of": len(collection),
             "sentence": self._sentence() if self.bad else "",
+            "survey": {**self.survey, "left_out": len(self.bad), "of": len(collection)},
             "fingerprint": "",
         }
         contents = pack.Contents(
