@@ -46,7 +46,10 @@ def doctor(
     """Say what is right and what is wrong with a run: is it learning, and why are samples so?"""
     from loang import api
     from loang.cli.console import download_bar, stage_bar
+    from loang.files import check_folder
 
+    if out is not None:
+        check_folder(out)
     target = str(api.newest_model().parent) if target is None else target
     with stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
         diagnosis = api.doctor(
@@ -71,10 +74,8 @@ def _write(diagnosis: "Diagnosis", target: str, out: Path | None) -> list[Path]:
     """Into the folder that was asked for, or beside the run, if that may be written."""
     from loang.doctor import output
     from loang.errors import LoangError
-    from loang.files import check_folder
 
     if out is not None:
-        check_folder(out)
         return output.write(diagnosis, out)
     if diagnosis.kind != "run":
         return []

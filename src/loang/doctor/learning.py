@@ -8,6 +8,7 @@ from loang.evaluation.words import number, percent
 
 WORST = 1.1  # times the Gaussian's error, above which the worst level is worth a sentence,
 MUCH_WORSE = 2.0  # and above which it harms
+ENOUGH = 100  # images, on which a network that has learned anything shows it
 GAP, WIDE_GAP = 1.1, 1.4  # held-out error to training error
 HEADS = {
     "network": "network",
@@ -72,6 +73,15 @@ def _verdict(levels: Levels, better: Sequence[int], to_gaussian: Sequence[Compar
     middle = levels.middle
     if not better:
         mean = sum(to_gaussian[i].ratio for i in middle) / len(middle)
+        images = levels.errors["network"].shape[1]
+        if images < ENOUGH and mean < 1:
+            return Finding(
+                "note",
+                "learning",
+                f"Its error is {number(mean)} times that of a Gaussian at the levels where shapes"
+                f" are decided, which {images:,} images are too few to tell from chance.",
+                "Measure it on more of them, with -n 256.",
+            )
         return Finding(
             "warning",
             "learning",
