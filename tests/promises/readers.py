@@ -405,14 +405,14 @@ class DeepTiff(PictureReader):
 
 
 class FolderReader(Reader):
-    """A folder of three sound pictures and a spoilt one."""
+    """A folder of sound pictures and a spoilt one: more than may be bad, if it can't be read."""
 
     def prepare(self):
         self.place = self.folder / "images"
         self.others = [kind(name, self.folder / name) for name, kind in PICTURES.items()]
-        for number in range(30):
+        for number in range(15):
             (self.place / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
-            pixels = np.full((24, 20), 8 * number, np.uint8)
+            pixels = np.full((24, 20), 16 * number, np.uint8)
             Image.fromarray(pixels).save(self.place / "ab"[number % 2] / f"{number}.png")
 
     def spoil(self, random):
