@@ -8,8 +8,9 @@ from typing import Any
 from loang.data.cells import column_of
 from loang.data.collection import Collection
 from loang.data.parquet import Source, import_pyarrow, refusing
+from loang.data.rows import Table
 from loang.data.shards import find_shards, path_of, shards_in
-from loang.data.table import Table, TableCollection
+from loang.data.table import TableCollection
 from loang.data.wishes import Wishes
 
 SUFFIXES = (".arrow", ".feather")

@@ -74,6 +74,7 @@ def open_hub(name: str, wishes: Wishes) -> Collection:
                 lambda path=path: f"{address.repo}@{listing.commit}/{path}",  # type: ignore[misc]
                 size,
                 splits[path],
+                BLOCK,
             )
             for path, size in files.items()
         ]
@@ -142,7 +143,9 @@ def _opener(address: Address, listing: Listing, path: str, streams: bool) -> Cal
         from huggingface_hub import HfFileSystem
 
         place = f"datasets/{address.repo}@{listing.commit}/{path}"
-        return HfFileSystem(endpoint=endpoint()).open(place, "rb", block_size=BLOCK)
+        # pyarrow keeps what it asks for, and asks for large pieces.
+        system = HfFileSystem(endpoint=endpoint())
+        return system.open(place, "rb", block_size=BLOCK, cache_type="none")
 
     return streamed if streams and _kept(address, listing, path) is None else kept
 

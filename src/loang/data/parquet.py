@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from loang.data.cells import column_of
 from loang.data.collection import Collection
+from loang.data.parquet_pages import Chunk, check_pages, read_chunks
+from loang.data.rows import Table
 from loang.data.shards import find_shards, path_of, shards_in
-from loang.data.table import Table, TableCollection
+from loang.data.table import TableCollection
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.untrusted import shown
@@ -21,7 +24,6 @@ BATCH = 2**24
 A page is what is compressed at once: a megabyte mostly, but some writers put 1,024 rows in each.
 """
 MOST_ROWS = 4096  # of them
-PIECE = 2**20  # bytes that are asked of the disk or the network at once
 LARGEST_TEXT = 2**24  # bytes of a text in what describes the file
 MOST_PARTS = 2**20  # columns or row groups
 
@@ -36,6 +38,7 @@ class Source:
         identity: changes whenever the file may have.
         size: in bytes.
         split: the part of the data set that it is; an empty text where that is not said.
+        piece: how many bytes are asked for at once, mostly.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Source:
     identity: Callable[[], str]
     size: int
     split: str = ""
+    piece: int = 2**20
 
     @classmethod
     def of(cls, path: Path, split: str = "") -> "Source":
@@ -83,12 +87,12 @@ class ParquetTable(Table):
         self.source = source
         with refusing(source.name, "Parquet"), self._opened() as file:
             self.schema = file.schema_arrow
-            groups = [file.metadata.row_group(g) for g in range(file.metadata.num_row_groups)]
-            self.lengths = [group.num_rows for group in groups]
+            # Of columns nothing is asked: pyarrow ends the process where what is said is damaged.
+            groups = range(file.metadata.num_row_groups)
+            self.lengths = [file.metadata.row_group(group).num_rows for group in groups]
             # A row takes a byte of the file at least, or a header could make any loop endless.
             if min(self.lengths, default=0) < 0 or sum(self.lengths) > source.size:
                 raise ValueError(f"it announces {sum(self.lengths):,} rows")
-            self._sizes = [dict(_sizes(group)) for group in groups]
 
     def identity(self) -> str:
         """See `Table`."""
@@ -96,11 +100,26 @@ class ParquetTable(Table):
 
     def batches(self, part: int, column: str) -> Iterator[Any]:
         """See `Table`."""
-        each = max(1, self._sizes[part].get(column, 0) // max(1, self.lengths[part]))
+        each = max(1, self._unpacked(part, column) // max(1, self.lengths[part]))
         rows = min(MOST_ROWS, max(1, BATCH // each))
         with self._opened() as file:
             for batch in file.iter_batches(rows, [part], [column], use_threads=False):
                 yield column_of(batch, column)
+
+    @cached_property
+    def _chunks(self) -> list[list[Chunk]]:
+        with self.source.open() as content:
+            return read_chunks(content, self.source.size)
+
+    def _unpacked(self, part: int, column: str) -> int:
+        """Bytes of a column in a row group, once its pages are unpacked.
+
+        Raises:
+            ValueError: a page is too large, or damaged.
+        """
+        chunks = [chunk for chunk in self._chunks[part] if chunk.column == column]
+        with self.source.open() as content:
+            return sum(check_pages(content, self.source.size, chunk) for chunk in chunks)
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -110,7 +129,7 @@ class ParquetTable(Table):
             # With a buffer, and without reading ahead, a row group is never in memory as a whole.
             parquet.ParquetFile(
                 content,
-                buffer_size=PIECE,
+                buffer_size=self.source.piece,
                 pre_buffer=False,
                 thrift_string_size_limit=LARGEST_TEXT,
                 thrift_container_size_limit=MOST_PARTS,
@@ -194,13 +213,3 @@ def open_parquet(name: str, wishes: Wishes) -> Collection:
     made = ParquetCollection(sources, name, wishes.image_column, wishes.label_column)
     made.notices = notices
     return made
-
-
-def _sizes(group: Any) -> Iterator[tuple[str, int]]:
-    """Each column's name, and the bytes that its values take once they are unpacked."""
-    sizes: dict[str, int] = {}
-    for number in range(group.num_columns):
-        chunk = group.column(number)
-        top = chunk.path_in_schema.partition(".")[0]
-        sizes[top] = sizes.get(top, 0) + max(0, chunk.total_uncompressed_size)
-    return iter(sizes.items())
