@@ -77,8 +77,11 @@ def agree(
     kinds = Counter(_kind(header) for header in headers.values())
     (kept, _), *others = kinds.most_common()
     if others:
-        reason = _differs(kept, others[0][0])
-        odd = {i: Unreadable(reason) for i, header in headers.items() if _kind(header) != kept}
+        odd = {
+            i: Unreadable(_differs(kept, _kind(header)))
+            for i, header in headers.items()
+            if _kind(header) != kept
+        }
         headers = {i: header for i, header in headers.items() if i not in odd}
     depths = Counter(header.depth for header in headers.values())
     depth: Depth = next(d for d in ("float32", "uint16", "uint8") if depths[d])
