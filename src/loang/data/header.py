@@ -17,6 +17,8 @@ MOST_BYTES = 2**29
 """Of one picture's values as they are stored: 89 million pixels of RGB, two bytes a value."""
 LARGEST_FILE = 2**30
 """Bytes of one picture; some of Pillow's readers take a file into memory whole."""
+LARGEST_STACK = 2**44
+"""Bytes of a TIFF of many pages, of which only one is taken into memory: 16 TiB."""
 TOO_LARGE = f"it announces more than {MOST_PIXELS:,} pixels"
 
 
@@ -64,19 +66,23 @@ def check_size(height: int, width: int, value_bytes: int = 1) -> None:
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[Encoded]:
+def opened(source: Path | bytes, largest: int = LARGEST_FILE) -> Iterator[Encoded]:
     """An encoded picture to read from.
+
+    Args:
+        source: a file, or what one would hold.
+        largest: bytes that it may have.
 
     Raises:
         Unreadable: there is none, it is too large, or whatever goes wrong with it inside the block.
     """
     try:
         if isinstance(source, bytes):
-            if len(source) > LARGEST_FILE:
-                raise Unreadable(f"it has {len(source):,} bytes, more than {LARGEST_FILE:,}")
+            if len(source) > largest:
+                raise Unreadable(f"it has {len(source):,} bytes, more than {largest:,}")
             yield BytesIO(source)
         else:
-            plain_size(source, largest=LARGEST_FILE)
+            plain_size(source, largest=largest)
             with source.open("rb") as file:
                 yield file
     except Unreadable:

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from loang.data import png16, ppm16
 from loang.data.header import (
     LARGEST_FILE,
+    LARGEST_STACK,
     MOST_PIXELS,
     TOO_LARGE,
     Encoded,
@@ -152,7 +153,7 @@ class _Picture:
 
 
 def _is_tiff(source: Path | bytes) -> bool:
-    with opened(source) as file:
+    with opened(source, LARGEST_STACK) as file:
         return is_tiff(file)
 
 

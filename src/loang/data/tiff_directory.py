@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from loang.data.header import LARGEST_FILE, Encoded, Unreadable, opened
+from loang.data.header import LARGEST_STACK, Encoded, Unreadable, opened
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 2**17
@@ -110,7 +110,7 @@ def pages(source: Path | bytes) -> tuple[int, ...]:
         Unreadable: they run in a circle, out of the file, or are too many; or there is none.
     """
     if isinstance(source, bytes):
-        with opened(source) as file:
+        with opened(source, LARGEST_STACK) as file:
             return _walk(file)
     try:
         status = source.stat()
@@ -122,7 +122,7 @@ def pages(source: Path | bytes) -> tuple[int, ...]:
 @lru_cache(maxsize=16)
 def _pages_of(path: Path, *_state: int) -> tuple[int, ...]:
     """Kept, as a stack of n pages would otherwise be walked n times."""
-    with opened(path) as file:
+    with opened(path, LARGEST_STACK) as file:
         return _walk(file)
 
 
@@ -157,7 +157,7 @@ def read_at(file: Encoded, place: int, length: int) -> bytes:
         Unreadable: the file is shorter.
     """
     content = b""
-    if place < LARGEST_FILE:
+    if place < LARGEST_STACK:
         file.seek(place)
         content = file.read(length)
     if len(content) < length:

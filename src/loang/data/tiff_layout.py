@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from loang.data.header import MOST_BYTES, Header, Unreadable, check_size
+from loang.data.header import LARGEST_FILE, MOST_BYTES, Header, Unreadable, check_size
 from loang.data.spec import Depth
 from loang.data.tiff_directory import Directory
 from loang.data.upright import upright_size
@@ -106,6 +106,8 @@ class Layout:
         if self.format != UNSIGNED or self.bits not in (1, 2, 4, 8):
             return False
         if self.samples - (self.opacity > 0) > COLOUR_SAMPLES[self.photometric]:
+            return False
+        if self.compression == LZMA:  # libtiff lets a file ask for any amount of memory
             return False
         if self.opacity == PREMULTIPLIED and self.photometric != RGB:
             return False
@@ -219,6 +221,8 @@ def _places(directory: Directory, layout: Layout) -> tuple[tuple[int, ...], tupl
         raise Unreadable("it does not say where all of its parts are")
     if min(byte_counts) < 1:
         raise Unreadable("parts of it are empty")
+    if sum(byte_counts) > LARGEST_FILE:
+        raise Unreadable(f"a page of it has more than {LARGEST_FILE:,} bytes")
     if sum(byte_counts) > directory.file_size:
         raise Unreadable("it is cut, or damaged: its parts are longer than the file")
     return offsets, byte_counts

@@ -17,7 +17,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageCms
 
 from loang.data import tiff_layout as tags
-from loang.data.header import Encoded, Header, Unreadable, opened
+from loang.data.header import LARGEST_STACK, Encoded, Header, Unreadable, opened
 from loang.data.tiff_directory import (
     Directory,
     Tag,
@@ -44,7 +44,7 @@ def read_tiff_header(source: Path | bytes, page: int) -> Header:
         Unreadable: there is no such page, or loang can't read it.
     """
     place = _place(source, page)
-    with opened(source) as file:
+    with opened(source, LARGEST_STACK) as file:
         return layout_of(read_directory(file, place, tags.READ)).header
 
 
@@ -55,7 +55,7 @@ def read_tiff(source: Path | bytes, page: int) -> Shaped[np.ndarray, "h w c"]:
         Unreadable: the file is damaged, or holds what its depth can't.
     """
     place = _place(source, page)
-    with opened(source) as file:
+    with opened(source, LARGEST_STACK) as file:
         directory = read_directory(file, place, tags.READ)
         layout = layout_of(directory)
         read = _by_pillow if layout.for_pillow else _by_tifffile
