@@ -22,20 +22,21 @@ CAUSES = {
     "samples are harsh": (*UNFIT, "worst level", "sampling"),
     "samples are alike": ("terminal", *UNFIT, "by heart", "images"),
 }
-MOST = 3
+LEADS = ("Most likely this: ", "And perhaps this: ", "Or this: ")
 
 
 def answers(findings: Sequence[Finding]) -> tuple[Answer, ...]:
     """An answer to each question that the samples raise; none where they raise none."""
     seen = {finding.topic for finding in findings}
+    told: set[Finding] = set()
     return tuple(
-        Answer(question, _answer(CAUSES[topic], findings))
+        Answer(question, _answer(CAUSES[topic], findings, told))
         for topic, question in QUESTIONS.items()
         if topic in seen
     )
 
 
-def _answer(causes: Sequence[str], findings: Sequence[Finding]) -> str:
+def _answer(causes: Sequence[str], findings: Sequence[Finding], told: set[Finding]) -> str:
     known = [f for f in findings if f.topic in causes and f.verdict != "good"]
     known.sort(key=lambda finding: (WEIGHT[finding.verdict], causes.index(finding.topic)))
     if not known:
@@ -43,11 +44,10 @@ def _answer(causes: Sequence[str], findings: Sequence[Finding]) -> str:
             "Nothing else that was examined explains it. Look at the images themselves, draw with"
             " more steps (`loang sample --steps`), or train longer."
         )
-    first, *others = known[:MOST]
-    said = [f"Most likely this: {_both(first)}"]
-    said += [f"And perhaps this: {_both(other)}" for other in others]
+    said = []
+    for lead, finding in zip(LEADS, known, strict=False):
+        # What was told in full for one question need not be for the next.
+        remedy = "" if finding in told else finding.remedy
+        said.append(f"{lead}{finding.what} {remedy}".strip())
+        told.add(finding)
     return " ".join(said)
-
-
-def _both(finding: Finding) -> str:
-    return f"{finding.what} {finding.remedy}".strip()
