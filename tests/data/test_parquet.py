@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from loang.data import parquet
 from loang.data.parquet import ParquetCollection, is_parquet, open_parquet
+from loang.data.parquet_pages import check_pages, read_chunks
 from loang.data.picture import Unreadable
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
@@ -300,6 +302,61 @@ def test_a_file_that_announces_more_than_it_can_hold_is_refused(tmp_path: Path) 
     assert path.stat().st_size < 10**5
     with pytest.raises(LoangError, match="announces 1,000,000 rows"):
         open_parquet(str(path), Wishes())
+
+
+def varint(number: int) -> bytes:
+    """As Thrift's compact protocol has whole numbers."""
+    number, made = 2 * number, bytearray()
+    while number > 127:
+        made.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*made, number])
+
+
+def test_pages_are_as_pyarrow_has_them(tmp_path: Path) -> None:
+    path = saved(tmp_path, hugging(300), row_group_size=70, compression="zstd")
+    metadata = pq.ParquetFile(path).metadata
+    with path.open("rb") as file:
+        groups = read_chunks(file, path.stat().st_size)
+        assert len(groups) == metadata.num_row_groups == 5
+        for g, chunks in enumerate(groups):
+            for c, chunk in enumerate(chunks):
+                told = metadata.row_group(g).column(c)
+                start = told.dictionary_page_offset or told.data_page_offset
+                assert chunk.column == told.path_in_schema.split(".")[0]
+                assert chunk.start == start
+                assert (chunk.size, chunk.values) == (told.total_compressed_size, told.num_values)
+                unpacked = check_pages(file, path.stat().st_size, chunk)
+                # Theirs counts the heads of the pages too.
+                assert 0 < told.total_uncompressed_size - unpacked < 1000
+
+
+@pytest.mark.parametrize("field", ["bytes", "values"])
+def test_a_page_takes_no_memory_that_it_announces(tmp_path: Path, field: str) -> None:
+    """pyarrow's reader would ask for what the head of a page says, up to 2 GB."""
+    options = {"compression": "gzip", "use_dictionary": False, "write_statistics": False}
+    path = saved(tmp_path, pa.table({"image": [b"x" * 40_000] * 20}), **options)
+    content = path.read_bytes()
+    footer = 8 + int.from_bytes(content[-8:-4], "little")
+    start, pages, end = content[:4], content[4:-footer], content[-footer:]
+    # A head begins with its kind, 0 (field 1), and the size of the page unpacked (field 2).
+    before, number = (b"\x15\x00\x15", 2**31 - 1) if field == "bytes" else (b"\x2c\x15", 2**30)
+    at = pages.index(before) + len(before)
+    rest = pages[at:].lstrip(bytes(range(128, 256)))[1:]  # after the number that is there
+    hostile = pages[:at] + varint(number) + rest
+    for inside in (pages, hostile):
+        changed = io.BytesIO(start + inside + end)
+        size = len(changed.getvalue())
+        (chunk,) = read_chunks(changed, size)[0]
+        chunk = replace(chunk, size=len(inside))
+        if inside is pages:
+            assert check_pages(changed, size, chunk) > 800_000
+        else:
+            with pytest.raises(ValueError, match="a page of it announces"):
+                check_pages(changed, size, chunk)
+    path.write_bytes(start + hostile[: len(pages)] + end)
+    with pytest.raises(Unreadable, match="a page of it"):
+        open_parquet(str(path), Wishes()).header(0)
 
 
 def test_a_damaged_file_is_refused_or_its_rows_are(tmp_path: Path) -> None:

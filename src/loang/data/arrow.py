@@ -7,7 +7,7 @@ from typing import Any
 
 from loang.data.cells import column_of
 from loang.data.collection import Collection
-from loang.data.parquet import Source, import_pyarrow, refusing
+from loang.data.parquet import Source, import_pyarrow, readable, refusing
 from loang.data.rows import Table
 from loang.data.shards import find_shards, path_of, shards_in
 from loang.data.table import TableCollection
@@ -32,7 +32,7 @@ class ArrowTable(Table):
             with path.open("rb") as file:
                 self._random_access = file.read(len(MAGIC)) == MAGIC
             with self._opened(None) as reader:
-                self.schema = reader.schema
+                self.schema = readable(reader.schema)
             # Nothing but the lengths is wanted, so one column is enough.
             with self._opened(0) as reader:
                 lengths = [batch.num_rows for batch in self._all(reader)]

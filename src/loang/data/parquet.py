@@ -86,7 +86,7 @@ class ParquetTable(Table):
         super().__init__(source.name, source.split)
         self.source = source
         with refusing(source.name, "Parquet"), self._opened() as file:
-            self.schema = file.schema_arrow
+            self.schema = readable(file.schema_arrow)
             # Of columns nothing is asked: pyarrow ends the process where what is said is damaged.
             groups = range(file.metadata.num_row_groups)
             self.lengths = [file.metadata.row_group(group).num_rows for group in groups]
@@ -178,6 +178,16 @@ def import_pyarrow(what: str) -> Any:
             'Install it with pip install "loang[parquet]".',
         ) from error
     return pyarrow
+
+
+def readable(schema: Any) -> Any:
+    """The same schema of pyarrow's, if its names are texts.
+
+    Raises:
+        UnicodeDecodeError: one is not.
+    """
+    str(schema)
+    return schema
 
 
 @contextmanager
