@@ -211,6 +211,20 @@ def test_ycbcr_becomes_rgb(compression: str) -> None:
     assert error[:, [*range(20), *range(28, 48)]].max() <= 6
 
 
+def test_subsampled_ycbcr_without_compression() -> None:
+    """Two by two pixels have their four Y, and one Cb and Cr for all (TIFF 6.0, section 21)."""
+    left, right = (76, 85, 255), (150, 44, 21)  # red and green in JPEG's Y, Cb and Cr
+    units = b"".join(bytes([y] * 4 + [cb, cr]) for y, cb, cr in (left, right, left, right))
+    content = tiff(np.frombuffer(units, np.uint8).reshape(1, 8, 3), photometric="rgb")
+    place = tifffile.TiffFile(io.BytesIO(content)).pages[0].dataoffsets[0]
+    for tag, value in ((256, 4), (257, 4), (262, 6), (278, 4)):
+        content = patched(content, tag, value)
+    content = content[:place] + units
+    picture = read_picture(content).astype(int)
+    assert np.abs(picture[:, :2] - [254, 0, 0]).max() <= 3
+    assert np.abs(picture[:, 2:] - [0, 255, 1]).max() <= 3
+
+
 def test_lab_becomes_rgb() -> None:
     """L* of 50 is grey 119 in sRGB, and a* = 60, b* = 40 a red; a* and b* are signed bytes."""
     lab = np.zeros((2, 8, 3), np.uint8)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from loang.data import tiff_layout as tags
 from loang.data.header import LARGEST_STACK, Encoded, Header, Unreadable, opened
@@ -73,10 +73,8 @@ def _by_pillow(file: Encoded, directory: Directory, layout: Layout) -> UInt8[np.
     """8 bits or fewer, of the kinds that Pillow knows."""
     header = layout.header
     mode = "RGBA" if header.transparent else "RGB" if header.channels == 3 else "L"
-    compression, parts = (
-        layout.compression,
-        [read_at(file, *part) for part in zip(layout.offsets, layout.byte_counts, strict=True)],
-    )
+    compression = layout.compression
+    parts = [read_at(file, *part) for part in zip(layout.offsets, layout.byte_counts, strict=True)]
     if layout.photometric == tags.YCBCR and compression == tags.NONE:
         # Pillow leaves the subsampling of colours to libtiff, which it asks if this is compressed.
         compression, parts = tags.DEFLATE, [zlib.compress(part, 1) for part in parts]
@@ -84,7 +82,11 @@ def _by_pillow(file: Encoded, directory: Directory, layout: Layout) -> UInt8[np.
         parts = [unpack(part, tags.NONE, layout.bytes_of(i)) for i, part in enumerate(parts)]
     lengths = [len(part) for part in parts]
     anew = _anew(directory, layout, compression, lengths, parts, tags.FOR_DECODERS)
-    with Image.open(anew, formats=["TIFF"]) as image:
+    try:
+        image = Image.open(anew, formats=["TIFF"])
+    except UnidentifiedImageError as error:
+        raise Unreadable("its values lie in a way that is not read") from error
+    with image:
         found: Image.Image = image
         if layout.photometric == tags.LAB:
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
