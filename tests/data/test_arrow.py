@@ -134,6 +134,31 @@ def test_places_that_lie_outside_are_never_followed(tmp_path: Path) -> None:
         images.picture(1)
 
 
+@pytest.mark.parametrize("how", ["file", "stream"])
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_rows_take_no_memory_that_they_announce(tmp_path: Path, how: str, compression: str) -> None:
+    """pyarrow's reader would ask for as much as a compressed buffer says."""
+    path = saved(tmp_path, how, compression=compression, batch=40)
+    size = sum(len(png(row)[0]) for row in range(40)).to_bytes(8, "little")
+    content = path.read_bytes()
+    assert content.count(size) == 1
+    for hostile in (2**32, 2**60):
+        path.write_bytes(content.replace(size, hostile.to_bytes(8, "little")))
+        most = pa.default_memory_pool().max_memory()
+        with pytest.raises(LoangError, match=r"GB once they are unpacked together\. Write it"):
+            open_arrow(str(path), Wishes())
+        assert pa.default_memory_pool().max_memory() < most + 10**7
+
+
+def test_a_file_that_announces_more_rows_than_it_can_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "images.arrow"
+    nothing = pa.record_batch([pa.nulls(10**7)], names=["n"])
+    with pa.ipc.new_stream(str(path), nothing.schema) as writer:
+        writer.write_batch(nothing)
+    with pytest.raises(LoangError, match="announces 10,000,000 rows"):
+        open_arrow(str(path), Wishes())
+
+
 def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, "file")
     monkeypatch.setitem(sys.modules, "pyarrow.ipc", None)

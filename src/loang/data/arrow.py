@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from loang.data.arrow_messages import read_batches
 from loang.data.cells import column_of
 from loang.data.collection import Collection
 from loang.data.parquet import Source, import_pyarrow, readable, refusing
@@ -12,13 +13,17 @@ from loang.data.rows import Table
 from loang.data.shards import find_shards, path_of, shards_in
 from loang.data.table import TableCollection
 from loang.data.wishes import Wishes
+from loang.errors import LoangError
 
 SUFFIXES = (".arrow", ".feather")
-MAGIC = b"ARROW1"  # of the format with random access; a stream has none
+MAGIC = b"ARROW1\0\0"
+"""Before a stream and a table of what is where it makes a file; the stream alone is enough here."""
+LARGEST_BATCH = 2**31
+"""Bytes of the rows that are compressed together, unpacked. What is not compressed is mapped."""
 
 
 class ArrowTable(Table):
-    """One Arrow file, memory-mapped; a part is a batch of a file, or a stream as a whole.
+    """One Arrow file, memory-mapped; it has one part.
 
     Raises:
         LoangError: it is damaged, or announces more than it can hold.
@@ -28,17 +33,23 @@ class ArrowTable(Table):
         super().__init__(str(path), split)
         self.path = path
         self.source = Source.of(path)
+        pyarrow = import_pyarrow("Arrow")
         with refusing(self.name, "Arrow"):
-            with path.open("rb") as file:
-                self._random_access = file.read(len(MAGIC)) == MAGIC
+            with self._mapped() as content:
+                batches = list(read_batches(pyarrow.ipc.MessageReader.open_stream(content)))
+            rows, most = sum(b.rows for b in batches), max((b.unpacked for b in batches), default=0)
+            # A row takes a byte of the file at least, or a header could make any loop endless.
+            if rows > self.source.size:
+                raise ValueError(f"it announces {rows:,} rows")
+            if most > LARGEST_BATCH:
+                raise LoangError(
+                    f"{self.name} has rows that take {most / 1e9:,.1f} GB once they are unpacked"
+                    " together.",
+                    "Write it uncompressed, or with batches of some hundred rows.",
+                )
             with self._opened(None) as reader:
                 self.schema = readable(reader.schema)
-            # Nothing but the lengths is wanted, so one column is enough.
-            with self._opened(0) as reader:
-                lengths = [batch.num_rows for batch in self._all(reader)]
-            if min(lengths, default=0) < 0 or sum(lengths) > self.source.size:
-                raise ValueError(f"it announces {sum(lengths):,} rows")
-        self.lengths = lengths if self._random_access else [sum(lengths)]
+        self.lengths = [rows]
 
     def identity(self) -> str:
         """See `Table`."""
@@ -47,28 +58,26 @@ class ArrowTable(Table):
     def batches(self, part: int, column: str) -> Iterator[Any]:
         """See `Table`."""
         with self._opened(self.schema.get_field_index(column)) as reader:
-            if self._random_access:
-                yield column_of(reader.get_batch(part), column)
-                return
             for batch in reader:
                 if batch.num_rows:
                     yield column_of(batch, column)
 
-    def _all(self, reader: Any) -> Iterator[Any]:
-        if self._random_access:
-            return (reader.get_batch(number) for number in range(reader.num_record_batches))
-        return iter(reader)
-
     @contextmanager
     def _opened(self, column: int | None) -> Iterator[Any]:
         """A reader of one column, or of all."""
-        pyarrow = import_pyarrow("Arrow")
-        options = pyarrow.ipc.IpcReadOptions(
-            included_fields=None if column is None else [column], use_threads=False
-        )
-        kind = pyarrow.ipc.open_file if self._random_access else pyarrow.ipc.open_stream
-        with pyarrow.memory_map(str(self.path)) as content, kind(content, options=options) as file:
-            yield file
+        ipc = import_pyarrow("Arrow").ipc
+        fields = None if column is None else [column]
+        options = ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+        with self._mapped() as content, ipc.open_stream(content, options=options) as reader:
+            yield reader
+
+    @contextmanager
+    def _mapped(self) -> Iterator[Any]:
+        """The file, at the beginning of its stream."""
+        with import_pyarrow("Arrow").memory_map(str(self.path)) as content:
+            if content.read(len(MAGIC)) != MAGIC:
+                content.seek(0)
+            yield content
 
 
 class ArrowCollection(TableCollection):
