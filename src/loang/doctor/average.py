@@ -11,6 +11,7 @@ from loang.training.ema import power_exponent
 START = 0.1  # the share of the run whose weights know little yet
 HEAVY = 0.02  # of the average, on these, that harms
 NEVER = 2**63
+SHORTEST = 1e-4  # length of an average; below it the exponent grows beyond what can be computed
 LAGGING, HARMFUL = 1.01, 1.05  # its error to that of the last weights: worth a word, and a warning
 
 
@@ -23,7 +24,7 @@ def weight_before(average: EmaSettings, step: int, steps: int) -> float:
     if steps <= 0 or step >= steps:
         return 1.0
     if average.kind == "power":
-        return float((step / steps) ** (power_exponent(average.length) + 1))
+        return float((step / steps) ** (power_exponent(max(average.length, SHORTEST)) + 1))
     ramp = min(steps, max(step, ramp_steps(average.decay)))
     share = math.prod((step + k) / (ramp + k) for k in range(2, 11))
     return float(share * average.decay ** (steps - ramp))

@@ -1,5 +1,6 @@
 """How much is examined: as much as a minute allows."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import torch
 
 from loang import device
 from loang.config import SamplingSettings
+from loang.data.memory import require_bytes
+from loang.errors import LoangError
 from loang.model import Model
 
 SECONDS = 50.0  # of forward passes; opening the images and drawing the page come on top
@@ -33,16 +36,52 @@ class Effort:
     batch: int
 
 
-def batch_of(model: Model) -> int:
+@dataclass(frozen=True)
+class Trial:
+    """How fast a network is.
+
+    Args:
+        a_pass: seconds that an image takes through it.
+        batch: computed at once.
+    """
+
+    a_pass: float
+    batch: int
+
+
+def _batch_of(model: Model) -> int:
     """How many images there is room for at once; without gradients, four times as many."""
     training = model.settings.training
     return min(BATCH, 4 * min(training.micro_batch or training.batch, training.batch))
 
 
 @torch.inference_mode()
-def seconds_a_pass(model: Model) -> float:
-    """One image through the network, in a batch; from a trial."""
-    batch, at = batch_of(model), model.device
+def try_out(model: Model) -> Trial:
+    """How fast the network is, with as large a batch as memory has room for.
+
+    Raises:
+        LoangError: there is not enough memory for a single image.
+    """
+    batch, one = _batch_of(model), 4 * math.prod(model.spec.shape)
+    # Asked first: a stranger's model may take images of any size.
+    require_bytes(8 * one, "An image as the network takes it")
+    while True:
+        try:
+            return Trial(_seconds(model, batch) / batch, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not device.out_of_memory(error):
+                raise
+            if batch == 1:
+                raise LoangError(
+                    "There is not enough memory to show the network a single image.",
+                    "Close other programs, or examine it on a larger machine.",
+                ) from error
+        batch = (batch + 1) // 2  # outside of the handler, which holds on to what was computed
+        device.release_memory(model.device)
+
+
+def _seconds(model: Model, batch: int) -> float:
+    at = model.device
     dtype = device.autocast_type(at, model.settings.training.precision)
     x = torch.zeros(batch, *model.spec.shape, device=at)
     t = torch.ones(batch, dtype=torch.long, device=at)
@@ -53,19 +92,19 @@ def seconds_a_pass(model: Model) -> float:
         with device.autocast(at, dtype):
             model.denoiser(x, t).x0.sum().item()
         trials.append(time.perf_counter() - start)
-    return min(trials) / batch
+    return min(trials)
 
 
-def choose(model: Model, a_pass: float, passes_an_image: int, wanted: int | None) -> Effort:
+def choose(model: Model, trial: Trial, passes_an_image: int, wanted: int | None) -> Effort:
     """The most that fits in about 50 seconds.
 
     Args:
         model: what is examined.
-        a_pass: seconds that an image takes through the network.
+        trial: how fast it is.
         passes_an_image: levels times guesses.
         wanted: images, where the person has said how many.
     """
-    own = model.settings.sampling
+    own, a_pass = model.settings.sampling, trial.a_pass
     steps = min(own.steps, STEPS)
     # DDPM of few steps is noisy, whatever the network knows: DDIM takes its place.
     ways = [own] if own.steps <= STEPS else [SamplingSettings(sampler="ddim", steps=steps)]
@@ -79,4 +118,4 @@ def choose(model: Model, a_pass: float, passes_an_image: int, wanted: int | None
     images = wanted or next(
         (n for n in IMAGES if n * passes_an_image * a_pass <= SECONDS / 2), IMAGES[-1]
     )
-    return Effort(images, samples, sampling, batch_of(model))
+    return Effort(images, samples, sampling, trial.batch)

@@ -84,7 +84,7 @@ def _left(variance: Float64[Tensor, "*r"], signal: float, noise: float) -> Float
 
 
 def fit(images: Images, seed: int = 0) -> Gaussian | None:
-    """The distribution of some of the images; None where there are fewer than 8.
+    """The distribution of some of the images; None for fewer than 8, or for huge ones.
 
     With fewer images than values their covariance is singular, and its eigenvalues are too far
     apart in any case. So three of four images say which directions there are, and the others say
@@ -94,7 +94,7 @@ def fit(images: Images, seed: int = 0) -> Gaussian | None:
     """
     size = int(np.prod(images.spec.shape))
     most = MOST if size <= MOST_DIRECTIONS else MOST_DIRECTIONS
-    most = min(len(images), most, max(LEAST, MOST_VALUES // size))
+    most = min(len(images), most, MOST_VALUES // size)
     if most < LEAST:
         return None
     rows = shuffled(len(images), seed=seed, purpose="doctor gaussian")[:most]

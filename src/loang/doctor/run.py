@@ -1,5 +1,6 @@
 """`loang doctor RUN`: a run or a model, examined from its log to its samples."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from loang.doctor.patient import Patient, chosen, open_patient
 from loang.errors import LoangError
 from loang.model import Model
 
-REAL = 1000  # images that samples are compared with
+REAL = 1000  # images that samples are compared with,
+VALUES = 2**24  # and values of these, at the most
 SHOWN = 32  # images that the network's parts are looked at with
 FEW_STEPS = {"ddim": 10, "ddpm": 100}
 OnStage = Callable[[str, int, int], None]
@@ -81,12 +83,12 @@ def examine_patient(
     if patient.model is not None:
         passes = levels.LEVELS * (3 if patient.raw is not None else 2)
         told("trying how fast the network is", 0, 1)
-        a_pass = effort.seconds_a_pass(patient.model)
-        how = effort.choose(patient.model, a_pass, passes, count)
+        trial = effort.try_out(patient.model)
+        how = effort.choose(patient.model, trial, passes, count)
         if patient.dataset is not None:
             measured = _measure(patient, patient.model, patient.dataset, how, seed, told)
             parts["levels"] = learning.examine(measured, patient.settings.denoiser.predicts)
-        parts["units"] = _units(patient, patient.model, seed)
+        parts["units"] = _units(patient, patient.model, how, seed)
         parts["samples"] = _samples(patient.model, patient.dataset, how, seed, told)
     parts["average"] = average.examine(patient.settings.ema, patient.steps, measured)
     parts["terminal"] = _terminal(patient, seed)
@@ -161,19 +163,19 @@ def _measure(
     return Levels(times, log_snr, errors, variance)
 
 
-def _units(patient: Patient, model: Model, seed: int) -> Part:
+def _units(patient: Patient, model: Model, how: Effort, seed: int) -> Part:
     """The network's parts, looked at with noisy images, or with noise where there are none."""
     schedule, at = model.denoiser.schedule, model.device
     times = levels.choose_times(schedule, 4)
     label: Tensor | None = None
     if patient.dataset is not None:
-        rows = chosen(patient.dataset, "train", min(SHOWN, effort.batch_of(model)), seed)
+        rows = chosen(patient.dataset, "train", min(SHOWN, how.batch), seed)
         images = patient.dataset.train
         x0 = to_model(images[rows], images.spec).to(at)
         if model.knows_labels and images.labels is not None:
             label = torch.from_numpy(images.labels[rows]).to(at, torch.long)
     else:
-        x0 = torch.zeros(min(SHOWN, effort.batch_of(model)), *model.spec.shape, device=at)
+        x0 = torch.zeros(min(SHOWN, how.batch), *model.spec.shape, device=at)
     x = [levels.noisy(schedule, x0, t, seed=seed, purpose="units") for t in times]
     return units.examine(units.look(model.denoiser, x, times, label), patient.steps > 0)
 
@@ -202,7 +204,8 @@ def _samples(model: Model, dataset: Dataset | None, how: Effort, seed: int, told
         return Part((*findings, Finding("wrong", "samples", error.problem, error.remedy)))
     if dataset is None or len(dataset.train) < 2 or count < 2:
         return Part(tuple(findings), {"count": count, "way": way})
-    real = chosen(dataset, "train", REAL, seed)
+    most = max(2, min(REAL, VALUES // math.prod(model.spec.shape)))
+    real = chosen(dataset, "train", most, seed)
     pairs = statistics.measure(
         to_model(pixels, model.spec), to_model(dataset.train[real], dataset.spec)
     )

@@ -19,6 +19,7 @@ from loang.evaluation.words import number, percent
 from loang.metrics.rows import shuffled
 
 IMAGES = 1000
+VALUES = 2**24  # of all of these, at the most
 SEEN, PLAIN = 0.3, 1.0  # standard deviations of the noise's own mean brightness
 
 
@@ -36,8 +37,9 @@ def examine(settings: Settings, images: Images | None, pixels: int, seed: int = 
     signal, noise = float(schedule.signal(last)), float(schedule.noise(last))
     mean, spread = [0.5], [0.0]
     if images is not None:
-        rows = shuffled(len(images), seed=seed, purpose="doctor terminal")[:IMAGES]
-        brightness = to_model(images[rows], images.spec).double().mean((2, 3))
+        rows = shuffled(len(images), seed=seed, purpose="doctor terminal")
+        most = max(1, min(IMAGES, VALUES // math.prod(images.spec.shape)))
+        brightness = to_model(images[rows[:most]], images.spec).double().mean((2, 3))
         mean, spread = brightness.mean(0).tolist(), brightness.std(0, correction=0).tolist()
     unit = signal * math.sqrt(pixels) / noise
     seen = max(unit * math.hypot(m, s) for m, s in zip(mean, spread, strict=True))
