@@ -1,14 +1,20 @@
-"""Whether something fits in memory, asked before it is tried."""
+"""Whether something fits in memory, asked before it is tried; and how the rest is read."""
 
+import contextlib
 import math
+import mmap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import psutil
+from jaxtyping import Shaped
 
 from loang.errors import LoangError
 
 SHARE = 0.8
+SMALL = 0.25
+"""Of the free memory: what is mapped and takes less stays in the system's cache of files."""
 
 
 def require_memory(shape: Sequence[int], depth: str, what: str) -> None:
@@ -35,3 +41,22 @@ def require_bytes(needed: int, what: str, how: str = "") -> None:
             " GB are free.",
             "Choose a smaller --size or fewer images.",
         )
+
+
+def is_small(values: Shaped[np.ndarray, "..."]) -> bool:
+    """Whether an array takes a small part of the free memory."""
+    return values.nbytes < SMALL * psutil.virtual_memory().available
+
+
+def read_here_and_there(values: Shaped[np.ndarray, "..."]) -> None:
+    """Tell the system that a mapped array, if it is large, is read in no order.
+
+    Else it reads megabytes around each row that is asked for, and a batch takes half a second.
+    """
+    base: Any = values
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    file = getattr(base, "_mmap", None)
+    if file is not None and hasattr(mmap, "MADV_RANDOM") and not is_small(values):
+        with contextlib.suppress(OSError, ValueError):
+            file.madvise(mmap.MADV_RANDOM)

@@ -15,6 +15,7 @@ from loang.data import pack
 from loang.data.collection import Collection
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset
+from loang.data.memory import is_small, read_here_and_there
 from loang.data.reading import NAMED, Reading, refuse_if_many
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
@@ -22,7 +23,6 @@ from loang.errors import LoangError
 VERSION = 1
 """Raised when the same images are packed to other values: older packs are then made anew."""
 WORTH_SAYING = 2**24  # bytes of a pack
-IN_MEMORY = 0.25  # of the memory that is free: an array up to so large is not left to its file
 
 
 def packed(collection: Collection, wishes: Wishes) -> Dataset:
@@ -46,10 +46,12 @@ def packed(collection: Collection, wishes: Wishes) -> Dataset:
         said.append(f"All images that were left out are listed in {place / pack.LEFT_OUT}.")
     if contents.borrowed:
         # Somebody could write to their own file while a run learns from it.
-        if contents.pixels.nbytes < IN_MEMORY * psutil.virtual_memory().available:
+        if is_small(contents.pixels):
             contents = replace(contents, pixels=contents.pixels.copy(order="C"))
         else:
             said.append(f"Do not write to {collection.name} while it is used: it is not copied.")
+    for values in (contents.pixels, contents.train, contents.held_out):
+        read_here_and_there(values)
     dataset = contents.dataset()
     return replace(dataset, notices=(*dataset.notices, *said))
 
