@@ -141,7 +141,7 @@ def test_rows_take_no_memory_that_they_announce(tmp_path: Path, how: str, compre
     path = saved(tmp_path, how, compression=compression, batch=40)
     size = sum(len(png(row)[0]) for row in range(40)).to_bytes(8, "little")
     content = path.read_bytes()
-    assert content.count(size) == 1
+    assert size in content
     for hostile in (2**32, 2**60):
         path.write_bytes(content.replace(size, hostile.to_bytes(8, "little")))
         most = pa.default_memory_pool().max_memory()
@@ -156,6 +156,13 @@ def test_a_file_that_announces_more_rows_than_it_can_hold_is_refused(tmp_path: P
     with pa.ipc.new_stream(str(path), nothing.schema) as writer:
         writer.write_batch(nothing)
     with pytest.raises(LoangError, match="announces 10,000,000 rows"):
+        open_arrow(str(path), Wishes())
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, "stream")
+    path.write_bytes(path.read_bytes().replace(b"label", b"lab\xffl"))
+    with pytest.raises(LoangError, match="no sound Arrow file"):
         open_arrow(str(path), Wishes())
 
 

@@ -186,7 +186,7 @@ def readable(schema: Any) -> Any:
     Raises:
         UnicodeDecodeError: one is not.
     """
-    str(schema)
+    _ = schema.names
     return schema
 
 
