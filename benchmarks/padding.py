@@ -1,6 +1,7 @@
 """Which padding is best for images that the network can't halve: zeros, edges or reflections.
 
     python benchmarks/padding.py --size 27 30 --steps 600 --seed 0
+    python benchmarks/padding.py --size 25 25 --set network.multipliers=1,2,2 network.attention=[2]
 
 Networks of the preset quick that start alike learn the same images in turns, each with another
 padding. Held-out losses of their averages: over all pixels, in a border two pixels wide, and
@@ -85,14 +86,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(27, 30))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="+", default=[], help="other settings than the preset's")
     asked = parser.parse_args()
 
     dataset = open_dataset("fashion-mnist")
     train = resized(dataset.train, len(dataset.train), *asked.size)
     held_out = resized(dataset.validation, HELD_OUT, *asked.size)
-    settings = changed(
-        presets.preset("quick"), [f"training.seed={asked.seed}", "training.precision=float32"]
-    )
+    changes = [f"training.seed={asked.seed}", "training.precision=float32", *asked.set]
+    settings = changed(presets.preset("quick"), changes)
     trainers = {
         mode: Trainer(build_denoiser(settings, train.spec), train, settings, torch.device("cpu"))
         for mode in MODES
@@ -111,6 +112,7 @@ def main() -> None:
         "size": "x".join(map(str, asked.size)),
         "steps": asked.steps,
         "seed": asked.seed,
+        "settings": asked.set,
         "date": str(date.today()),
         "hardware": f"CPU ({torch.backends.cpu.get_cpu_capability()})",
         "system": f"{platform.system()} {platform.machine()}",

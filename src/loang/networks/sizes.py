@@ -9,8 +9,10 @@ def padded(x: Float[Tensor, "n c h w"], multiple: int) -> Float[Tensor, "n c hig
     """The images with their edges repeated until height and width are multiples of that number.
 
     Both sides grow evenly; an odd pixel goes below or to the right. Images that fit are returned
-    as they are. Edges cost the border's pixels less than zeros or a reflection would:
-    benchmarks/padding.py.
+    as they are.
+
+    By benchmarks/padding.py edges were better than zeros for up to three more pixels a side, above
+    all at the border, and zeros by 1 to 2 % for seven; a reflection was worse than edges in both.
     """
     height, width = (-side % multiple for side in x.shape[2:])
     if not height and not width:
