@@ -10,6 +10,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from loang.data.tiff_directory import (
 )
 from loang.data.tiff_layout import Layout, layout_of
 from loang.data.tiff_values import to_picture
-from loang.data.unpacking import NEEDED, has_codecs, unpack
+from loang.data.unpacking import NEEDED, has_codecs, unpack, widened
 from loang.data.upright import upright
 
 LONG = 4  # the number of its type
@@ -100,14 +101,22 @@ def _by_tifffile(
     file: Encoded, directory: Directory, layout: Layout
 ) -> Shaped[np.ndarray, "h w c"]:
     """All others; what is compressed is unpacked here, to what it must be and no more."""
-    if (layout.predictor == 3 or layout.bits not in WHOLE_BITS) and not has_codecs():
+    if layout.predictor == 3 and not has_codecs():
         raise Unreadable(NEEDED)
-    lengths = [layout.bytes_of(index) for index in range(len(layout.offsets))]
+    packed = [layout.bytes_of(index) for index in range(len(layout.offsets))]
     parts = (
-        unpack(read_at(file, place, packed), layout.compression, length)
-        for place, packed, length in zip(layout.offsets, layout.byte_counts, lengths, strict=True)
+        unpack(read_at(file, place, count), layout.compression, length)
+        for place, count, length in zip(layout.offsets, layout.byte_counts, packed, strict=True)
     )
-    stored = _assembled(_anew(directory, layout, tags.NONE, lengths, parts, frozenset()), layout)
+    whole, lengths = layout, packed
+    if layout.bits not in WHOLE_BITS:
+        if layout.bits > 16 or layout.format != tags.UNSIGNED or layout.predictor != 1:
+            raise Unreadable(f"its values of {layout.bits} bits are of an unknown kind")
+        values = layout.part_width * (layout.samples if layout.planar == 1 else 1)
+        parts = (widened(part, layout.bits, values, directory.order) for part in parts)
+        whole = replace(layout, bits=8 if layout.bits < 8 else 16)
+        lengths = [whole.bytes_of(index) for index in range(len(layout.offsets))]
+    stored = _assembled(_anew(directory, whole, tags.NONE, lengths, parts, frozenset()), whole)
     return to_picture(stored, layout)
 
 

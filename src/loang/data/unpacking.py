@@ -5,6 +5,8 @@ import importlib.util
 import lzma
 import zlib
 
+import numpy as np
+
 from loang.data.header import Unreadable
 from loang.data.tiff_layout import DEFLATE, LZMA, LZW, NONE, PACKBITS, ZSTD
 
@@ -54,6 +56,24 @@ def unpack(content: bytes, compression: int, length: int) -> bytes:
     except (lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
         raise Unreadable("its compressed values are damaged") from error
     return _whole(found, length)
+
+
+def widened(content: bytes, bits: int, values: int, order: str) -> bytes:
+    """Values of 2 to 15 bits, packed row by row, as whole bytes: one each up to 8 bits, else two.
+
+    Args:
+        content: rows, each from a new byte on, the highest bit of a value first.
+        bits: of a value.
+        values: of a row.
+        order: `<` or `>`, of the bytes of what is returned.
+    """
+    row = -(-values * bits // 8)
+    rows = np.frombuffer(content, np.uint8).reshape(-1, row)
+    each = np.unpackbits(rows, axis=1)[:, : values * bits].reshape(-1, values, bits)
+    found = np.zeros(each.shape[:2], np.uint16)
+    for place in range(bits):
+        found = (found << 1) | each[..., place]
+    return found.astype(np.uint8 if bits < 8 else f"{order}u2").tobytes()
 
 
 def _by_imagecodecs(content: bytes, compression: int, length: int) -> bytes:

@@ -184,7 +184,7 @@ def _samples(model: Model, dataset: Dataset | None, how: Effort, seed: int, told
     """A few samples, beside as many real images as there are; and whether the steps suffice."""
     sampling = how.sampling
     way = _way(sampling)
-    findings = list(_steps(model.settings.sampling))
+    findings = list(_steps(model.settings.sampling, model.denoiser.schedule.T))
     labels: Tensor | None = None
     if dataset is not None and model.knows_labels and dataset.train.labels is not None:
         # Classes as often as the data have them, else their shares would pass for a tint.
@@ -217,9 +217,9 @@ def _way(sampling: SamplingSettings) -> str:
     return f"{sampling.sampler.upper()}, {sampling.steps:,} steps"
 
 
-def _steps(sampling: SamplingSettings) -> tuple[Finding, ...]:
+def _steps(sampling: SamplingSettings, most: int) -> tuple[Finding, ...]:
     least = FEW_STEPS[sampling.sampler]
-    if sampling.steps >= least:
+    if sampling.steps >= min(least, most):
         return ()
     return (
         Finding(
@@ -227,7 +227,7 @@ def _steps(sampling: SamplingSettings) -> tuple[Finding, ...]:
             "sampling",
             f"It samples with {_way(sampling)}, which is few: {sampling.sampler.upper()} needs"
             f" {least} or more.",
-            f"Draw with `loang sample --steps {5 * least}`.",
+            f"Draw with `loang sample --steps {min(5 * least, most)}`.",
         ),
     )
 
