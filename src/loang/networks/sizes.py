@@ -11,8 +11,9 @@ def padded(x: Float[Tensor, "n c h w"], multiple: int) -> Float[Tensor, "n c hig
     Both sides grow evenly; an odd pixel goes below or to the right. Images that fit are returned
     as they are.
 
-    By benchmarks/padding.py edges were better than zeros for up to three more rows or columns, above
-    all at the border, and zeros by 1 to 2 % for seven; a reflection was worse than edges in both.
+    By benchmarks/padding.py edges were better than zeros for up to three more rows or columns,
+    above all at the border, and zeros by 1 to 2 % for seven; a reflection was worse than edges in
+    both.
     """
     height, width = (-side % multiple for side in x.shape[2:])
     if not height and not width:
