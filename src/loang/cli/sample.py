@@ -14,7 +14,7 @@ def sample(
     count: Annotated[int, typer.Option("-n", "--count", help="How many.")] = 64,
     out: Annotated[
         Path,
-        typer.Option(help="A sheet (.png, .webp), an array (.npy), or a folder for single PNGs."),
+        typer.Option(help="A sheet (.png, .webp), a stack (.tif), an array (.npy), or a folder."),
     ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     label: Annotated[

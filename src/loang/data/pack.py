@@ -28,6 +28,7 @@ from jaxtyping import Int, Shaped, UInt8
 from loang import files, untrusted
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
+from loang.data.npy import map_npy
 from loang.data.spec import ImageSpec
 
 FORMAT = 1
@@ -88,7 +89,7 @@ class Places(Sequence[str]):
     """The names of a pack's rows, each read when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.ends = np.load(folder / "places.npy", mmap_mode="r")
+        self.ends = map_npy(folder / "places.npy")
         self.text = folder / "places.txt"
 
     def __len__(self) -> int:
@@ -140,7 +141,7 @@ def read(folder: Path, array: Shaped[np.ndarray, "m h w c"] | None = None) -> Co
 
 def _load(path: Path) -> Shaped[np.ndarray, "..."]:
     # Not as np.memmap, whose every slice costs microseconds more than an array's.
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    return np.asarray(map_npy(path))
 
 
 def write(folder: Path, contents: Contents) -> None:
@@ -162,7 +163,7 @@ def write(folder: Path, contents: Contents) -> None:
         files.write(folder / "places.txt", encoded)
     for name, values in arrays.items():
         with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, values, allow_pickle=False)
+            np.lib.format.write_array(file, np.asarray(values), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
     lines = [f"{place}: {reason}\n" for place, reason in contents.left_out]
