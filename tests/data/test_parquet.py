@@ -74,6 +74,7 @@ def test_what_hugging_face_writes(tmp_path: Path) -> None:
         ([3, 1, None, -1, 3], [1, 0, -1, -1, 1], ("1", "3")),
         (["b", "a", None, "", "b"], [1, 0, -1, -1, 1], ("a", "b")),
         ([True, False, None, True, True], [1, 0, -1, 1, 1], ("0", "1")),
+        ([-1, 1, None, 1, -1], [0, 1, -1, 1, 0], ("-1", "1")),
     ],
 )
 @pytest.mark.parametrize("dictionary", [False, True])

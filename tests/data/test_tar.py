@@ -117,6 +117,12 @@ def test_samples_of_several_pictures(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images.picture(2), png(102)[1])
 
 
+def test_pictures_that_are_numbered_after_a_point(tmp_path: Path) -> None:
+    names = [f"{kind}.{number}.png" for kind in ("cat", "dog") for number in range(4)]
+    images = opened(saved(tmp_path / "x.tar", {name: png(0)[0] for name in names}))
+    assert [images.place(index) for index in range(8)] == names
+
+
 def test_shards_in_braces_and_in_a_folder(tmp_path: Path) -> None:
     for shard in range(3):
         saved(tmp_path / f"train-{shard:03d}.tar", samples(4, 4 * shard, cls=lambda n: n % 2))
@@ -148,6 +154,9 @@ def test_subfolders_that_are_parts(tmp_path: Path) -> None:
     images = opened(saved(tmp_path / "x.tar", files))
     assert images.held_out().tolist() == [False] * 6 + [True] * 6
     assert images.labels().names == ("a", "b")
+    images = opened(saved(tmp_path / "x.tar", {**files, "val/a/1.png": png(1)[0]}))
+    assert images.held_out().tolist() == [False] * 6 + [True]
+    assert "left aside" in " ".join(images.notices)
 
 
 def test_what_is_no_plain_file_within_is_passed_over(tmp_path: Path) -> None:

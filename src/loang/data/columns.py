@@ -75,14 +75,16 @@ def choose_columns(
 
 
 def labels_of(columns: Columns, values: Sequence[Any]) -> Labels | None:
-    """The classes of all images, from the column of labels; -1 and nothing are no class."""
+    """The classes of all images, from the column of labels.
+
+    Nothing is no class, nor is -1, but where all others are 1: then these are two signs.
+    """
     if columns.class_names:
         known = range(len(columns.class_names))
         each = [value if value in known else -1 for value in values]
         return Labels(columns.class_names, np.array(each, np.int64))
-    return Labels.of(
-        [None if value is None or value == -1 or value == "" else _plain(value) for value in values]
-    )
+    none = {None, ""} if set(values) - {None} == {-1, 1} else {None, "", -1}
+    return Labels.of([None if value in none else _plain(value) for value in values])
 
 
 def is_struct(kind: Any) -> bool:

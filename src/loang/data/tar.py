@@ -13,7 +13,15 @@ from loang.data.columns import LABEL_NAMES
 from loang.data.folder import PARTS
 from loang.data.header import LARGEST_FILE, Header, Unreadable
 from loang.data.picture import SUFFIXES, read_header, read_picture
-from loang.data.shards import BRACES, find_shards, held_out_rows, path_of, shards_in
+from loang.data.shards import (
+    BRACES,
+    aside_notice,
+    find_shards,
+    held_out_rows,
+    left_aside,
+    path_of,
+    shards_in,
+)
 from loang.data.tar_file import PACKED, Member, list_members
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
@@ -53,7 +61,9 @@ class TarCollection(Collection):
         members = [member for path in self.shards for member in list_members(path)]
         pictures = [each for each in members if PurePosixPath(each.name).suffix.lower() in SUFFIXES]
         wanted = _extension(pictures, image_column)
-        self.images = [each for each in pictures if wanted in (None, each.extension)]
+        meant = [each for each in pictures if wanted in (None, each.extension)]
+        aside = left_aside([self._split(each) for each in meant])
+        self.images = [each for each in meant if self._split(each) not in aside]
         keys = {(each.archive, each.key) for each in self.images}
         self._beside = {
             (each.archive, each.key, each.extension): each
@@ -68,13 +78,15 @@ class TarCollection(Collection):
                 f" only {found}.",
                 "Name a tar file of pictures, such as .png or .jpg.",
             )
-        self.notices = []
-        if len(self.images) < len(pictures):
-            others = len(pictures) - len(self.images)
-            self.notices = [
+        self.notices = list[str]()
+        if aside:
+            self.notices.append(aside_notice(name, aside))
+        if len(meant) < len(pictures):
+            others = len(pictures) - len(meant)
+            self.notices.append(
                 f"Samples in {name} have several pictures each: those that end in .{wanted} are"
                 f" used, and {others:,} others left aside; --set data.image_column chooses."
-            ]
+            )
 
     def identity(self) -> str:
         """Of each tar file its path, size and times."""
@@ -120,7 +132,7 @@ class TarCollection(Collection):
 
     def held_out(self) -> Bool[np.ndarray, " n"] | None:
         """From the names of the tar files, else from subfolders that are called parts."""
-        splits = [self.shards[image.archive] or self._top(image) for image in self.images]
+        splits = [self._split(image) for image in self.images]
         return held_out_rows(splits, [1] * len(splits))
 
     def _value(self, file: Member) -> str | int | None:
@@ -136,9 +148,10 @@ class TarCollection(Collection):
         value = next((about[name] for name in names if name in about), None)
         return value if isinstance(value, str | int) and value != "" else None
 
-    def _top(self, image: Member) -> str:
+    def _split(self, image: Member) -> str:
+        """The part of the data set that its tar file is, or its first subfolder."""
         top = image.name.split("/")[0].casefold() if "/" in image.name else ""
-        return top if top in PARTS else ""
+        return self.shards[image.archive] or (top if top in PARTS else "")
 
     def _of_folders(self) -> Labels | None:
         folders = [_folders(image) for image in self.images]
@@ -155,6 +168,8 @@ def _extension(pictures: Sequence[Member], wanted: str | None) -> str | None:
         return None
     several = [each for each in pictures if samples[each.archive, each.key] > 1]
     counts = Counter(each.extension for each in several)
+    if any(extension[0].isdigit() for extension in counts):
+        return None  # cat.1.jpg and cat.2.jpg are two cats
     # The commonest, and of those as common the plainest.
     return min(counts, key=lambda extension: (-counts[extension], len(extension), extension))
 
