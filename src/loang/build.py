@@ -7,6 +7,7 @@ from loang.config import ScheduleSettings, Settings, UNetSettings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
+from loang.networks.sizes import enough_fold
 from loang.networks.tutorial import TutorialUNet
 from loang.networks.unet import UNet
 from loang.schedule import Schedule
@@ -43,8 +44,9 @@ def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
             )
         return TutorialUNet(spec.channels)
     classes = len(spec.class_names) if settings.data.labels else 0
-    of_settings = chosen.model_dump(exclude={"kind"})
-    return UNet(spec.channels, classes=classes, augmentations=told, **of_settings)
+    of_settings = chosen.model_dump(exclude={"kind", "fold"})
+    fold = chosen.fold or enough_fold(spec.height, spec.width)
+    return UNet(spec.channels, fold=fold, classes=classes, augmentations=told, **of_settings)
 
 
 def weight_shapes(settings: Settings, spec: ImageSpec) -> dict[str, tuple[int, ...]]:

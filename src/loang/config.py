@@ -83,7 +83,9 @@ class UNetSettings(Section):
     blocks: Annotated[int, Field(ge=1, le=32)] = 2
     attention: tuple[Annotated[int, Field(ge=0)], ...] = Field((2,), max_length=12)
     heads: Whole = 4
-    fold: Annotated[int, Field(ge=1, le=2**6)] = 1
+    fold: Annotated[int, Field(ge=1, le=2**6)] | None = Field(
+        1, description="None: what leaves the first level 16x16 positions or fewer"
+    )
     dropout: Share = 0.0
     modulate: bool = True
 

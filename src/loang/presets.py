@@ -24,7 +24,7 @@ def quick() -> Settings:
         preset="quick",
         data=DataSettings(source="fashion-mnist"),
         network=UNetSettings(
-            width=48, multipliers=(1, 2), blocks=1, attention=(1,), heads=2, fold=2
+            width=48, multipliers=(1, 2), blocks=1, attention=(1,), heads=2, fold=None
         ),
         # Small steps, many of them: docs/benchmarks.md has what was tried.
         optimizer=OptimizerSettings(learning_rate=1e-3, warm_up=50, decay_from=0.3),

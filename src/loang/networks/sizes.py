@@ -4,6 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+POSITIONS = 16 * 16
+"""Of a small network's first level; what two cores learn from within minutes."""
+LARGEST_FOLD = 64
+
 
 def padded(x: Float[Tensor, "n c h w"], multiple: int) -> Float[Tensor, "n c higher wider"]:
     """The images with their edges repeated until height and width are multiples of that number.
@@ -28,3 +32,11 @@ def cropped(
     """The inverse of `padded`: the part that was there before."""
     top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
     return x[:, :, top : top + height, left : left + width]
+
+
+def enough_fold(height: int, width: int) -> int:
+    """The smallest power of two by which images are folded to `POSITIONS` or fewer, 64 at most."""
+    fold = 1
+    while fold < LARGEST_FOLD and -(-height // fold) * -(-width // fold) > POSITIONS:
+        fold *= 2
+    return fold

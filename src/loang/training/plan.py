@@ -8,9 +8,10 @@ import torch
 
 from loang import augment, device, files
 from loang.build import build_denoiser
-from loang.config import Settings
+from loang.config import Section, Settings, UNetSettings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
+from loang.networks.sizes import enough_fold
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
@@ -24,7 +25,7 @@ class Plan:
     """All that a run starts from.
 
     Args:
-        settings: complete; `data.size` and `data.channels` are those of the images.
+        settings: complete; `data.size`, `data.channels` and `network.fold` suit the images.
         dataset: opened.
         denoiser: fresh, on the CPU.
         budget: how long.
@@ -95,7 +96,11 @@ def prepare(settings: Settings, dataset: Dataset) -> Plan:
     """
     spec = dataset.spec
     shape = {"size": (spec.height, spec.width), "channels": spec.channels}
-    settings = settings.model_copy(update={"data": settings.data.model_copy(update=shape)})
+    found: dict[str, Section] = {"data": settings.data.model_copy(update=shape)}
+    if isinstance(settings.network, UNetSettings):
+        fold = settings.network.fold or enough_fold(spec.height, spec.width)
+        found["network"] = settings.network.model_copy(update={"fold": fold})
+    settings = settings.model_copy(update=found)
     return Plan(
         settings,
         dataset,
