@@ -223,6 +223,7 @@ def doctor(
     count: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    asked: Asked | None = None,
     on_stage: Callable[[str, int, int], None] | None = None,
     on_progress: Progress | None = None,
 ) -> "loang.doctor.finding.Diagnosis":
@@ -234,8 +235,9 @@ def doctor(
         count: images that errors are measured on; None takes as many as about a minute allows.
         seed: of the images, the noise and the samples; 0 or more.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        asked: of a data set: size, channels and more, as for `train`.
         on_stage: told (what, done, in all).
-        on_progress: told of a download.
+        on_progress: told of a download, and of images read.
 
     Raises:
         LoangError: a mistake in any of these, or there is nothing of that name.
@@ -254,7 +256,21 @@ def doctor(
                 f"{target} is no run and no model, so there are no images to go with it.",
                 "Leave --data away, or name a run's folder.",
             )
-        return examine_data(str(target), resolve(target), on_progress=on_progress)
+        wanted: Asked = {**(asked or {}), "device": device}
+        return examine_data(
+            str(target),
+            resolve(target, **wanted),
+            wanted,
+            on_stage=on_stage,
+            on_progress=on_progress,
+        )
+    given = [name for name, value in (asked or {}).items() if value]
+    if given:
+        raise LoangError(
+            f"{target} is a run or a model, whose images are what they were: {given[0]} can't be"
+            " asked of it.",
+            "Leave it away, or name images.",
+        )
 
     from loang.doctor.run import examine
 

@@ -35,16 +35,47 @@ def doctor(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write doctor.json and doctor.png there.", show_default="RUN"),
+        typer.Option(
+            help="Write doctor.json and pictures there.", show_default="RUN, or doctor-DATA"
+        ),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print doctor.json, and nothing else.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of images, noise and samples.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Of images: as for `loang train`.")
+    ] = None,
+    fit: Annotated[str | None, typer.Option(help="The same: crop, pad or stretch.")] = None,
+    channels: Annotated[str | None, typer.Option(help="The same: grey, rgb or rgba.")] = None,
+    labels: Annotated[
+        bool | None, typer.Option("--labels/--no-labels", help="The same: look at classes.")
+    ] = None,
+    labels_file: Annotated[Path | None, typer.Option(help="The same: CSV or JSONL.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="The same: any setting."),
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="List what lies in loang's cache, and no more.")
+    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="With --cache: delete all of it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --clear: do not ask.")] = False,
 ) -> None:
-    """Say what is right and what is wrong with a run: is it learning, and why are samples so?"""
+    """Say what is right and what is wrong with a run or with images.
+
+    Of a run: is it learning, and why are its samples so? Of images: what is there, what is wrong,
+    what will be done about it, and how to start.
+    """
+    if cache or clear:
+        from loang.cli.cache import show_cache
+
+        show_cache(target, listed=cache, clear=clear, yes=yes, json=json)
+        return
+
     from loang import api
+    from loang.cli import options
     from loang.cli.console import download_bar, stage_bar
     from loang.files import check_folder
 
@@ -58,10 +89,18 @@ def doctor(
             count=count,
             seed=seed,
             device=device,
+            asked={
+                "size": options.size(size),
+                "fit": fit,
+                "channels": options.channels(channels),
+                "labels": labels,
+                "labels_file": None if labels_file is None else str(labels_file),
+                "changes": tuple(changes or ()),
+            },
             on_stage=on_stage,
             on_progress=on_progress,
         )
-    written = _write(diagnosis, target, out)
+    written = _write(diagnosis, target, out, quiet=json)
     if json:
         from loang.doctor.output import as_json
 
@@ -70,10 +109,13 @@ def doctor(
         show(diagnosis, written)
 
 
-def _write(diagnosis: "Diagnosis", target: str, out: Path | None) -> list[Path]:
+def _write(diagnosis: "Diagnosis", target: str, out: Path | None, quiet: bool) -> list[Path]:
     """Into the folder that was asked for, or beside the run, if that may be written."""
     from loang.doctor import output
     from loang.errors import LoangError
+
+    if diagnosis.kind == "data":
+        return _write_data(diagnosis, target, out, quiet)
 
     if out is not None:
         return output.write(diagnosis, out)
@@ -85,10 +127,25 @@ def _write(diagnosis: "Diagnosis", target: str, out: Path | None) -> list[Path]:
     return []
 
 
+def _write_data(diagnosis: "Diagnosis", target: str, out: Path | None, quiet: bool) -> list[Path]:
+    """Into the folder that was asked for, or a new one here; with --json only where asked."""
+    from loang.doctor import data_sheets
+    from loang.doctor.data import DataDiagnosis
+    from loang.errors import LoangError
+
+    assert isinstance(diagnosis, DataDiagnosis)
+    if out is not None:
+        return data_sheets.write(diagnosis, out)
+    if not quiet:
+        # In a place that can only be read, what is printed is enough.
+        with contextlib.suppress(LoangError):
+            return data_sheets.write(diagnosis, data_sheets.default_folder(target))
+    return []
+
+
 def show(diagnosis: "Diagnosis", written: list[Path]) -> None:
     """The findings, the gravest first; the answers; the numbers; and where they are."""
-    from loang.cli.console import _print_table as print_table
-    from loang.cli.console import console, say
+    from loang.cli.console import console, print_table, say
     from loang.files import shown
 
     signs = SIGNS if _has_signs() else PLAIN

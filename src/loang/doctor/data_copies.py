@@ -1,0 +1,168 @@
+"""Images that are nearly the same, above all on both sides of the split; and images like no other.
+
+Compared as copies of training images are (`metrics.alignment`): shifts by a pixel, mirroring,
+brightness and contrast do not count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from loang.doctor.data_glance import Glance
+from loang.doctor.data_images import Numbered
+from loang.doctor.data_sight import Marked, Sight, counted, named
+from loang.doctor.finding import Finding
+from loang.evaluation.words import percent
+from loang.metrics.alignment import nearest_aligned
+
+SAME = 0.05
+"""A distance below it makes a near-copy. Of Fashion-MNIST's sample of 12,000 images 6 are as near
+to another (tests/doctor/test_doctor_data.py); JPEG of quality 75, another resolution, 5 % of
+brightness and a pixel's shift are found in 9 of 10 cases or more."""
+MANY = 0.25  # of all images
+UNLIKE, BEYOND = 0.7, 4.5  # the distance from all others, and how unusual it is
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Of each image that was looked at, the most alike of the others.
+
+    Args:
+        numbers: of the images, ascending.
+        distances: see `metrics.alignment.nearest_aligned`; 0..1.5.
+        others: the number of that other image.
+    """
+
+    numbers: Int64[np.ndarray, " n"]
+    distances: Float64[np.ndarray, " n"]
+    others: Int64[np.ndarray, " n"]
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Near-copies, the nearest first, each pair once, the lower number first."""
+        near = np.flatnonzero(self.distances < SAME)
+        near = near[np.argsort(self.distances[near], kind="stable")]
+        found = zip(self.numbers[near].tolist(), self.others[near].tolist(), strict=True)
+        return list(dict.fromkeys((min(pair), max(pair)) for pair in found))
+
+
+def nearest(seen: Glance) -> Nearest:
+    """Compare each with each; images of one value throughout are left aside."""
+    at = np.flatnonzero(seen.lowest < seen.highest)
+    if len(at) < 2:
+        return Nearest(seen.numbers[:0], np.zeros(0), seen.numbers[:0])
+    small = seen.small[at]
+    # Values far from 0 to 1 would leave float32.
+    scale = np.abs(small).max() or 1.0
+    distances, found = nearest_aligned(small / scale, small / scale, 2)
+    first = (found[:, 0] == np.arange(len(at))).astype(int)  # an equal image may come before
+    rows = np.arange(len(at))
+    return Nearest(seen.numbers[at], distances[rows, first], seen.numbers[at][found[rows, first]])
+
+
+def examine(images: Numbered, seen: Glance, found: Nearest) -> Sight:
+    """Near-copies, those across the split, and images like no other."""
+    pairs = found.pairs()
+    across = [pair for pair in pairs if images.is_held_out(pair[0]) != images.is_held_out(pair[1])]
+    within = [pair for pair in pairs if pair not in set(across)]
+    findings, marked = list[Finding](), list[Marked]()
+    copied = len({number for pair in pairs for number in pair})
+    share = copied / max(1, len(found.numbers))
+    if across:
+        findings.append(_across(images, across))
+        marked.append(
+            Marked("copies across", "To learn from, and held out: nearly the same", across)
+        )
+    if share > MANY:
+        findings.append(
+            Finding(
+                "warning",
+                "alike",
+                f"{percent(share)} of the images are nearly the same as another, as frames of one"
+                " film are: there is less to learn than their number says.",
+                "Keep every tenth frame or so, and hold out whole films: subfolders train and val"
+                " say what is held out.",
+            )
+        )
+    elif within:
+        findings.append(
+            Finding(
+                "note" if share < 0.02 else "warning",
+                "copies",
+                f"{counted(len(within), 'pair')} of images are nearly the same:"
+                f" {named(_words(images, within))}.",
+                "Keep one of each; what is there twice is learned by heart first.",
+            )
+        )
+    if within:
+        marked.append(Marked("copies", "Nearly the same", within))
+    odd = unlike(found)
+    if len(odd):
+        where = [images.place(int(number)) for number in odd]
+        findings.append(
+            Finding(
+                "note",
+                "unlike",
+                f"{counted(len(odd))} {'is' if len(odd) == 1 else 'are'} like no other:"
+                f" {named(where)}.",
+                "Look at them: do they belong here?",
+            )
+        )
+        marked.append(Marked("unlike", "Like no other", [[int(number)] for number in odd]))
+    if not pairs and len(found.numbers) > 1:
+        findings.append(Finding("good", "copies", "No two images are nearly the same."))
+    if not seen.whole:
+        findings.append(
+            Finding(
+                "note",
+                "sample",
+                f"{len(seen.numbers):,} of the {seen.of:,} images were looked at one by one, evenly"
+                " spaced: copies among the others are not known.",
+            )
+        )
+    facts = {
+        "compared": len(found.numbers),
+        "of": seen.of,
+        "threshold": SAME,
+        "median_distance": float(np.median(found.distances)) if len(found.distances) else None,
+        "pairs": _lists(images, pairs),
+        "across": _lists(images, across),
+        "unlike": [images.place(int(number)) for number in odd],
+    }
+    return Sight(tuple(findings), {"copies": facts}, (), tuple(marked))
+
+
+def unlike(found: Nearest) -> Int64[np.ndarray, " k"]:
+    """Numbers of images whose nearest is unusually far, the farthest first.
+
+    On the logarithmic scale, by median and median absolute deviation; of natural photographs,
+    which are all far from one another, none stands out.
+    """
+    if len(found.distances) < 20:
+        return found.numbers[:0]
+    logs = np.log(np.maximum(found.distances, SAME))
+    middle = np.median(logs)
+    spread = 1.4826 * np.median(np.abs(logs - middle))
+    odd = np.flatnonzero((found.distances > UNLIKE) & (logs - middle > BEYOND * max(spread, 0.1)))
+    return found.numbers[odd[np.argsort(-found.distances[odd])]]
+
+
+def _across(images: Numbered, pairs: Sequence[tuple[int, int]]) -> Finding:
+    held = {number for pair in pairs for number in pair if images.is_held_out(number)}
+    share = len(held) / max(1, len(images) - images.learned)
+    return Finding(
+        "warning" if share > 0.01 else "note",
+        "copies across",
+        f"{counted(len(held))} held out ({percent(share)}) {'is' if len(held) == 1 else 'are'}"
+        f" nearly the same as one to learn from: {named(_words(images, pairs))}.",
+        "Remove one of each pair: what is measured on images held out is too good else.",
+    )
+
+
+def _words(images: Numbered, pairs: Sequence[tuple[int, int]]) -> list[str]:
+    return [f"{images.place(one)} = {images.place(other)}" for one, other in pairs]
+
+
+def _lists(images: Numbered, pairs: Sequence[tuple[int, int]]) -> list[list[str]]:
+    return [[images.place(one), images.place(other)] for one, other in pairs]

@@ -1,0 +1,116 @@
+"""One look at every image: how bright, how clipped, how it looks from afar. No torch."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64, Shaped
+
+from loang.doctor.data_images import Numbered, evenly
+
+MOST_IMAGES = 30_000  # that are compared each with each: half a minute,
+MOST_VALUES = 2**30  # and values of these, however large they are
+AT_ONCE = 2**22  # values
+SIDE = 32  # pixels of an image seen from afar, at the most
+SAMPLED = 2**22  # values whose distribution is looked at
+OnDone = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What was seen of the images that were looked at, one entry each, in ascending number.
+
+    Args:
+        numbers: which they are.
+        of: how many there are in all.
+        lowest: its lowest value.
+        highest: its highest.
+        at_low: the share of its values at the end that becomes -1, or beyond, 0..1.
+        at_high: the same, of the end that becomes 1.
+        border: the median of its outermost pixels, as a share of the range, 0..1.
+        small: the mean of its channels, averaged down to at most `SIDE` pixels a side.
+        values: some values of all images, ascending.
+    """
+
+    numbers: Int64[np.ndarray, " n"]
+    of: int
+    lowest: Float64[np.ndarray, " n"]
+    highest: Float64[np.ndarray, " n"]
+    at_low: Float64[np.ndarray, " n"]
+    at_high: Float64[np.ndarray, " n"]
+    border: Float64[np.ndarray, " n"]
+    small: Float32[np.ndarray, "n h w 1"]
+    values: Shaped[np.ndarray, " v"]
+
+    @property
+    def constant(self) -> Int64[np.ndarray, " k"]:
+        """Positions of images of one value throughout."""
+        return np.flatnonzero(self.lowest == self.highest)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all images were looked at."""
+        return len(self.numbers) == self.of
+
+
+def glance(images: Numbered, on_done: OnDone | None = None) -> Glance:
+    """Look at all images, or at some evenly spaced where that would take too long.
+
+    Args:
+        images: where to look.
+        on_done: told how many images are done, of how many.
+    """
+    spec = images.spec
+    one = math.prod(spec.shape)
+    numbers = evenly(len(images), max(2, min(MOST_IMAGES, MOST_VALUES // one)))
+    size = max(1, AT_ONCE // one)
+    step = max(1, math.ceil(len(numbers) * one / SAMPLED))
+    columns: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(numbers), size):
+        pixels = images[numbers[start : start + size]]
+        for name, values in _seen(pixels, spec.low, spec.high).items():
+            columns.setdefault(name, []).append(values)
+        columns.setdefault("values", []).append(pixels.reshape(-1)[::step])
+        if on_done is not None:
+            on_done(min(start + size, len(numbers)), len(numbers))
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    joined["values"].sort()
+    return Glance(numbers, len(images), **joined)
+
+
+def _seen(pixels: Shaped[np.ndarray, "n h w c"], low: float, high: float) -> dict[str, np.ndarray]:
+    """The columns of a `Glance` for some images."""
+    flat = pixels.reshape(len(pixels), -1)
+    # Opacity is no brightness.
+    shown = pixels[..., :3] if pixels.shape[3] == 4 else pixels
+    grey = shown.mean(axis=3, dtype=np.float32)
+    edges = (grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1])
+    border = np.median(np.concatenate(edges, axis=1), axis=1).astype(np.float64)
+    return {
+        "lowest": flat.min(axis=1).astype(np.float64),
+        "highest": flat.max(axis=1).astype(np.float64),
+        "at_low": (flat <= low).mean(axis=1),
+        "at_high": (flat >= high).mean(axis=1),
+        "border": ((border - low) / (high - low)).clip(0, 1),
+        "small": _averaged(grey)[..., None],
+    }
+
+
+def _averaged(grey: Float32[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n s t"]:
+    """Means of squares of pixels; what is left over at the lower and right edge is not looked at.
+
+    Images too narrow to be averaged are cut to the middle.
+    """
+    height, width = grey.shape[1:]
+    factor = min(math.ceil(max(height, width) / SIDE), height, width)
+    rows, columns = height // factor, width // factor
+    kept = grey[:, : rows * factor, : columns * factor]
+    small: np.ndarray = kept.reshape(len(grey), rows, factor, columns, factor).mean((2, 4))
+    return small[:, _middle(rows), _middle(columns)]
+
+
+def _middle(length: int) -> slice:
+    """The middle of a side, of at most four times as many pixels as there should be."""
+    start = max(0, (length - 4 * SIDE) // 2)
+    return slice(start, start + 4 * SIDE)
