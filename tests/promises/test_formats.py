@@ -20,7 +20,13 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 MODELS = sorted((FIXTURES / "models").glob("format-*.safetensors"))
 RUNS = sorted((FIXTURES / "runs").glob("format-*"))
 LATER = {
-    "config": {"data": ["follow_links"], "training": ["micro_batch"]},
+    "config": {
+        "data": [
+            *("follow_links", "fit", "background", "range", "labels_file", "label_column"),
+            *("image_column", "unreadable", "rotations", "shifts", "told"),
+        ],
+        "training": ["micro_batch"],
+    },
     "state": {"progress": ["skipped", "returns"], "": ["micro_batch"]},
 }
 """What the first files of format 1 lacked; their meaning without it is the default."""

@@ -11,6 +11,7 @@ from loang.config import changed
 from loang.data import Images, ImageSpec
 from loang.errors import LoangError
 from loang.training.examination import examine
+from loang.training.feed import Feed
 from loang.training.memory import images_that_fit, layer_bytes
 from loang.training.trainer import Trainer
 
@@ -289,7 +290,8 @@ def test_an_examination_names_the_images_that_give_no_number():
     spec = replace(SPEC, depth="float32", low=0.0, high=1.0)
     pixels = np.random.default_rng(0).random((37, 8, 8, 1), np.float32)
     pixels[11] = np.nan
-    subject.images = Images(pixels, spec, subject.images.labels)
+    labels = subject.images.labels
+    subject.feed = Feed(Images(pixels, spec, labels), torch.device("cpu"))
     seen = {}
     for step in range(1, 9):
         found = examine(subject, step)
@@ -314,7 +316,7 @@ def test_what_layers_keep_grows_with_the_image():
     def kept(side):
         spec = replace(SPEC, height=side, width=side)
         images = Images(np.zeros((4, side, side, 1), np.uint8), spec, np.zeros(4, np.int64))
-        settings = changed(presets.preset("quick"), [*TINY, "network.attention=[]"])
+        settings = changed(presets.preset("quick"), [*TINY, "network.attention=[]", "network.fold=2"])
         subject = Trainer(
             build.build_denoiser(settings, spec), images, settings, torch.device("cpu")
         )

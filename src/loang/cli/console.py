@@ -145,7 +145,7 @@ def show_report(report: "loang.evaluation.report.Report", folder: Path) -> None:
         say(notice)
     for space in report.spaces:
         say()
-        _print_table([f"in {space.name}", *words.heads(space)], words.rows(space))
+        print_table([f"in {space.name}", *words.heads(space)], words.rows(space))
         for note in words.notes(space):
             say(f"  {note}")
     say()
@@ -165,7 +165,7 @@ def show_comparison(comparison: "loang.evaluation.comparison.Comparison", folder
     from loang.evaluation import output
 
     for space, lines in comparison.lines.items():
-        _print_table([f"in {space}", *comparison.heads()], comparison.rows(lines))
+        print_table([f"in {space}", *comparison.heads()], comparison.rows(lines))
     say()
     say(comparison.verdict)
     say()
@@ -173,7 +173,7 @@ def show_comparison(comparison: "loang.evaluation.comparison.Comparison", folder
     say(f"  {shown(folder / output.COMPARISON)}")
 
 
-def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their longest cell, numbers to the right: a terminal may scroll them."""
     lines = [heads, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]

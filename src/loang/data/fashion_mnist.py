@@ -50,6 +50,10 @@ DEADLINE = 60.0  # seconds for all four files, 30 MB
 Arrays = list[UInt8[np.ndarray, "..."]]
 
 
+class NotFashionMnist(LoangError):
+    """Files by the names of Fashion-MNIST's, which MNIST's and others' have too."""
+
+
 def load(
     folder: Path | None = None,
     *,
@@ -141,9 +145,9 @@ def _read_each(folder: Path) -> Iterator[UInt8[np.ndarray, "..."]]:
         content.update(values.data)
         expected = about_sample()["originals"][name]["content_sha256"]
         if values.shape != shape or content.hexdigest() != expected:
-            raise LoangError(
+            raise NotFashionMnist(
                 f"{path} is a sound IDX file of shape {values.shape}, but not Fashion-MNIST's.",
-                "Other data of this format can be given as an .npz file with images and labels.",
+                "Name the file or its folder, and not fashion-mnist.",
             )
         yield values
 

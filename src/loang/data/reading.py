@@ -24,7 +24,7 @@ from loang.data.workers import in_threads
 from loang.errors import LoangError
 
 NAMED = 10  # that many images that can't be used are called by name
-HEADERS = 64  # that many headers are read by a thread at once,
+HEADERS = 8  # that many headers are read by a thread at once,
 AT_ONCE = 2**20  # and that many bytes of images that need no decoding
 NO_LABEL = Unreadable("it has no label")
 ALL_SAME = "All images are the same, and both train and validate."

@@ -1,15 +1,16 @@
 """The kinds of places that images come from, and which one a name means."""
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from loang.data.collection import Collection
 from loang.data.files import holds_pictures
 from loang.data.images import Dataset
+from loang.data.shards import path_of
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.untrusted import shown
@@ -41,7 +42,7 @@ def source_of(name: str) -> Source:
         LoangError: there is none.
     """
     try:
-        for source in (*SOURCES, *_of_others()):
+        for source in itertools.chain(SOURCES, _of_others()):
             if name and source.accepts(name):
                 return source
     except (OSError, ValueError) as error:
@@ -65,14 +66,6 @@ def _of_others() -> Iterator[Source]:
         yield source
 
 
-def path_of(name: str) -> Path:
-    """The path that a person wrote."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # ~somebody whom this machine does not know
-        return Path(name)
-
-
 def _says_fashion_mnist(name: str) -> bool:
     return name.lower().replace("_", "-") in {"fashion-mnist", "fashionmnist"}
 
@@ -83,11 +76,16 @@ def _is_fashion_mnist(name: str) -> bool:
     return _says_fashion_mnist(name) or holds_fashion_mnist(path_of(name))
 
 
-def _open_fashion_mnist(name: str, wishes: Wishes) -> Dataset:
-    from loang.data.fashion_mnist import load
+def _open_fashion_mnist(name: str, wishes: Wishes) -> Collection | Dataset:
+    from loang.data.fashion_mnist import NotFashionMnist, load
+    from loang.data.idx_collection import open_idx
 
-    folder = None if _says_fashion_mnist(name) else path_of(name)
-    return load(folder, on_progress=wishes.on_progress)
+    if _says_fashion_mnist(name):
+        return load(on_progress=wishes.on_progress)
+    try:
+        return load(path_of(name))
+    except NotFashionMnist:  # MNIST, for one
+        return open_idx(name, wishes)
 
 
 def _is_arrays(name: str) -> bool:

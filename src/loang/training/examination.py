@@ -48,7 +48,8 @@ def examine(trainer: Trainer, step: int) -> Examination:
             for number in range(training.batch):
                 x0, label = trainer.batch(position + number, 1)
                 t, eps = trainer.noise("train", step - 1, torch.tensor([number]))
-                loss = denoising_loss(trainer.denoiser, x0, t, eps, label)
+                told = trainer.told(position + number, 1)
+                loss = denoising_loss(trainer.denoiser, x0, t, eps, label, augmentation=told)
                 losses.append(float(loss.plain))
         trainer.gradients()
     finally:
@@ -73,13 +74,13 @@ def diagnosis(trainer: Trainer, watch: Watch, returns: int) -> LoangError:
     """What is known of a run that can't go on."""
     found = examine(trainer, watch.since)
     gradient, at = watch.largest
-    some = ", ".join(map(str, found.bad[:10])) + (", ..." if len(found.bad) > 10 else "")
+    some = ", ".join(map(trainer.images.place, found.bad[:10])) + (", ..." if len(found.bad) > 10 else "")
     if not found.bad:
         which = "Each image of that step's batch alone gives a number."
     elif len(found.bad) == len(found.rows):
         which = "Every image of that step's batch gives none: it is not the images."
     else:
-        which = f"Of that step's batch, the training images number {some} give none."
+        which = f"Of that step's batch, these training images give none: {some}."
     rate = trainer.settings.optimizer.learning_rate * trainer.progress.slowing / 2
     largest = f" The largest gradient before was {gradient:.3g}, at step {at:,}." if at else ""
     return LoangError(

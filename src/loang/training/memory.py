@@ -49,13 +49,14 @@ def _kept_bytes(trainer: Trainer, images: int) -> int:
     numbers = torch.arange(images)
     x0, label = trainer.batch(0, images)
     t, eps = trainer.noise("train", 0, numbers)
+    told = trainer.told(0, images)
     trainer.denoiser.train()
     with (
         trainer.dropout(0, 0),
         torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
         device.autocast(trainer.device, trainer.dtype),
     ):
-        loss = denoising_loss(trainer.denoiser, x0, t, eps, label)
+        loss = denoising_loss(trainer.denoiser, x0, t, eps, label, augmentation=told)
         total = sum(kept.values())  # before the graph, and with it the storages, are gone
     del loss
     return total

@@ -76,7 +76,6 @@ class Trainer:
         self, denoiser: Denoiser, images: Images, settings: Settings, on: torch.device
     ) -> None:
         self.denoiser = denoiser.to(on)
-        self.images = images
         self.feed = Feed(images, on)
         self.settings = settings
         self.device = on
@@ -103,6 +102,11 @@ class Trainer:
             PowerDecay(average.length) if average.kind == "power" else ConstantDecay(average.decay)
         )
         self.ema = Ema(denoiser.network.state_dict().items(), decay)
+
+    @property
+    def images(self) -> Images:
+        """Of the training split."""
+        return self.feed.images
 
     def step(self, share: float) -> Step:
         """One step of the optimizer.

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from torch.utils.flop_counter import FlopCounterMode
 
+from loang.data import order
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset, Images
-from loang.data.order import permutation
 from loang.data.resize import convert_channels, resize
 from loang.data.scaling import to_model, to_pixels
 from loang.data.spec import ImageSpec
@@ -148,7 +148,7 @@ def _shrunk(images: Images, side: int, seen: int) -> Images:
         return images
     height, width = -(-images.spec.height // side), -(-images.spec.width // side)
     most = min(len(images), seen, VALUES // (height * width * images.spec.channels))
-    numbers = np.sort(permutation(len(images), SEED, 0)[:most])
+    numbers = np.sort(order.batch(0, min(most, len(images)), len(images), SEED))
     spec = replace(images.spec, height=height, width=width)
     pixels = np.empty((most, height, width, spec.channels), spec.depth)
     for start in range(0, most, ROWS):
