@@ -37,3 +37,30 @@ def test_your_own_images(tmp_path):
     main(str(folder), "8 images", str(tmp_path / "run"), *tiny)
     assert (tmp_path / "run" / "mine.png").exists()
     assert (tmp_path / "run" / "mine.gif").exists()
+
+
+def sixteen_bits(tmp_path, monkeypatch, capsys, *arguments):
+    """What the example prints: of mean and spread, the share that samples differ by."""
+    out = tmp_path / "cells"
+    monkeypatch.setattr("sys.argv", ["sixteen_bits.py", "--out", str(out), *arguments])
+    runpy.run_path(str(EXAMPLES / "sixteen_bits.py"), run_name="__main__")
+    lines = [line for line in capsys.readouterr().out.splitlines() if " in the data, " in line]
+    return [int(line.rpartition("(")[2].rstrip("%)")) / 100 for line in lines]
+
+
+def test_sixteen_bits_come_out_as_they_went_in(tmp_path, monkeypatch, capsys):
+    tiny = ("network.width=8", "network.heads=1", "training.batch=4", "sampling.steps=2")
+    found = sixteen_bits(
+        *(tmp_path, monkeypatch, capsys, "--for", "8 images", "--count", "30"), "--set", *tiny
+    )
+    assert len(found) == 2
+    with Image.open(tmp_path / "cells" / "drawn" / "0000.png") as image:
+        assert (image.mode, image.size) == ("I;16", (64, 48))
+
+
+@pytest.mark.slow
+def test_after_a_minute_mean_and_spread_are_the_datas(tmp_path, monkeypatch, capsys):
+    """Measured on two cores in a minute, 832 steps: +0 % and -6 %; here, steps are counted."""
+    mean, spread = sixteen_bits(tmp_path, monkeypatch, capsys, "--for", "13000 images")
+    assert abs(mean) < 0.1
+    assert abs(spread) < 0.15

@@ -217,7 +217,8 @@ class Reading:
         spec = ImageSpec(*shape.sides, shape.depth, found.low, found.high, names)
         notices = [*collection.notices, *self.notices]
         if self.bad:
-            notices.append(f"{self._sentence()} were left out.")
+            verb = "was" if len(self.bad) == 1 else "were"
+            notices.append(f"{self._sentence()} {verb} left out.")
         notices += found.notices
         train, held_out, said = _split(collection.held_out(), self.digests, chosen)
         notices += said
