@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import loang.evaluation.report
     import loang.training.plan
 
+MANY = 5000
+"""Images that take so long to read that a person wonders."""
+
 console = LastingConsole(highlight=False, soft_wrap=True)
 
 
@@ -51,7 +54,7 @@ class _AmountColumn(ProgressColumn):
 
 @contextlib.contextmanager
 def download_bar() -> Iterator[OnProgress]:
-    """A bar that appears when a download starts, or images are read."""
+    """A bar that appears when a download starts, or images are read; a line without a terminal."""
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -65,6 +68,8 @@ def download_bar() -> Iterator[OnProgress]:
 
     def on_progress(what: str, done: int, total: int | None) -> None:
         if what not in tasks:
+            if not console.is_terminal and what == "images read" and (total or 0) >= MANY:
+                print(f"Reading {total:,} images ...", file=sys.stderr)  # not into --json's output
             bar.start()
             tasks[what] = bar.add_task(what, total=total)
         bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
