@@ -63,7 +63,14 @@ def show_cache(target: str | None, *, listed: bool, clear: bool, yes: bool, json
 
 
 def _agrees(size: str) -> bool:
-    """Asks on a terminal; elsewhere whoever wrote --clear meant it."""
+    """Asks on a terminal.
+
+    Raises:
+        LoangError: there is none, so nobody can be asked.
+    """
     if not sys.stdin.isatty():
-        return True
+        raise LoangError(
+            f"Nobody can be asked whether {size} may be deleted: this is no terminal.",
+            "Add --yes to delete it.",
+        )
     return typer.confirm(f"Delete {size}?", default=False)

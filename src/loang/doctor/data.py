@@ -63,20 +63,22 @@ def examine(
     images = Numbered(dataset)
     seen = glance(images, lambda done, total: told("images looked at", done, total))
     told("comparing each image with each", 0, 1)
-    sights = (
+    odd = set(seen.numbers[data_values.inverted(seen)].tolist())
+    sights: tuple[Sight, ...] = (
         data_form.examine(dataset, settings.data, whence),
         data_labels.examine(images),
         data_values.examine(images, seen),
-        data_copies.examine(images, seen, data_copies.nearest(seen)),
-        _cost(advice),
+        data_copies.examine(images, seen, data_copies.nearest(seen), odd),
     )
+    command = advice.line([change for sight in sights for change in sight.changes])
+    sights = (*sights, _cost(advice, command))
     return DataDiagnosis(
         name,
         "data",
         sorted_by_weight(finding for sight in sights for finding in sight.findings),
         (
             Answer("What will loang do with these images?", _treatment(dataset, settings, whence)),
-            Answer("How do I start?", f"{advice.sentences}\n\n  {advice.command}"),
+            Answer("How do I start?", f"{advice.sentences}\n\n  {command}"),
         ),
         {name: value for sight in sights for name, value in sight.facts.items()},
         tuple(table for sight in sights for table in sight.tables),
@@ -85,8 +87,8 @@ def examine(
     )
 
 
-def _cost(advice: Advice) -> Sight:
-    facts: dict[str, object] = {"command": advice.command}
+def _cost(advice: Advice, command: str) -> Sight:
+    facts: dict[str, object] = {"command": command}
     findings: tuple[Finding, ...] = ()
     if advice.cost is not None:
         cost = advice.cost
@@ -134,7 +136,10 @@ def _treatment(dataset: Dataset, settings: Settings, whence: Origin) -> str:
     if spec.class_names:
         learned = "learned" if data.labels else "left aside"
         said.append(f"The {counted(len(spec.class_names), 'class')} are {learned}.")
-    return " ".join((*said, *dataset.notices))
+    # What was brought to one size, or left out, is a finding of its own.
+    told = ("all are brought to", "were left out", "was left out")
+    said += [line for line in dataset.notices if not any(words in line for words in told)]
+    return " ".join(said)
 
 
 def _are(dataset: Dataset) -> str:

@@ -4,7 +4,7 @@ Compared as copies of training images are (`metrics.alignment`): shifts by a pix
 brightness and contrast do not count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ SAME = 0.05
 to another (tests/doctor/test_doctor_data.py); JPEG of quality 75, another resolution, 5 % of
 brightness and a pixel's shift are found in 9 of 10 cases or more."""
 MANY = 0.25  # of all images
-UNLIKE, BEYOND = 0.7, 4.5  # the distance from all others, and how unusual it is
+UNLIKE, BEYOND = 1.0, 3.0  # the distance from all others (a correlation of 0.5), and in medians
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,15 @@ def nearest(seen: Glance) -> Nearest:
     return Nearest(seen.numbers[at], distances[rows, first], seen.numbers[at][found[rows, first]])
 
 
-def examine(images: Numbered, seen: Glance, found: Nearest) -> Sight:
-    """Near-copies, those across the split, and images like no other."""
+def examine(images: Numbered, seen: Glance, found: Nearest, known: Collection[int] = ()) -> Sight:
+    """Near-copies, those across the split, and images like no other.
+
+    Args:
+        images: all of them.
+        seen: what was seen of them.
+        found: their nearest.
+        known: numbers of images that are known to be odd already.
+    """
     pairs = found.pairs()
     across = [pair for pair in pairs if images.is_held_out(pair[0]) != images.is_held_out(pair[1])]
     within = [pair for pair in pairs if pair not in set(across)]
@@ -97,9 +104,9 @@ def examine(images: Numbered, seen: Glance, found: Nearest) -> Sight:
         )
     if within:
         marked.append(Marked("copies", "Nearly the same", within))
-    odd = unlike(found)
-    if len(odd):
-        where = [images.place(int(number)) for number in odd]
+    odd = [number for number in unlike(found).tolist() if number not in known]
+    if odd:
+        where = [images.place(number) for number in odd]
         findings.append(
             Finding(
                 "note",
@@ -109,7 +116,7 @@ def examine(images: Numbered, seen: Glance, found: Nearest) -> Sight:
                 "Look at them: do they belong here?",
             )
         )
-        marked.append(Marked("unlike", "Like no other", [[int(number)] for number in odd]))
+        marked.append(Marked("unlike", "Like no other", [[number] for number in odd]))
     if not pairs and len(found.numbers) > 1:
         findings.append(Finding("good", "copies", "No two images are nearly the same."))
     if not seen.whole:
@@ -128,7 +135,7 @@ def examine(images: Numbered, seen: Glance, found: Nearest) -> Sight:
         "median_distance": float(np.median(found.distances)) if len(found.distances) else None,
         "pairs": _lists(images, pairs),
         "across": _lists(images, across),
-        "unlike": [images.place(int(number)) for number in odd],
+        "unlike": [images.place(number) for number in odd],
     }
     return Sight(tuple(findings), {"copies": facts}, (), tuple(marked))
 
@@ -136,15 +143,12 @@ def examine(images: Numbered, seen: Glance, found: Nearest) -> Sight:
 def unlike(found: Nearest) -> Int64[np.ndarray, " k"]:
     """Numbers of images whose nearest is unusually far, the farthest first.
 
-    On the logarithmic scale, by median and median absolute deviation; of natural photographs,
-    which are all far from one another, none stands out.
+    Of natural photographs, which are all far from one another, none stands out.
     """
     if len(found.distances) < 20:
         return found.numbers[:0]
-    logs = np.log(np.maximum(found.distances, SAME))
-    middle = np.median(logs)
-    spread = 1.4826 * np.median(np.abs(logs - middle))
-    odd = np.flatnonzero((found.distances > UNLIKE) & (logs - middle > BEYOND * max(spread, 0.1)))
+    least = max(UNLIKE, BEYOND * float(np.median(found.distances)))
+    odd = np.flatnonzero(found.distances > least)
     return found.numbers[odd[np.argsort(-found.distances[odd])]]
 
 

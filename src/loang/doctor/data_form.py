@@ -35,7 +35,9 @@ def examine(dataset: Dataset, settings: DataSettings, origin: Origin) -> Sight:
         "left_out": list(origin.left_out),
         "enlarged": {place: list(size) for place, size in origin.small.items()},
     }
-    return Sight(tuple(findings), {"form": facts}, (_table(survey),))
+    bad = survey["left_out"] / survey["of"]
+    changes = (f"data.unreadable={_up(bad)}",) if bad > settings.unreadable else ()
+    return Sight(tuple(findings), {"form": facts}, (_table(survey),), (), changes)
 
 
 def _of_one_kind(dataset: Dataset) -> Survey:
@@ -91,10 +93,11 @@ def _small(dataset: Dataset, origin: Origin) -> list[Finding]:
             "warning" if tiny or share > 0.1 else "note",
             "small",
             f"{counted(len(small))}{part} ({percent(share)})"
-            f" {'is' if len(small) == 1 else 'are'} smaller than the {spec.height}x{spec.width}"
-            f" that all are brought to{f', {tiny:,} below {LEAST} pixels' if tiny else ''}:"
-            f" {listed}. Enlarged images are blurred, and samples learn that.",
-            "Remove them, or choose a smaller --size.",
+            f" {'is' if len(small) == 1 else 'are'} much smaller than the"
+            f" {spec.height}x{spec.width} that all are brought to"
+            f"{f', {tiny:,} below {LEAST} pixels' if tiny else ''}: {listed}. Enlarged images are"
+            " blurred, and samples will be too.",
+            "Choose a smaller --size." if share > 0.5 else "Remove them, or take a smaller --size.",
         )
     ]
 
@@ -141,8 +144,12 @@ def _mixed(survey: Survey, dataset: Dataset, settings: DataSettings) -> list[Fin
             Finding(
                 "note",
                 "transparent",
-                f"{counted(survey['transparent'])} know transparency, and"
-                f" {'is' if survey['transparent'] == 1 else 'are'} laid on {settings.background}.",
+                (
+                    "1 image knows transparency, and is"
+                    if survey["transparent"] == 1
+                    else f"{survey['transparent']:,} images know transparency, and are"
+                )
+                + f" laid on {settings.background}.",
                 "--set data.background=black lays them on black; --channels rgba keeps it.",
             )
         )

@@ -29,6 +29,7 @@ class Glance:
         at_low: the share of its values at the end that becomes -1, or beyond, 0..1.
         at_high: the same, of the end that becomes 1.
         border: the median of its outermost pixels, as a share of the range, 0..1.
+        colour: the largest difference of its first three channels, as a share of the range, 0..1.
         small: the mean of its channels, averaged down to at most `SIDE` pixels a side.
         values: some values of all images, ascending.
     """
@@ -40,6 +41,7 @@ class Glance:
     at_low: Float64[np.ndarray, " n"]
     at_high: Float64[np.ndarray, " n"]
     border: Float64[np.ndarray, " n"]
+    colour: Float64[np.ndarray, " n"]
     small: Float32[np.ndarray, "n h w 1"]
     values: Shaped[np.ndarray, " v"]
 
@@ -87,7 +89,13 @@ def _seen(pixels: Shaped[np.ndarray, "n h w c"], low: float, high: float) -> dic
     grey = shown.mean(axis=3, dtype=np.float32)
     edges = (grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1])
     border = np.median(np.concatenate(edges, axis=1), axis=1).astype(np.float64)
+    colour = np.zeros(len(pixels))
+    if shown.shape[3] == 3:
+        # One row in two says as much, in half the time.
+        rows = shown[:, ::2].reshape(len(pixels), -1, 3).astype(np.float32)
+        colour = (rows.max(axis=2) - rows.min(axis=2)).max(axis=1) / (high - low)
     return {
+        "colour": colour.astype(np.float64),
         "lowest": flat.min(axis=1).astype(np.float64),
         "highest": flat.max(axis=1).astype(np.float64),
         "at_low": (flat <= low).mean(axis=1),

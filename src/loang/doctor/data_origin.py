@@ -18,6 +18,7 @@ from loang.errors import LoangError
 
 HEADERS = 20_000  # that are looked at for the names of small images
 LEAST = 8  # pixels a side
+ENLARGED = 1.25  # times; less is hardly seen
 LONGEST = 2**26  # characters of the list of what was left out
 
 
@@ -66,8 +67,8 @@ def _left_out(collection: Collection, wishes: Wishes) -> list[str]:
 
 
 def enlarged(size: tuple[int, int], to: tuple[int, int], fit: str) -> bool:
-    """Whether an image of that height and width is enlarged when it is brought to another."""
-    smaller = [side < wanted for side, wanted in zip(size, to, strict=True)]
+    """Whether an image of that height and width is much enlarged when it is brought to another."""
+    smaller = [side * ENLARGED < wanted for side, wanted in zip(size, to, strict=True)]
     return all(smaller) if fit == "pad" else any(smaller)
 
 

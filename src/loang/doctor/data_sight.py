@@ -30,9 +30,11 @@ class Sight(Part):
 
     Args:
         marked: images to look at.
+        changes: `section.key=value` that the training of these images needs.
     """
 
     marked: tuple[Marked, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 def named(places: Iterable[str]) -> str:

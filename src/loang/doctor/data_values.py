@@ -15,8 +15,10 @@ AT_AN_END = 0.2  # of an image's values; 0 of Fashion-MNIST's 70,000 have so man
 FEW, MANY = 0.05, 0.25  # of all images: worth a note, and a warning
 TWO_VALUED = 0.9
 NEAR, FAR = 0.25, 0.5  # of the range: borders alike, and borders on opposite sides
+ALIKE = 0.5  # a correlation; images of noise have weaker ones with anything
 CROWD = 0.55  # of all images must have borders alike before others stand out
 COMPARED = 4000
+COLOURED, GREY = 0.02, 0.01  # of the range: more is colour; of the images: so few are no matter
 
 
 def examine(images: Numbered, seen: Glance) -> Sight:
@@ -26,12 +28,14 @@ def examine(images: Numbered, seen: Glance) -> Sight:
         _range(images, seen),
         _clipped(images, seen),
         _inverted(images, seen),
+        _grey(images, seen),
     )
     return Sight(
         tuple(finding for sight in sights for finding in sight.findings),
         {name: value for sight in sights for name, value in sight.facts.items()},
         (),
         tuple(marked for sight in sights for marked in sight.marked),
+        tuple(change for sight in sights for change in sight.changes),
     )
 
 
@@ -79,7 +83,8 @@ def _range(images: Numbered, seen: Glance) -> Sight:
         f"Train with --set data.range={rule}, which makes {number(low)} to {number(high)} the"
         " range; samples have the same values as the images then.",
     )
-    return Sight((found,), {"values": facts})
+    changes = (f"data.range={rule}",) if used < PRESSED else ()
+    return Sight((found,), {"values": facts}, (), (), changes)
 
 
 def _clipped(images: Numbered, seen: Glance) -> Sight:
@@ -136,6 +141,22 @@ def _inverted(images: Numbered, seen: Glance) -> Sight:
     return Sight((found,), {"inverted": where}, (), (marked,))
 
 
+def _grey(images: Numbered, seen: Glance) -> Sight:
+    """Grey images that are stored in colour."""
+    coloured = seen.colour > COLOURED
+    if images.spec.channels != 3 or coloured.mean() > GREY:
+        return Sight()
+    where = places(images, seen.numbers[coloured])
+    but = f" but {counted(len(where))} ({named(where)})" if where else ""
+    found = Finding(
+        "note",
+        "grey",
+        f"All images{but} are grey, though in three channels.",
+        "--channels grey makes training a little faster, and samples that are never tinted.",
+    )
+    return Sight((found,), {"coloured": where})
+
+
 def inverted(seen: Glance) -> Int64[np.ndarray, " k"]:
     """Positions of images that are as the negatives of the others.
 
@@ -152,7 +173,7 @@ def inverted(seen: Glance) -> Int64[np.ndarray, " k"]:
         return far[:0]
     crowd = crowd[:: max(1, len(crowd) // COMPARED)]
     like = _normal(seen, far) @ _normal(seen, crowd).T
-    return far[-like.min(axis=1) > like.max(axis=1)]
+    return far[-like.min(axis=1) > np.maximum(like.max(axis=1), ALIKE)]
 
 
 def _normal(seen: Glance, at: Int64[np.ndarray, " k"]) -> Float64[np.ndarray, "k d"]:

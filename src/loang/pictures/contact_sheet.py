@@ -15,6 +15,7 @@ CELL = 96  # pixels of the longer side, about
 GAP = 6
 BETWEEN = 18  # pixels above a title
 SMALL = 0.7  # of the titles' size: captions
+EDGE = "#dddddd"  # around each image: a white one on white is seen too
 TRANSPARENT = 225  # the grey that shows where an image is transparent
 
 
@@ -83,9 +84,11 @@ def contact_sheet(sections: Sequence[Section], *, columns: int = 8) -> Image.Ima
             wide = 2 * GAP * (column // section.together) if section.together > 1 else 0
             left = MARGIN + column * (width + GAP) + wide
             shown = _shown(image, factor)
-            canvas.paste(shown, (left + (width - shown.width) // 2, top + row * step))
+            x, y = left + (width - shown.width) // 2, top + row * step
+            draw.rectangle((x - 1, y - 1, x + shown.width, y + shown.height), outline=EDGE)
+            canvas.paste(shown, (x, y))
             if section.captions:
-                caption = _cut(section.captions[index], small, width + GAP // 2)
+                caption = _cut(section.captions[index], small, width)
                 draw.text((left, top + row * step + height), caption, INK, small)
         top += ceil(len(section.images) / columns) * step + BETWEEN
     return canvas
