@@ -52,6 +52,8 @@ def show_cache(target: str | None, *, listed: bool, clear: bool, yes: bool, json
             say()
             say("All of it is made or fetched anew when it is needed; --clear deletes it.")
         return
+    if not there and not json:
+        return
     if there and not yes and not _agrees(files.amount(total)):
         say("Nothing was deleted.")
         return

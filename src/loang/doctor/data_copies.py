@@ -48,8 +48,8 @@ class Nearest:
 
 
 def nearest(seen: Glance) -> Nearest:
-    """Compare each with each; images of one value throughout are left aside."""
-    at = np.flatnonzero(seen.lowest < seen.highest)
+    """Compare each with each; images of one colour throughout are left aside."""
+    at = np.flatnonzero(~seen.constant)
     if len(at) < 2:
         return Nearest(seen.numbers[:0], np.zeros(0), seen.numbers[:0])
     small = seen.small[at]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from loang.doctor.data_images import Numbered, evenly
 
@@ -24,6 +24,7 @@ class Glance:
     Args:
         numbers: which they are.
         of: how many there are in all.
+        constant: whether all its pixels are equal.
         lowest: its lowest value.
         highest: its highest.
         at_low: the share of its values at the end that becomes -1, or beyond, 0..1.
@@ -36,6 +37,7 @@ class Glance:
 
     numbers: Int64[np.ndarray, " n"]
     of: int
+    constant: Bool[np.ndarray, " n"]
     lowest: Float64[np.ndarray, " n"]
     highest: Float64[np.ndarray, " n"]
     at_low: Float64[np.ndarray, " n"]
@@ -44,11 +46,6 @@ class Glance:
     colour: Float64[np.ndarray, " n"]
     small: Float32[np.ndarray, "n h w 1"]
     values: Shaped[np.ndarray, " v"]
-
-    @property
-    def constant(self) -> Int64[np.ndarray, " k"]:
-        """Positions of images of one value throughout."""
-        return np.flatnonzero(self.lowest == self.highest)
 
     @property
     def whole(self) -> bool:
@@ -96,6 +93,7 @@ def _seen(pixels: Shaped[np.ndarray, "n h w c"], low: float, high: float) -> dic
         colour = (rows.max(axis=2) - rows.min(axis=2)).max(axis=1) / (high - low)
     return {
         "colour": colour.astype(np.float64),
+        "constant": (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3)),
         "lowest": flat.min(axis=1).astype(np.float64),
         "highest": flat.max(axis=1).astype(np.float64),
         "at_low": (flat <= low).mean(axis=1),

@@ -17,13 +17,13 @@ from loang.errors import LoangError
 from loang.files import amount
 from loang.presets import ddpm_cifar10
 from loang.training.asked import Asked
-from loang.training.budget import duration
+from loang.training.budget import duration, parse
 from loang.training.plan import Estimate, Plan, estimate, prepare
 
 EPOCHS = 10
 SHORT = 2.0  # seconds of a trial that is worth a second one
-LENGTHS = {"5m": 300, "10m": 600, "20m": 1200, "30m": 1800, "1h": 3600, "2h": 7200, "4h": 14400}
-LAST, FIRST_LOOK = "8h", "12h"
+LENGTHS = ("5m", "10m", "20m", "30m", "1h", "2h", "4h", "8h")
+FIRST_LOOK = "12h"  # of what takes days
 QUICK = 64**2  # pixels that quick's two levels are enough for
 COARSEST = 16  # pixels a side, where attention is cheap
 
@@ -163,14 +163,15 @@ def _length(plan: Plan, cost: Estimate) -> tuple[str, str]:
             f" {FIRST_LOOK} are enough for a first look. {memory}"
         )
     ten = EPOCHS * images / cost.rate
-    length = next((word for word, most in LENGTHS.items() if ten <= most), LAST)
-    seconds = LENGTHS.get(length, 8 * 3600)
-    epochs = seconds * cost.rate / images
+    seconds = {length: parse(length, images).seconds or 0.0 for length in LENGTHS}
+    length = next((word for word in LENGTHS if ten <= seconds[word]), LENGTHS[-1])
+    proposed = seconds[length]
+    epochs = proposed * cost.rate / images
     said = (
-        f"{rate}, {EPOCHS} epochs take {duration(ten)}; the {duration(seconds)} proposed see each"
+        f"{rate}, {EPOCHS} epochs take {duration(ten)}; the {duration(proposed)} proposed see each"
         f" of the {counted(images)} {epochs:,.2g} times. {memory}"
     )
-    return ("" if length == "5m" else length), said
+    return ("" if length == plan.settings.training.budget else length), said
 
 
 def _fits(plan: Plan, cost: Estimate) -> bool:

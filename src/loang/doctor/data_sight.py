@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Int64
+
 from loang.doctor.data_images import Numbered
 from loang.doctor.finding import Part
 
@@ -44,9 +47,9 @@ def named(places: Iterable[str]) -> str:
     return ", ".join(listed[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def places(images: Numbered, numbers: Iterable[int]) -> list[str]:
+def places(images: Numbered, numbers: Int64[np.ndarray, " n"]) -> list[str]:
     """What a person calls each of these images."""
-    return [images.place(int(number)) for number in numbers]
+    return [images.place(number) for number in numbers.tolist()]
 
 
 def counted(count: int, noun: str = "image") -> str:

@@ -40,7 +40,7 @@ def examine(images: Numbered, seen: Glance) -> Sight:
 
 
 def _constant(images: Numbered, seen: Glance) -> Sight:
-    at = seen.constant
+    at = np.flatnonzero(seen.constant)
     if not len(at):
         return Sight()
     where = places(images, seen.numbers[at])
@@ -48,11 +48,11 @@ def _constant(images: Numbered, seen: Glance) -> Sight:
     found = Finding(
         "warning" if share > 0.01 else "note",
         "constant",
-        f"{counted(len(at))} ({percent(share)}) {_have(len(at))} one value throughout:"
+        f"{counted(len(at))} ({percent(share)}) {_have(len(at))} one colour throughout:"
         f" {named(where)}.",
         "Remove them, unless blank images are to be drawn.",
     )
-    marked = Marked("constant", "One value throughout", [[int(n)] for n in seen.numbers[at]])
+    marked = Marked("constant", "One colour throughout", [[int(n)] for n in seen.numbers[at]])
     return Sight((found,), {"constant": where}, (), (marked,))
 
 
@@ -103,7 +103,7 @@ def _clipped(images: Numbered, seen: Glance) -> Sight:
         return Sight((found,), {"two_valued": float(both.mean())})
     bright = np.zeros(len(seen.numbers), bool) if behind_high else seen.at_high > AT_AN_END
     dark = np.zeros(len(seen.numbers), bool) if behind_low else seen.at_low > AT_AN_END
-    clipped = (bright | dark) & (seen.lowest < seen.highest)
+    clipped = (bright | dark) & ~seen.constant
     share = float(clipped.mean())
     facts = {"clipped_bright": int(bright.sum()), "clipped_dark": int(dark.sum())}
     if share < FEW:
@@ -164,7 +164,7 @@ def inverted(seen: Glance) -> Int64[np.ndarray, " k"]:
     any border lies between, and the correlation with the crowd's image that is least like theirs
     is stronger than that with the most alike.
     """
-    varied = seen.lowest < seen.highest
+    varied = ~seen.constant
     apart = np.abs(seen.border - np.median(seen.border[varied]) if varied.any() else seen.border)
     crowd = np.flatnonzero(varied & (apart < NEAR))
     far = np.flatnonzero(varied & (apart > FAR))

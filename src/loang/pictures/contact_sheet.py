@@ -1,22 +1,27 @@
 """A contact sheet: many images under titles, small, each with a caption if it has one."""
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from loang.pictures.grid import INK, MARGIN, _font, _text_size
+from loang.pictures.grid import FONT_SIZE, INK, MARGIN, _text_size
+from loang.pictures.grid import _font as grid_font
 
 CELL = 96  # pixels of the longer side, about
 GAP = 6
 BETWEEN = 18  # pixels above a title
-SMALL = 0.7  # of the titles' size: captions
+CAPTION_SIZE = 13
+NARROWEST = 400
+LONGEST = 200  # characters of a text that are looked at
 EDGE = "#dddddd"  # around each image: a white one on white is seen too
 TRANSPARENT = 225  # the grey that shows where an image is transparent
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -49,49 +54,46 @@ def contact_sheet(sections: Sequence[Section], *, columns: int = 8) -> Image.Ima
     Raises:
         ValueError: nothing to show.
     """
-    cells = [image for section in sections for image in section.images]
+    cells = [image.shape[:2] for section in sections for image in section.images]
     if not cells:
         raise ValueError("there is no image to show")
-    longest = max(max(image.shape[:2]) for image in cells)
-    factor = max(1, CELL // longest) if longest <= CELL else CELL / longest
-    width = max(1, round(max(image.shape[1] for image in cells) * factor))
-    height = max(1, round(max(image.shape[0] for image in cells) * factor))
+    longest = max(map(max, cells))
+    factor = float(CELL // longest) if longest <= CELL else CELL / longest
+    width, height = (max(1, round(max(cell[i] for cell in cells) * factor)) for i in (1, 0))
     texts = [text for section in sections for text in (section.title, *section.captions)]
-    font = _font(texts)
-    small = font.font_variant(size=round(font.size * SMALL)) if hasattr(font, "size") else font  # type: ignore[union-attr]
-    line, below = _text_size("Ag", font)[1], _text_size("Ag", small)[1]
-    widest = max(1, max(section.together for section in sections))
-    full = 2 * MARGIN + columns * (width + GAP) + (columns // widest) * 2 * GAP
-    canvas = Image.new("RGB", (max(full, 400), 1), "white")
-    tall = MARGIN + sum(
-        line
-        + GAP
-        + ceil(len(section.images) / columns) * (height + GAP + (below if section.captions else 0))
-        + BETWEEN
-        for section in sections
+    font, small = _font(texts), _font(texts, CAPTION_SIZE)
+    line, below = _text_size("Ag", font)[1] + GAP, _text_size("Ag", small)[1]
+    steps = [height + GAP + (below if section.captions else 0) for section in sections]
+    tall = sum(
+        line + ceil(len(section.images) / columns) * step + BETWEEN
+        for section, step in zip(sections, steps, strict=True)
     )
-    canvas = canvas.resize((canvas.width, tall))
+    gaps = max(_gap(columns, section) for section in sections)
+    wide = max(NARROWEST, 2 * MARGIN + columns * (width + GAP) + gaps)
+    canvas = Image.new("RGB", (wide, MARGIN + tall), "white")
     draw = ImageDraw.Draw(canvas)
     top = MARGIN
-    for section in sections:
-        draw.text(
-            (MARGIN, top), _cut(section.title, font, canvas.width - 2 * MARGIN, True), INK, font
-        )
-        top += line + GAP
-        step = height + GAP + (below if section.captions else 0)
+    for section, step in zip(sections, steps, strict=True):
+        title = _cut(section.title, font, wide - 2 * MARGIN, keep_end=False)
+        draw.text((MARGIN, top), title, INK, font)
+        top += line
         for index, image in enumerate(section.images):
             row, column = divmod(index, columns)
-            wide = 2 * GAP * (column // section.together) if section.together > 1 else 0
-            left = MARGIN + column * (width + GAP) + wide
+            left = MARGIN + column * (width + GAP) + _gap(column, section)
             shown = _shown(image, factor)
             x, y = left + (width - shown.width) // 2, top + row * step
             draw.rectangle((x - 1, y - 1, x + shown.width, y + shown.height), outline=EDGE)
             canvas.paste(shown, (x, y))
             if section.captions:
                 caption = _cut(section.captions[index], small, width)
-                draw.text((left, top + row * step + height), caption, INK, small)
+                draw.text((left, y + height), caption, INK, small)
         top += ceil(len(section.images) / columns) * step + BETWEEN
     return canvas
+
+
+def _gap(column: int, section: Section) -> int:
+    """Pixels that stand between groups, left of that column."""
+    return 2 * GAP * (column // section.together) if section.together > 1 else 0
 
 
 def _shown(image: UInt8[np.ndarray, "h w c"], factor: float) -> Image.Image:
@@ -106,12 +108,20 @@ def _shown(image: UInt8[np.ndarray, "h w c"], factor: float) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _cut(text: str, font: Any, width: int, at_end: bool = False) -> str:
+def _cut(text: str, font: Font, width: int, *, keep_end: bool = True) -> str:
     """The text, or as much of it as fits, with dots where it is cut."""
+    text = text[-LONGEST:] if keep_end else text[:LONGEST]
     if _text_size(text, font)[0] <= width:
         return text
-    for length in range(len(text) - 1, 0, -1):
-        cut = f"{text[:length]}..." if at_end else f"...{text[-length:]}"
-        if _text_size(cut, font)[0] <= width:
-            return cut
-    return ""
+
+    def cut(length: int) -> str:
+        return f"...{text[-length:]}" if keep_end else f"{text[:length]}..."
+
+    fits = bisect(range(1, len(text)), width, key=lambda length: _text_size(cut(length), font)[0])
+    return cut(fits) if fits else ""
+
+
+def _font(texts: Sequence[str], size: int = FONT_SIZE) -> Font:
+    """The font of grids, in any size."""
+    font = grid_font(texts)
+    return font.font_variant(size=size) if isinstance(font, ImageFont.FreeTypeFont) else font

@@ -1,0 +1,422 @@
+"""`loang doctor DATA`: what was planted is found, and nothing is found in sound images."""
+
+import io
+import json
+import shlex
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loang import api, cli
+from loang.data.fashion_mnist import CLASS_NAMES
+from loang.data.images import Dataset, Images
+from loang.data.sample import read_sample
+from loang.data.spec import ImageSpec
+from loang.doctor import data_copies, data_glance, data_labels, data_sheets, data_values
+from loang.doctor.data_glance import glance
+from loang.doctor.data_images import Numbered
+from loang.pictures.contact_sheet import Section, contact_sheet
+
+
+@pytest.fixture(scope="module")
+def clothes():
+    """12,000 images of Fashion-MNIST and their labels."""
+    images, labels = read_sample()
+    return images, labels.astype(np.int64)
+
+
+def numbered(train, held_out, labels=None, **about):
+    """Images of two parts; labels of both, one after another."""
+    names = CLASS_NAMES if labels is not None else ()
+    train, held_out = (x[..., None] if x.ndim == 3 else x for x in (train, held_out))
+    spec = ImageSpec(*train.shape[1:], depth=train.dtype.name, class_names=names, **about)
+    both = (None, None) if labels is None else np.split(labels, [len(train)])
+    parts = [Images(x, spec, y) for x, y in zip((train, held_out), both, strict=True)]
+    return Numbered(Dataset("clothes", *parts, ""))
+
+
+def values_of(images):
+    return data_values.examine(images, glance(images))
+
+
+def copies_of(images):
+    seen = glance(images)
+    return data_copies.examine(images, seen, data_copies.nearest(seen))
+
+
+def topics(sight):
+    return {finding.topic for finding in sight.findings if finding.verdict != "good"}
+
+
+# What is sound.
+
+
+def test_of_12000_different_clothes_less_than_one_in_1000_passes_for_a_copy(clothes):
+    images, labels = clothes
+    whole = numbered(images[:10_000], images[10_000:], labels)
+    seen = glance(whole)
+    found = data_copies.nearest(seen)
+    flagged = {number for pair in found.pairs() for number in pair}
+    assert len(found.numbers) == 12_000
+    assert len(flagged) <= 8  # the 4 pairs are trousers, two of which nobody tells apart
+    assert len(data_copies.unlike(found)) <= 12
+    assert not topics(data_values.examine(whole, seen))
+    assert not topics(data_labels.examine(whole))
+
+
+def test_photographs_that_differ_are_neither_copies_nor_odd_nor_inverted():
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(128, 60, (600, 8, 8, 3))
+    photos = np.kron(coarse, np.ones((1, 4, 4, 1))).clip(0, 255).astype(np.uint8)
+    images = numbered(photos[:500], photos[500:])
+    assert not topics(values_of(images))
+    assert not topics(copies_of(images))
+
+
+# Copies.
+
+
+def compressed(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=75)
+    return np.asarray(Image.open(file))
+
+
+def resized(image):
+    large = Image.fromarray(image).resize((50, 50), Image.Resampling.BICUBIC)
+    return np.asarray(large.resize((28, 28), Image.Resampling.BICUBIC))
+
+
+CHANGES = {
+    "compressed": compressed,
+    "resized": resized,
+    "brighter": lambda image: (image * 1.05).clip(0, 255).astype(np.uint8),
+    "darker": lambda image: (image * 0.95).astype(np.uint8),
+    "moved": lambda image: np.roll(image, 1, axis=1),
+    "mirrored": lambda image: image[:, ::-1],
+    "equal": lambda image: image,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_copies_are_found(change, clothes):
+    images, _ = clothes
+    originals = images[:1500]
+    held_out = np.stack([CHANGES[change](image) for image in originals[:100]])
+    found = copies_of(numbered(originals, held_out))
+    pairs = {tuple(pair) for pair in found.facts["copies"]["across"]}
+    right = sum((f"image {i}", f"held-out image {i}") in pairs for i in range(100))
+    assert right >= 95
+    assert "copies across" in topics(found)
+
+
+def test_copies_on_one_side_are_told_from_those_on_both(clothes):
+    images, _ = clothes
+    train = np.concatenate([images[:300], images[7:8]])
+    found = copies_of(numbered(train, images[1000:1030]))
+    assert topics(found) == {"copies"}
+    assert found.facts["copies"]["pairs"] == [["image 7", "image 300"]]
+    assert [list(marked.groups) for marked in found.marked] == [[(7, 300)]]
+
+
+def test_frames_of_a_film_are_alike_not_thousands_of_pairs():
+    rng = np.random.default_rng(0)
+    scene = rng.integers(0, 255, (20, 32, 32), np.uint8)
+    frames = scene.repeat(10, axis=0).astype(int) + rng.integers(0, 3, (200, 32, 32))
+    frames = frames.clip(0, 255).astype(np.uint8)
+    found = copies_of(numbered(frames[:100], frames[100:]))
+    assert topics(found) == {"alike"}
+
+
+def test_noise_among_clothes_is_like_no_other(clothes):
+    images, _ = clothes
+    train = images[:400].copy()
+    train[17] = np.random.default_rng(0).integers(0, 255, (28, 28), np.uint8)
+    found = copies_of(numbered(train, images[1000:1100]))
+    assert found.facts["copies"]["unlike"][0] == "image 17"
+
+
+def test_more_images_than_can_be_compared_are_sampled_and_it_is_said(clothes, monkeypatch):
+    monkeypatch.setattr(data_glance, "MOST_IMAGES", 100)
+    images = numbered(clothes[0][:400], clothes[0][400:500])
+    found = copies_of(images)
+    assert "sample" in topics(found)
+    assert found.facts["copies"]["compared"] == 100
+    assert (glance(images).numbers >= 400).sum() == 20  # held-out ones in their share
+
+
+# Values.
+
+
+def test_inverted_images_are_found_whatever_side_the_others_are_on(clothes):
+    images = clothes[0][:500].copy()
+    images[[5, 50, 77]] = 255 - images[[5, 50, 77]]
+    for both in (images, 255 - images):
+        found = values_of(numbered(both[:450], both[450:]))
+        assert found.facts["inverted"] == ["image 5", "image 50", "image 77"]
+
+
+def test_images_of_one_value_are_found(clothes):
+    images = clothes[0][:300].copy()
+    images[3], images[290] = 0, 77
+    found = values_of(numbered(images[:250], images[250:]))
+    assert found.facts["constant"] == ["image 3", "held-out image 40"]
+
+
+def test_overexposed_images_are_found_and_a_white_background_is_none():
+    rng = np.random.default_rng(0)
+    photos = np.kron(rng.normal(120, 30, (200, 8, 8)), np.ones((4, 4)))
+    photos[:60] += 130
+    found = values_of(numbered(photos.clip(0, 255).astype(np.uint8), np.zeros((1, 32, 32), "u1")))
+    assert found.facts["clipping"]["clipped_bright"] >= 55
+    assert found.facts["clipping"]["clipped_dark"] <= 1
+    assert "clipped" in topics(found)
+    white = photos[60:].clip(0, 255).astype(np.uint8)
+    white[:, :8], white[:, -8:], white[:, :, :8], white[:, :, -8:] = (255,) * 4
+    assert "clipped" not in topics(values_of(numbered(white, white[:1])))
+
+
+def test_drawings_in_black_and_white_are_told_not_blamed(clothes):
+    drawings = ((clothes[0][:300] > 100) * 255).astype(np.uint8)
+    found = values_of(numbered(drawings[:250], drawings[250:]))
+    assert topics(found) == {"two values"}
+
+
+def test_16_bits_that_use_one_part_in_a_hundred_are_to_be_stretched():
+    rng = np.random.default_rng(0)
+    dim = rng.integers(100, 700, (200, 16, 16)).astype(np.uint16)
+    dim[5, 5, 5] = 65_000  # a hot pixel
+    images = numbered(dim[:150], dim[150:], low=0.0, high=65_535.0)
+    found = values_of(images)
+    finding = next(each for each in found.findings if each.topic == "contrast")
+    assert finding.verdict == "warning"
+    assert "data.range=percentiles" in finding.remedy
+    assert "100" in finding.remedy
+    assert "699" in finding.remedy
+    assert found.changes == ("data.range=percentiles",)
+    full = numbered(dim[:150], dim[150:], low=100.0, high=700.0)
+    assert "contrast" not in topics(values_of(full))
+
+
+def test_grey_images_in_colour_are_found(clothes):
+    images = clothes[0][:300][..., None].repeat(3, axis=3)
+    assert topics(values_of(numbered(images[:250], images[250:]))) == {"grey"}
+    images[::2, 10, 10, 0] ^= 128
+    assert not topics(values_of(numbered(images[:250], images[250:])))
+
+
+# Numbers and classes.
+
+
+def test_few_images_and_small_classes_are_told(clothes):
+    images, labels = clothes
+    rare = np.flatnonzero(labels == 3)[15:]
+    scarce = np.flatnonzero(labels == 4)[21:]
+    rows = np.setdiff1d(np.arange(12_000), np.concatenate([rare, scarce]))[:8000]
+    found = data_labels.examine(numbered(images[rows], images[:500], labels[[*rows, *range(500)]]))
+    said = [each.what for each in found.findings if each.topic == "labels"]
+    assert len(said) == 1  # Coat has 21, and the largest class not 50 times as many
+    assert "Dress (15)" in said[0]
+    few = data_labels.examine(numbered(images[:300], images[300:320]))
+    assert [each.verdict for each in few.findings] == ["warning"]
+    some = data_labels.examine(numbered(images[:3000], images[3000:3020]))
+    assert [each.verdict for each in some.findings] == ["note"]
+
+
+# The verb.
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Runs a command in `tmp_path`; returns exit status, standard output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leave:
+            status = leave.code or 0
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def awkward(tmp_path, clothes):
+    """A folder of clothes in two classes, and of all that may be wrong with some."""
+    images, labels = clothes
+    folder = tmp_path / "my clothes"
+    for kind, name in ((0, "shirts"), (1, "trousers")):
+        (folder / name).mkdir(parents=True)
+        for i in np.flatnonzero(labels == kind)[:60]:
+            Image.fromarray(images[i]).save(folder / name / f"{i:05}.png")
+    shirts = folder / "shirts"
+    (shirts / "broken.png").write_bytes(b"no picture")
+    Image.fromarray(images[400]).resize((6, 6)).save(shirts / "tiny.png")
+    Image.fromarray(images[400]).resize((40, 56)).save(shirts / "large.png")
+    Image.new("RGBA", (28, 28), (200, 0, 0, 100)).save(shirts / "transparent.png")
+    Image.fromarray(255 - images[int(np.flatnonzero(labels == 1)[70])]).save(
+        shirts / "negative.png"
+    )
+    first = int(np.flatnonzero(labels == 1)[0])
+    (folder / "trousers" / "copy.jpg").write_bytes(b"")
+    Image.fromarray(images[first]).save(folder / "trousers" / "copy.jpg", quality=80)
+    return folder
+
+
+def test_all_that_is_wrong_with_a_folder_is_told_with_its_places(run, awkward, tmp_path):
+    status, said, _ = run("doctor", awkward)
+    assert status == 0
+    folder = tmp_path / "doctor-my clothes"
+    read = json.loads((folder / "doctor.json").read_text(encoding="utf-8"))
+    by_topic = {finding["topic"]: finding["what"] for finding in read["findings"]}
+    for topic, place in (
+        ("unreadable", "shirts/broken.png"),
+        ("small", "shirts/tiny.png"),
+        ("constant", "shirts/transparent.png"),
+        ("inverted", "shirts/negative.png"),
+    ):
+        assert place in by_topic[topic]
+    pairs = read["facts"]["copies"]["pairs"]
+    assert any("trousers/copy.jpg" in pair for pair in pairs)
+    assert {"sizes", "modes", "transparent", "number"} <= set(by_topic)
+    assert read["facts"]["form"]["left_out"][0].startswith("shirts/broken.png: ")
+    assert read["facts"]["classes"]["trousers"]["train"] > 40
+    for words in ("held out", "laid on white", "loang train", "height x width", "trousers"):
+        assert words in said
+    for name in ("contact-sheet.png", "suspicious.png"):
+        with Image.open(folder / name) as sheet:
+            assert min(sheet.size) > 200
+
+
+def test_what_is_mended_is_no_longer_on_the_sheet(run, clothes, tmp_path):
+    images = clothes[0][:100].copy()
+    images[5] = 0
+    np.save(tmp_path / "data.npy", images)
+    run("doctor", "data.npy", "--out", "there")
+    assert (tmp_path / "there" / "suspicious.png").exists()
+    np.save(tmp_path / "data.npy", clothes[0][200:300])
+    run("doctor", "data.npy", "--out", "there")
+    assert not (tmp_path / "there" / "suspicious.png").exists()
+    assert (tmp_path / "there" / "contact-sheet.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--size", "20x24", "--channels", "grey", "--no-labels"),
+        ("--size", "96", "--fit", "pad"),
+        ("--size", "72", "--set", "network.multipliers=1,2,2"),
+        ("--set", "data.range=data"),
+    ],
+)
+def test_the_proposed_command_runs(run, awkward, options):
+    status, said, _ = run("doctor", awkward, *options, "--json")
+    assert status == 0
+    command = json.loads(said)["facts"]["start"]["command"]
+    words = shlex.split(command)
+    assert words[:3] == ["loang", "train", str(awkward)]
+    status, planned, errors = run(*words[1:], "--dry-run")
+    assert (status, "Error" in errors) == (0, False)
+    if "96" in options:
+        assert "network.multipliers = [1, 2, 2]" in planned
+        assert 'data.fit = "pad"' in planned
+    if "--no-labels" in options:
+        assert "data.labels = false" in planned
+
+
+def test_more_damage_than_training_takes_is_wrong_and_the_command_goes_on(run, awkward):
+    for i in range(30):
+        (awkward / "shirts" / f"bad {i}.png").write_bytes(b"no picture")
+    status, said, _ = run("doctor", awkward, "--json")
+    assert status == 0
+    read = json.loads(said)
+    assert read["verdict"] == "wrong"
+    assert len(read["facts"]["form"]["left_out"]) == 31
+    words = shlex.split(read["facts"]["start"]["command"])
+    assert run(*words[1:], "--dry-run")[0] == 0
+    assert run("train", awkward, "--dry-run")[0] == 2
+
+
+def test_numbers_alone_write_nothing(run, clothes, tmp_path):
+    np.save(tmp_path / "data.npy", clothes[0][:60])
+    status, said, _ = run("doctor", "data.npy", "--json")
+    assert status == 0
+    assert json.loads(said)["kind"] == "data"
+    assert {path.name for path in tmp_path.iterdir()} <= {"data.npy", "cache"}
+
+
+def test_a_place_that_cannot_be_written_costs_the_pictures_alone(run, clothes, tmp_path):
+    np.save(tmp_path / "data.npy", clothes[0][:60])
+    (tmp_path / "doctor-data").write_text("in the way")
+    status, said, _ = run("doctor", "data.npy")
+    assert status == 0
+    assert "loang train" in said
+    assert "contact-sheet.png" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("empty",), "no images"),
+        (("nowhere",), "nowhere"),
+        (("data.npy", "--out", "data.npy"), "can't be a folder"),
+        (("data.npy", "--size", "x"), "no size"),
+        (("data.npy", "--set", "data.sise=3"), "data.size"),
+        (("data.npy", "--channels", "4", "--set", "data.range=no"), "data.range"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(run, arguments, words, tmp_path):
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "data.npy", np.zeros((5, 8, 8), np.uint8))
+    status, _, errors = run("doctor", *arguments)
+    assert status == 2
+    assert words in errors
+    assert errors.count("\n") == 1
+
+
+def test_runs_take_no_sizes(run, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    status, _, errors = run("doctor", "model.safetensors", "--size", "8")
+    assert status == 2
+    assert "size" in errors
+
+
+def test_all_kinds_of_images_can_be_examined(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name, images in (
+        ("one", rng.integers(0, 255, (1, 8, 8), np.uint8)),
+        ("equal", np.broadcast_to(np.arange(64, dtype=np.uint8).reshape(8, 8), (30, 8, 8))),
+        ("two channels", rng.integers(0, 60_000, (30, 9, 40, 2)).astype(np.uint16)),
+        ("real", rng.normal(0, 1e6, (30, 3, 200)).astype(np.float32)),
+        ("rgba", rng.integers(0, 255, (30, 8, 8, 4), np.uint8)),
+    ):
+        np.save(tmp_path / f"{name}.npy", images)
+        diagnosis = api.doctor(f"{name}.npy")
+        written = data_sheets.write(diagnosis, tmp_path / name)
+        assert data_sheets.CONTACT in {path.name for path in written}
+        assert diagnosis.facts["start"]["command"].startswith("loang train")
+
+
+# The sheet.
+
+
+def test_a_sheet_shows_every_image_and_a_white_one_has_an_edge():
+    black, white = np.zeros((8, 8, 1), np.uint8), np.full((8, 8, 1), 255, np.uint8)
+    sheet = np.asarray(contact_sheet([Section("Three", [black, black, white])]))
+    assert ((sheet == 0).all(axis=2)).sum() == 2 * 96 * 96
+    assert ((sheet == 0xDD).all(axis=2)).sum() > 3 * 4 * 90
+
+
+def test_long_captions_keep_their_end_and_large_images_are_reduced():
+    images = [np.zeros((2000, 1000, 3), np.uint8)] * 9
+    sheet = contact_sheet([Section("x" * 500, images, ["folder/" * 40 + "a.png"] * 9)])
+    assert sheet.width < 1000
+    assert sheet.height < 500
