@@ -14,7 +14,13 @@ from loang.errors import LoangError
 from loang.model import Model
 
 SPEC = ImageSpec(8, 8, 1, class_names=("boot", "bag"))
-TINY = ("network.width=8", "network.multipliers=1,1", "network.heads=1", "network.blocks=1")
+TINY = (
+    "network.width=8",
+    "network.multipliers=1,1",
+    "network.heads=1",
+    "network.blocks=1",
+    "network.fold=2",
+)
 
 
 @pytest.fixture

@@ -21,6 +21,10 @@ MODEL = "model.safetensors"
 """The one file of a run to keep."""
 
 
+class Unwritable(LoangError):
+    """What the system refuses when something is to be written."""
+
+
 _BESIDE = re.compile(r"\..+\.(\d+)(\.\w+)?")
 
 
@@ -100,7 +104,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise LoangError(
+        raise Unwritable(
             f"{path} can't be written: {reason}.",
             "Free some space, or name a folder that you may write to.",
         ) from error
@@ -150,20 +154,16 @@ def free_space(place: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-class DiskFull(LoangError):
-    """There is less space than is to be written; nothing is written yet."""
-
-
 def check_space(place: Path, needed: int) -> None:
     """Whether so many bytes can be written there, as far as the system knows.
 
     Raises:
-        DiskFull: they can't; says how many are missing.
+        Unwritable: they can't; says how many are missing.
     """
     with writing(place):
         missing = needed - free_space(place)
     if missing > 0:
-        raise DiskFull(
+        raise Unwritable(
             f"The disk of {place} is full: {amount(needed)} are to be written, and"
             f" {amount(missing)} are missing.",
             "Free some space, or name a folder on another disk with --out.",

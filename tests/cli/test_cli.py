@@ -132,7 +132,7 @@ MISTAKES = {
     "channels": (("train", "--channels", "sepia"), "grey, rgb, rgba"),
     "nonsense size": (("train", "--size", "big"), "--size"),
     "zero size": (("train", "--size", "0"), "--size"),
-    "channels": (("train", "--channels", "7"), "channels"),
+    "other channels": (("train", "--channels", "7"), "channels"),
     "length": (("train", "--for", "soon"), "--for 5m"),
     "no length": (("train", "--images", "0"), "--images"),
     "two lengths": (("train", "--for", "5m", "--epochs", "3"), "--epochs"),

@@ -316,7 +316,9 @@ def test_what_layers_keep_grows_with_the_image():
     def kept(side):
         spec = replace(SPEC, height=side, width=side)
         images = Images(np.zeros((4, side, side, 1), np.uint8), spec, np.zeros(4, np.int64))
-        settings = changed(presets.preset("quick"), [*TINY, "network.attention=[]", "network.fold=2"])
+        settings = changed(
+            presets.preset("quick"), [*TINY, "network.attention=[]", "network.fold=2"]
+        )
         subject = Trainer(
             build.build_denoiser(settings, spec), images, settings, torch.device("cpu")
         )

@@ -71,12 +71,14 @@ def _short(text: str) -> str:
 
 def _keep(reading: Reading, place: Path) -> tuple[pack.Contents, list[str]]:
     """Read everything, into the cache if it can be written, else into memory."""
-    with _staging(place) as (beside, reason), files.writing(place.parent):
+    with _staging(place) as (beside, reason):
         if beside is not None:
             try:
-                reading.read(beside / "pixels.npy")
-                pack.write(beside, reading.contents())
-            except files.DiskFull as error:
+                with files.writing(beside):
+                    reading.read(beside / "pixels.npy")
+                    pack.write(beside, reading.contents())
+                    files.flush(beside)
+            except files.Unwritable as error:
                 beside, reason = None, error.problem
         if beside is None:
             reading.read(None)
@@ -118,7 +120,6 @@ def _move(beside: Path, place: Path) -> None:
 
     Another process may have been faster: its pack holds the same images.
     """
-    files.flush(beside)
     if place.exists() and pack.read(place) is None:
         pack.remove(place)  # damaged, or of an older format
     with contextlib.suppress(OSError):

@@ -74,7 +74,9 @@ def diagnosis(trainer: Trainer, watch: Watch, returns: int) -> LoangError:
     """What is known of a run that can't go on."""
     found = examine(trainer, watch.since)
     gradient, at = watch.largest
-    some = ", ".join(map(trainer.images.place, found.bad[:10])) + (", ..." if len(found.bad) > 10 else "")
+    some = ", ".join(map(trainer.images.place, found.bad[:10])) + (
+        ", ..." if len(found.bad) > 10 else ""
+    )
     if not found.bad:
         which = "Each image of that step's batch alone gives a number."
     elif len(found.bad) == len(found.rows):
