@@ -14,7 +14,7 @@ from loang.data.fashion_mnist import CLASS_NAMES
 from loang.data.images import Dataset, Images
 from loang.data.sample import read_sample
 from loang.data.spec import ImageSpec
-from loang.doctor import data_copies, data_glance, data_labels, data_sheets, data_values
+from loang.doctor import data_copies, data_glance, data_labels, data_plan, data_sheets, data_values
 from loang.doctor.data_glance import glance
 from loang.doctor.data_images import Numbered
 from loang.pictures.contact_sheet import Section, contact_sheet
@@ -207,6 +207,14 @@ def test_grey_images_in_colour_are_found(clothes):
     assert not topics(values_of(numbered(images[:250], images[250:])))
 
 
+def test_values_are_taken_from_all_over_the_images(monkeypatch):
+    monkeypatch.setattr(data_glance, "SAMPLED", 64 * 100)
+    striped = np.zeros((100, 64, 64), np.uint8)
+    striped[:, :, 1] = 255  # one column in 64
+    values = glance(numbered(striped[:90], striped[90:])).values
+    assert (values == 255).mean() == pytest.approx(1 / 64, rel=0.1)
+
+
 # Numbers and classes.
 
 
@@ -313,7 +321,7 @@ def test_what_is_mended_is_no_longer_on_the_sheet(run, clothes, tmp_path):
         ("--size", "20x24", "--channels", "grey", "--no-labels"),
         ("--size", "96", "--fit", "pad"),
         ("--size", "72", "--set", "network.multipliers=1,2,2"),
-        ("--set", "data.range=data"),
+        ("--set", "data.range=data", "--set", "training.budget=3 epochs"),
     ],
 )
 def test_the_proposed_command_runs(run, awkward, options):
@@ -327,6 +335,9 @@ def test_the_proposed_command_runs(run, awkward, options):
     if "96" in options:
         assert "network.multipliers = [1, 2, 2]" in planned
         assert 'data.fit = "pad"' in planned
+    assert "--for" not in words
+    if "training.budget=3 epochs" in options:
+        assert "for 3 epochs" in planned
     if "--no-labels" in options:
         assert "data.labels = false" in planned
 
@@ -403,6 +414,15 @@ def test_all_kinds_of_images_can_be_examined(tmp_path, monkeypatch):
         written = data_sheets.write(diagnosis, tmp_path / name)
         assert data_sheets.CONTACT in {path.name for path in written}
         assert diagnosis.facts["start"]["command"].startswith("loang train")
+
+
+def test_small_colour_images_on_a_gpu_are_as_in_the_paper():
+    spec = ImageSpec(32, 32, 3)
+    assert data_plan._choose(spec, True, {})[1:] == ("ddpm-cifar10", [])
+    digits = ImageSpec(32, 32, 3, class_names=tuple("0123456789"))
+    assert data_plan._choose(digits, True, {})[1:] == ("ddpm-cifar10", ["data.flips=false"])
+    assert data_plan._choose(spec, False, {})[1] == "quick"
+    assert data_plan._choose(ImageSpec(32, 32, 1), True, {})[1] == "quick"
 
 
 # The sheet.

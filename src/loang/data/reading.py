@@ -25,7 +25,8 @@ from loang.errors import LoangError
 
 NAMED = 10  # that many images that can't be used are called by name
 HEADERS = 8  # that many headers are read by a thread at once,
-AT_ONCE = 2**20  # and that many bytes of images that need no decoding
+AT_ONCE = 2**20  # that many bytes of images that need no decoding,
+DECODED = 2**17  # and that many of others, as they are kept
 NO_LABEL = Unreadable("it has no label")
 ALL_SAME = "All images are the same, and both train and validate."
 ONLY_ONE = "There is only one image, which both trains and validates."
@@ -142,7 +143,7 @@ class Reading:
         most = 0 if mapped else count - len(self.bad)
         if path is not None:
             files.check_space(path, most * shape.bytes)
-        at_once = max(1, AT_ONCE // shape.bytes) if mapped else 1
+        at_once = max(1, (AT_ONCE if mapped else DECODED) // shape.bytes)
         index = 0
         # An array that is only looked through has a writer that nothing is written to.
         with pack.Writer(

@@ -62,7 +62,7 @@ def examine(
     advice = advise(name, dataset, settings, asked or {})
     images = Numbered(dataset)
     seen = glance(images, lambda done, total: told("images looked at", done, total))
-    told("comparing each image with each", 0, 1)
+    told(f"comparing {counted(len(seen.numbers))} with one another", 0, 1)
     odd = set(seen.numbers[data_values.inverted(seen)].tolist())
     sights: tuple[Sight, ...] = (
         data_form.examine(dataset, settings.data, whence),

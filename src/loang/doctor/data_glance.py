@@ -65,6 +65,8 @@ def glance(images: Numbered, on_done: OnDone | None = None) -> Glance:
     numbers = evenly(len(images), max(2, min(MOST_IMAGES, MOST_VALUES // one)))
     size = max(1, AT_ONCE // one)
     step = max(1, math.ceil(len(numbers) * one / SAMPLED))
+    while math.gcd(step, one) > 1:  # else the same pixels of all images would be taken
+        step += 1
     columns: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(numbers), size):
         pixels = images[numbers[start : start + size]]

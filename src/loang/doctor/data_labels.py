@@ -49,7 +49,7 @@ def examine(images: Numbered) -> Sight:
             Finding(
                 "good",
                 "labels",
-                f"{counted(len(names), 'class')}, each of {int(learned.min()):,} to {largest:,}"
+                f"{counted(len(names), 'class')}, each of {_between(int(learned.min()), largest)}"
                 " images to learn from.",
             )
         )
@@ -63,6 +63,10 @@ def examine(images: Numbered) -> Sight:
     }
     table = Table("Classes", ["class", "to learn from", "held out"], rows, note)
     return Sight(tuple(findings), {"number": facts, "classes": classes}, (table,))
+
+
+def _between(least: int, most: int) -> str:
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _number(count: int, upright: bool) -> tuple[Finding, ...]:

@@ -15,16 +15,18 @@ from loang.data.spec import ImageSpec
 from loang.doctor.data_sight import counted
 from loang.errors import LoangError
 from loang.files import amount
-from loang.presets import ddpm_cifar10
+from loang.presets import ddpm_cifar10, quick
 from loang.training.asked import Asked
 from loang.training.budget import duration, parse
 from loang.training.plan import Estimate, Plan, estimate, prepare
 
 EPOCHS = 10
 SHORT = 2.0  # seconds of a trial that is worth a second one
+SOON = 300.0  # seconds, the length of preset quick
 LENGTHS = ("5m", "10m", "20m", "30m", "1h", "2h", "4h", "8h")
 FIRST_LOOK = "12h"  # of what takes days
 QUICK = 64**2  # pixels that quick's two levels are enough for
+LARGE = 256**2  # pixels; of larger images fewer are tried, so that it takes seconds
 COARSEST = 16  # pixels a side, where attention is cheap
 
 
@@ -73,7 +75,7 @@ def advise(name: str, dataset: Dataset, settings: Settings, asked: Asked) -> Adv
     words += ["--preset", preset] * (preset != "quick")
     for change in (*changes, *own):
         words += ["--set", change]
-    trial = 8 if spec.height * spec.width <= 4 * QUICK else 1
+    trial = max(1, min(8, 8 * LARGE // (spec.height * spec.width)))
     try:
         plan = prepare(settings, dataset)
         cost = _estimate(plan, trial)
@@ -162,6 +164,8 @@ def _length(plan: Plan, cost: Estimate) -> tuple[str, str]:
             f"{rate}, its whole budget takes {duration(cost.images / cost.rate)};"
             f" {FIRST_LOOK} are enough for a first look. {memory}"
         )
+    if plan.settings.training.budget != quick().training.budget:
+        return "", f"{rate}, the {plan.budget} asked for take {duration(cost.seconds)}. {memory}"
     ten = EPOCHS * images / cost.rate
     seconds = {length: parse(length, images).seconds or 0.0 for length in LENGTHS}
     length = next((word for word in LENGTHS if ten <= seconds[word]), LENGTHS[-1])
@@ -169,8 +173,12 @@ def _length(plan: Plan, cost: Estimate) -> tuple[str, str]:
     epochs = proposed * cost.rate / images
     said = (
         f"{rate}, {EPOCHS} epochs take {duration(ten)}; the {duration(proposed)} proposed see each"
-        f" of the {counted(images)} {epochs:,.2g} times. {memory}"
+        f" of the {counted(images)} {epochs:,.2g} times."
     )
+    if proposed > SOON:
+        soon = SOON * cost.rate / images
+        said += f" For a first look leave --for away: five minutes, {soon:,.2g} times each."
+    said += f" {memory}"
     return ("" if length == plan.settings.training.budget else length), said
 
 
