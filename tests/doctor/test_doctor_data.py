@@ -335,8 +335,8 @@ def test_the_proposed_command_runs(run, awkward, options):
     if "96" in options:
         assert "network.multipliers = [1, 2, 2]" in planned
         assert 'data.fit = "pad"' in planned
-    assert "--for" not in words
     if "training.budget=3 epochs" in options:
+        assert "--for" not in words
         assert "for 3 epochs" in planned
     if "--no-labels" in options:
         assert "data.labels = false" in planned

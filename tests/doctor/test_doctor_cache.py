@@ -1,0 +1,111 @@
+"""`loang doctor --cache`: what lies there, and clearing it."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from loang import cli
+from loang.data import open_dataset
+from loang.data.cache import kept
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Runs a command in `tmp_path`; returns exit status, standard output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leave:
+            status = leave.code or 0
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A cache with the pack of 50 images, brought to 16x16."""
+    images = np.random.default_rng(0).integers(0, 255, (50, 8, 8), np.uint8)
+    np.save(tmp_path / "mine.npy", images)
+    open_dataset(tmp_path / "mine.npy", size=(16, 16))
+    assert kept()
+
+
+@pytest.mark.usefixtures("packed")
+def test_the_cache_is_listed_with_sizes_and_a_total(run):
+    status, said, _ = run("doctor", "--cache")
+    assert status == 0
+    assert "50 images of" in said
+    assert "mine.npy" in said
+    assert "bytes" in said or "MB" in said
+    assert "in all" in said
+    assert "--clear" in said
+    assert kept()  # listing deletes nothing
+
+
+@pytest.mark.usefixtures("packed")
+def test_the_list_is_json_too(run, tmp_path):
+    status, said, _ = run("doctor", "--cache", "--json")
+    read = json.loads(said)
+    assert status == 0
+    assert read["bytes"] == sum(each["bytes"] for each in read["kept"]) > 50 * 16 * 16
+    assert read["folder"] == str(tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("packed")
+def test_clearing_deletes_all_and_says_how_much(run):
+    status, said, _ = run("doctor", "--cache", "--clear", "--yes")
+    assert status == 0
+    assert "were freed" in said
+    assert not kept()
+    status, said, _ = run("doctor", "--cache")
+    assert status == 0
+    assert "Nothing lies in the cache" in said
+
+
+@pytest.mark.usefixtures("packed")
+def test_clearing_tells_programs_how_much_it_freed(run):
+    size = sum(each.bytes for each in kept())
+    status, said, _ = run("doctor", "--cache", "--clear", "--yes", "--json")
+    assert (status, json.loads(said)["freed"]) == (0, size)
+
+
+@pytest.mark.usefixtures("packed")
+def test_without_a_terminal_nothing_is_deleted_unasked(run):
+    status, _, errors = run("doctor", "--cache", "--clear")
+    assert status == 2
+    assert "--yes" in errors
+    assert kept()
+
+
+@pytest.mark.usefixtures("packed")
+@pytest.mark.parametrize(("answer", "left"), [("n", True), ("", True), ("y", False)])
+def test_on_a_terminal_a_person_is_asked(run, monkeypatch, answer, left):
+    import io
+
+    typed = io.StringIO(f"{answer}\n")
+    typed.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", typed)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda prompt="": answer)
+    status, _, _ = run("doctor", "--cache", "--clear")
+    assert status == 0
+    assert bool(kept()) == left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--clear",), "--cache"), (("mine.npy", "--cache"), "mine.npy"), (("--clear", "--yes"), "")],
+)
+@pytest.mark.usefixtures("packed")
+def test_contradictions_delete_nothing(run, arguments, words):
+    status, _, errors = run("doctor", *arguments)
+    assert status == 2
+    assert words in errors
+    assert kept()
