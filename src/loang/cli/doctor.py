@@ -144,9 +144,30 @@ def _write_data(diagnosis: "Diagnosis", target: str, out: Path | None, quiet: bo
 
 
 def show(diagnosis: "Diagnosis", written: list[Path]) -> None:
-    """The findings, the gravest first; the answers; the numbers; and where they are."""
-    from loang.cli.console import console, print_table, say
+    """The findings, the gravest first; the answers; the numbers; and where they are.
+
+    Of images, what is there comes first, and the command to start with last.
+    """
+    from loang.cli.console import say
     from loang.files import shown
+
+    if diagnosis.kind == "data":
+        _show_tables(diagnosis)
+    _show_findings(diagnosis)
+    for answer in diagnosis.answers:
+        say()
+        say(answer.question)
+        say(f"  {answer.answer}")
+    if diagnosis.kind != "data":
+        _show_tables(diagnosis)
+    if written:
+        say()
+    for path in written:
+        say(f"  {shown(path)}")
+
+
+def _show_findings(diagnosis: "Diagnosis") -> None:
+    from loang.cli.console import console, say
 
     signs = SIGNS if _has_signs() else PLAIN
     say()
@@ -156,20 +177,18 @@ def show(diagnosis: "Diagnosis", written: list[Path]) -> None:
         say(finding.what)
         if finding.remedy:
             say(f"{'':{len(sign)}} -> {finding.remedy}")
-    for answer in diagnosis.answers:
-        say()
-        say(answer.question)
-        say(f"  {answer.answer}")
+
+
+def _show_tables(diagnosis: "Diagnosis") -> None:
+    from loang.cli.console import _print_table as print_table
+    from loang.cli.console import say
+
     for table in diagnosis.tables:
         say()
         say(table.title)
         print_table(table.heads, table.rows)
         if table.note:
             say(f"  {table.note}")
-    if written:
-        say()
-    for path in written:
-        say(f"  {shown(path)}")
 
 
 def _has_signs() -> bool:

@@ -14,7 +14,8 @@ PRESSED, LOW = 0.25, 0.5  # shares of the range that are used: a warning, and a 
 AT_AN_END = 0.2  # of an image's values; 0 of Fashion-MNIST's 70,000 have so many at the bright end
 FEW, MANY = 0.05, 0.25  # of all images: worth a note, and a warning
 TWO_VALUED = 0.9
-NEAR, FAR = 0.25, 0.5  # of the range: borders alike, and borders on opposite sides
+NEAR, FAR = 0.12, 0.5  # of the range: borders alike, and borders on opposite sides
+STRAYS = 0.01  # of all images may have borders in between, whatever there is on the other side
 ALIKE = 0.5  # a correlation; images of noise have weaker ones with anything
 CROWD = 0.55  # of all images must have borders alike before others stand out
 COMPARED = 4000
@@ -169,7 +170,11 @@ def inverted(seen: Glance) -> Int64[np.ndarray, " k"]:
     crowd = np.flatnonzero(varied & (apart < NEAR))
     far = np.flatnonzero(varied & (apart > FAR))
     between = varied.sum() - len(crowd) - len(far)
-    if len(crowd) < max(10, CROWD * varied.sum()) or not len(far) or between > len(far):
+    if (
+        len(crowd) < max(10, CROWD * varied.sum())
+        or not len(far)
+        or between > max(len(far), STRAYS * varied.sum())
+    ):
         return far[:0]
     crowd = crowd[:: max(1, len(crowd) // COMPARED)]
     like = _normal(seen, far) @ _normal(seen, crowd).T
