@@ -180,8 +180,7 @@ def _show_findings(diagnosis: "Diagnosis") -> None:
 
 
 def _show_tables(diagnosis: "Diagnosis") -> None:
-    from loang.cli.console import _print_table as print_table
-    from loang.cli.console import say
+    from loang.cli.console import print_table, say
 
     for table in diagnosis.tables:
         say()
