@@ -70,7 +70,7 @@ def range_of(
     values = pixels[rows[::step]].astype(np.float32, copy=False)
     low, high = (float(end) for end in np.percentile(values, PERCENTILES))
     if depth != "float32":
-        low, high = math.floor(low), math.ceil(high)
+        low, high = float(math.floor(low)), float(math.ceil(high))
     _check(low, high, what)
     return Range(
         low,
