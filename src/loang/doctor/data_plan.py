@@ -21,12 +21,13 @@ from loang.training.budget import duration, parse
 from loang.training.plan import Estimate, Plan, estimate, prepare
 
 EPOCHS = 10
-SHORT = 2.0  # seconds of a trial that is worth a second one
+TRIALS, TRYING = 5, 4.0  # of a training step, and after how many seconds no other is begun
 SOON = 300.0  # seconds, the length of preset quick
 LENGTHS = ("5m", "10m", "20m", "30m", "1h", "2h", "4h", "8h")
 FIRST_LOOK = "12h"  # of what takes days
 QUICK = 64**2  # pixels that quick's two levels are enough for
 LARGE = 256**2  # pixels; of larger images fewer are tried, so that it takes seconds
+BUSY = 0.7  # of the processors, over the last minute
 COARSEST = 16  # pixels a side, where attention is cheap
 
 
@@ -94,10 +95,10 @@ def advise(name: str, dataset: Dataset, settings: Settings, asked: Asked) -> Adv
 
 
 def _estimate(plan: Plan, trial: int) -> Estimate:
-    """The faster of two trials, where one takes little time: other programs slow a trial down."""
+    """The fastest of several trials: other programs slow some down tenfold."""
     start = time.perf_counter()
     costs = [estimate(plan, trial)]
-    if time.perf_counter() - start < SHORT:
+    while len(costs) < TRIALS and time.perf_counter() - start < TRYING:
         costs.append(estimate(plan, trial))
     return max(costs, key=lambda cost: cost.rate)
 
@@ -157,8 +158,10 @@ def _options(asked: Asked) -> list[str]:
 def _length(plan: Plan, cost: Estimate) -> tuple[str, str]:
     """What to add with --for, if anything, and what is to be expected."""
     images = len(plan.dataset.train)
-    rate = f"At about {max(cost.rate, 0.01):,.3g} images a second (a trial of two steps)"
+    rate = f"At about {max(cost.rate, 0.01):,.3g} images a second (the fastest of a few trials)"
     memory = f"It takes about {amount(cost.memory)} of memory."
+    if plan.device.type == "cpu" and psutil.getloadavg()[0] > BUSY * (psutil.cpu_count() or 1):
+        memory += " Other programs keep this machine busy: alone it may be many times faster."
     if plan.settings.preset != "quick":
         return FIRST_LOOK, (
             f"{rate}, its whole budget takes {duration(cost.images / cost.rate)};"
