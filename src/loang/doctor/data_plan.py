@@ -161,7 +161,7 @@ def _length(plan: Plan, cost: Estimate) -> tuple[str, str]:
     rate = f"At about {max(cost.rate, 0.01):,.3g} images a second (the fastest of a few trials)"
     memory = f"It takes about {amount(cost.memory)} of memory."
     if plan.device.type == "cpu" and psutil.getloadavg()[0] > BUSY * (psutil.cpu_count() or 1):
-        memory += " Other programs keep this machine busy: alone it may be many times faster."
+        memory += " Other programs keep this machine busy: alone it may be faster."
     if plan.settings.preset != "quick":
         return FIRST_LOOK, (
             f"{rate}, its whole budget takes {duration(cost.images / cost.rate)};"
