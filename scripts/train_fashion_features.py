@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from loang.data.fashion_mnist import SHAPES, load
+from loang.data.places.fashion_mnist import SHAPES, load
 from loang.device import autocast_type, describe
 from loang.files import replacing, sha256
 from loang.metrics.features import network

@@ -8,7 +8,7 @@ import pytest
 from loang import build, drawing, presets
 from loang.config import changed
 from loang.data import ImageSpec
-from loang.data.picture import count_pages, read_picture
+from loang.data.encoded.picture import count_pages, read_picture
 from loang.errors import LoangError
 from loang.model import Model
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loang.data.arrow import is_arrow, open_arrow
-from loang.data.picture import Unreadable
+from loang.data.encoded.picture import Unreadable
+from loang.data.places.arrow import is_arrow, open_arrow
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 

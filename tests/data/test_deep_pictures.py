@@ -10,7 +10,7 @@ import png
 import pytest
 from PIL import Image
 
-from loang.data.picture import Header, Unreadable, read_header, read_picture
+from loang.data.encoded.picture import Header, Unreadable, read_header, read_picture
 
 VALUES = np.random.default_rng(0).integers(0, 65536, (9, 13, 4), np.uint16)
 PLANES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}

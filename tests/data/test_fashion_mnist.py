@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loang.data import fashion_mnist
 from loang.data.environment import cache_folder
-from loang.data.fashion_mnist import CLASS_NAMES, DEBIAN, FILES, holds_fashion_mnist, load
+from loang.data.places import fashion_mnist
+from loang.data.places.fashion_mnist import CLASS_NAMES, DEBIAN, FILES, holds_fashion_mnist, load
 from loang.errors import LoangError
 
 SHAPES = ((30, 28, 28), (30,), (10, 28, 28), (10,))

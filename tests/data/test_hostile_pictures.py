@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from loang.data.picture import Unreadable, count_pages, read_header, read_picture
+from loang.data.encoded.picture import Unreadable, count_pages, read_header, read_picture
 
 DEEP = np.random.default_rng(0).integers(0, 65536, (21, 17, 3), np.uint16)
 LITTLE = 2**24  # bytes that a refusal may take: what the libraries need for themselves
@@ -109,7 +109,7 @@ def test_pages_in_a_circle() -> None:
 
 def test_pages_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each directory of 18 bytes points to the next one."""
-    monkeypatch.setattr("loang.data.tiff_directory.MOST_PAGES", 1000)
+    monkeypatch.setattr("loang.data.encoded.tiff_directory.MOST_PAGES", 1000)
     page = struct.pack("<H", 1) + entry(256, 4, 1, 4)
     links = b"".join(page + struct.pack("<I", 8 + 18 * (n + 1)) for n in range(1009))
     refused(b"II*\0" + struct.pack("<I", 8) + links, "1,000 pages", by=count_pages)
@@ -227,7 +227,7 @@ def test_cut_anywhere_is_refused(name: str) -> None:
 
 CHATTY = """
 import sys
-from loang.data.picture import Unreadable, read_header, read_picture
+from loang.data.encoded.picture import Unreadable, read_header, read_picture
 content = sys.stdin.buffer.read()
 for damaged in (content[:-100], content[:200] + bytes(300) + content[500:], content[:-3000]):
     try:

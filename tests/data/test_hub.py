@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loang.data import hub
-from loang.data.hub import is_hub, open_hub
-from loang.data.hub_listing import Address, split_and_config
+from loang.data.places import hub
+from loang.data.places.hub import is_hub, open_hub
+from loang.data.places.hub_listing import Address, split_and_config
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
@@ -373,7 +373,7 @@ def test_a_download_that_breaks_off_is_told_and_goes_on_later(clothes: Hub) -> N
 def test_a_stream_that_breaks_off_makes_rows_unreadable_or_is_told(
     clothes: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loang.data.picture import Unreadable
+    from loang.data.encoded.picture import Unreadable
 
     monkeypatch.setattr(hub, "_free", lambda: 1000)
     images = open_hub("hub:someone/clothes", Wishes())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loang.data.idx import read_idx
+from loang.data.places.idx import read_idx
 from loang.errors import LoangError
 
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)

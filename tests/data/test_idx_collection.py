@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loang.data.idx_collection import is_idx, open_idx
+from loang.data.places.idx_collection import is_idx, open_idx
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 

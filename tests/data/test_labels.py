@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loang.data.collection import Labels
-from loang.data.labels import read_labels
+from loang.data.places.labels import read_labels
 from loang.errors import LoangError
 
 PLACES = ["a/1.png", "a/2.png", "b/3.png", "b/sub/4.jpg"]

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import loang
-from loang.data import fashion_mnist, open_dataset
-from loang.data.fashion_mnist import DEBIAN, holds_fashion_mnist
+from loang.data import open_dataset
+from loang.data.places import fashion_mnist
+from loang.data.places.fashion_mnist import DEBIAN, holds_fashion_mnist
 from loang.errors import LoangError
 
 

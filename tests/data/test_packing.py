@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from loang import files
-from loang.data import folder as folder_module
 from loang.data import pack
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.open import open_dataset
+from loang.data.places import folder as folder_module
 from loang.errors import LoangError
 
 GENERATOR = np.random.default_rng(11)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loang.data import parquet
-from loang.data.parquet import ParquetCollection, is_parquet, open_parquet
-from loang.data.parquet_pages import check_pages, read_chunks
-from loang.data.picture import Unreadable
+from loang.data.encoded.picture import Unreadable
+from loang.data.places import parquet
+from loang.data.places.parquet import ParquetCollection, is_parquet, open_parquet
+from loang.data.places.parquet_pages import check_pages, read_chunks
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
 from loang.errors import LoangError
@@ -267,9 +267,9 @@ def test_rising_rows_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 MEASURE = """
 import resource, sys
-from loang.data.parquet import open_parquet
+from loang.data.places.parquet import open_parquet
 from loang.data.wishes import Wishes
-from loang.data.cells import encoded
+from loang.data.places.cells import encoded
 def peak():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])
 import pyarrow.parquet

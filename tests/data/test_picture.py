@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from loang.data.picture import Header, Unreadable, count_pages, read_header, read_picture
+from loang.data.encoded.picture import Header, Unreadable, count_pages, read_header, read_picture
 
 RAMP = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4) * 10
 RED = np.zeros((6, 4, 3), np.uint8) + np.array([200, 0, 0], np.uint8)

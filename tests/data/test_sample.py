@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from loang.data import sample
-from loang.data.fashion_mnist import DEBIAN, holds_fashion_mnist
+from loang.data.places import sample
+from loang.data.places.fashion_mnist import DEBIAN, holds_fashion_mnist
 from loang.errors import LoangError
 
 ASSETS = Path(str(files("loang"))) / "assets"

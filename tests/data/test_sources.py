@@ -11,8 +11,8 @@ from PIL import Image
 
 from loang.data import sources
 from loang.data.collection import Collection, Labels
+from loang.data.encoded.picture import Header
 from loang.data.open import open_dataset
-from loang.data.picture import Header
 from loang.errors import LoangError
 
 GENERATOR = np.random.default_rng(5)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loang.data.picture import Unreadable
-from loang.data.tar import is_tar, open_tar
+from loang.data.encoded.picture import Unreadable
+from loang.data.places.tar import is_tar, open_tar
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from loang.data.picture import Header, Unreadable, read_header, read_picture
+from loang.data.encoded.picture import Header, Unreadable, read_header, read_picture
 
 RANDOM = np.random.default_rng(0)
 DEEP = RANDOM.integers(0, 65536, (21, 17, 7), np.uint16)

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from loang.data.picture import Header, Unreadable, count_pages, read_header, read_picture
+from loang.data.encoded.picture import Header, Unreadable, count_pages, read_header, read_picture
 
 DEEP = np.random.default_rng(0).integers(0, 65536, (21, 17, 7), np.uint16)
 
@@ -89,10 +89,10 @@ import io, sys
 sys.modules["imagecodecs"] = None
 import numpy as np, tifffile
 from PIL import Image
-from loang.data import unpacking
-from loang.data.picture import Unreadable, read_picture
+from loang.data.encoded import unpacking
+from loang.data.encoded.picture import Unreadable, read_picture
 unpacking.has_codecs = lambda: False
-from loang.data import tiff_picture
+from loang.data.encoded import tiff_picture
 tiff_picture.has_codecs = lambda: False
 deep = np.arange(15 * 3, dtype=np.uint16).reshape(3, 5, 3) * 999
 for options in ({}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loang.data.fashion_mnist import CLASS_NAMES
 from loang.data.images import Dataset, Images
-from loang.data.sample import read_sample
+from loang.data.places.fashion_mnist import CLASS_NAMES
+from loang.data.places.sample import read_sample
 from loang.data.spec import ImageSpec
 from loang.doctor import data_copies, data_glance, data_labels, data_plan, data_values
 from loang.doctor.data_glance import glance

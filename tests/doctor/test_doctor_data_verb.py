@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from loang import api, cli
-from loang.data.sample import read_sample
+from loang.data.places.sample import read_sample
 from loang.doctor import data_sheets
 from loang.pictures.contact_sheet import Section, contact_sheet
 

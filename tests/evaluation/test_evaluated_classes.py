@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loang.data.fashion_mnist import CLASS_NAMES
 from loang.data.images import Images
+from loang.data.places.fashion_mnist import CLASS_NAMES
 from loang.evaluation import words
 from loang.evaluation.cast import Cast
 from loang.evaluation.classes import distances, look

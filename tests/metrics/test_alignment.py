@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from loang.data.sample import read_sample
+from loang.data.places.sample import read_sample
 from loang.metrics.alignment import nearest_aligned, spectrum
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loang.data.sample import read_sample
+from loang.data.places.sample import read_sample
 from loang.data.spec import ImageSpec
 from loang.metrics import classes
 from loang.metrics.classes import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from loang.data.sample import read_sample
+from loang.data.places.sample import read_sample
 from loang.metrics.alignment import nearest_aligned
 from loang.metrics.memorisation import OTHERS, image_memorisation, judge, memorisation
 

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from loang import pictures
-from loang.data.picture import count_pages, read_header, read_picture
+from loang.data.encoded.picture import count_pages, read_header, read_picture
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.pictures.single import save_stack

@@ -27,11 +27,11 @@ import loang
 from loang import build, presets
 from loang.config import SamplingSettings, changed
 from loang.data import ImageSpec, open_dataset
-from loang.data.arrow import open_arrow
-from loang.data.idx import read_idx
-from loang.data.parquet import open_parquet
-from loang.data.picture import Unreadable, count_pages, read_header, read_picture
-from loang.data.tar import open_tar
+from loang.data.encoded.picture import Unreadable, count_pages, read_header, read_picture
+from loang.data.places.arrow import open_arrow
+from loang.data.places.idx import read_idx
+from loang.data.places.parquet import open_parquet
+from loang.data.places.tar import open_tar
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.files import sha256

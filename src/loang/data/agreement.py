@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loang.data.picture import Header, Unreadable
+from loang.data.encoded.picture import Header, Unreadable
 from loang.data.spec import Depth
 from loang.errors import LoangError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from loang.data.picture import Header
+from loang.data.encoded.picture import Header
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from jaxtyping import Int, Shaped, UInt8
 from loang import files, untrusted
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
-from loang.data.npy import map_npy
+from loang.data.places.npy import map_npy
 from loang.data.spec import ImageSpec
 
 FORMAT = 1

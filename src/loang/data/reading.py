@@ -13,8 +13,8 @@ from loang import files
 from loang.data import pack
 from loang.data.agreement import Shape, agree, survey
 from loang.data.collection import Collection
+from loang.data.encoded.picture import Header, Unreadable
 from loang.data.fingerprint import fingerprint
-from loang.data.picture import Header, Unreadable
 from loang.data.resize import convert_pixels, resize_picture
 from loang.data.spec import FULL_RANGE, ImageSpec
 from loang.data.split import content_digest, split_rows

@@ -8,9 +8,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from loang.data.collection import Collection
-from loang.data.files import holds_pictures
 from loang.data.images import Dataset
-from loang.data.shards import path_of
+from loang.data.places.files import holds_pictures
+from loang.data.places.shards import path_of
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.untrusted import shown
@@ -71,14 +71,14 @@ def _says_fashion_mnist(name: str) -> bool:
 
 
 def _is_fashion_mnist(name: str) -> bool:
-    from loang.data.fashion_mnist import holds_fashion_mnist
+    from loang.data.places.fashion_mnist import holds_fashion_mnist
 
     return _says_fashion_mnist(name) or holds_fashion_mnist(path_of(name))
 
 
 def _open_fashion_mnist(name: str, wishes: Wishes) -> Collection | Dataset:
-    from loang.data.fashion_mnist import NotFashionMnist, load
-    from loang.data.idx_collection import open_idx
+    from loang.data.places.fashion_mnist import NotFashionMnist, load
+    from loang.data.places.idx_collection import open_idx
 
     if _says_fashion_mnist(name):
         return load(on_progress=wishes.on_progress)
@@ -93,7 +93,7 @@ def _is_arrays(name: str) -> bool:
 
 
 def _open_arrays(name: str, wishes: Wishes) -> Collection:
-    from loang.data.arrays import ArrayCollection
+    from loang.data.places.arrays import ArrayCollection
 
     return ArrayCollection(path_of(name))
 
@@ -103,7 +103,7 @@ def _is_folder(name: str) -> bool:
 
 
 def _open_folder(name: str, wishes: Wishes) -> Collection:
-    from loang.data.folder import FolderCollection
+    from loang.data.places.folder import FolderCollection
 
     return FolderCollection(path_of(name), wishes)
 
@@ -119,12 +119,12 @@ def _elsewhere(name: str, module: str, noun: str) -> Source:
         path = path_of(name)
         if path.is_dir() and holds_pictures(path):
             return False
-        known: bool = getattr(import_module(f"loang.data.{module}"), f"is_{noun}")(name)
+        known: bool = getattr(import_module(f"loang.data.places.{module}"), f"is_{noun}")(name)
         return known
 
     def open_(name: str, wishes: Wishes) -> Collection | Dataset:
         opened: Collection | Dataset = getattr(
-            import_module(f"loang.data.{module}"), f"open_{noun}"
+            import_module(f"loang.data.places.{module}"), f"open_{noun}"
         )(name, wishes)
         return opened
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32, Int
 
-from loang.data.fashion_mnist import CLASS_NAMES
 from loang.data.images import Images
+from loang.data.places.fashion_mnist import CLASS_NAMES
 from loang.evaluation.cast import Cast
 from loang.evaluation.report import Classes
 from loang.evaluation.table import BY_NAME, Cell

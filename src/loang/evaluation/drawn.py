@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64, Shaped
 
 from loang.config import SamplingSettings
 from loang.data.images import Images
-from loang.data.npy import map_npy
+from loang.data.places.npy import map_npy
 from loang.files import replacing
 from loang.model import Model
 

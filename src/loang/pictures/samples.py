@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from loang.data.header import Unreadable, check_size
+from loang.data.encoded.header import Unreadable, check_size
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.pictures.animation import save_animation, save_image

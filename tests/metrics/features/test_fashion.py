@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loang.data.fashion_mnist import SPEC
 from loang.data.images import Images
+from loang.data.places.fashion_mnist import SPEC
+from loang.data.places.sample import TRAIN, read_sample
 from loang.data.resize import resize
-from loang.data.sample import TRAIN, read_sample
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.metrics.features import fashion

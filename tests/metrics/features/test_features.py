@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from loang.data.fashion_mnist import SPEC
 from loang.data.images import Dataset, Images
+from loang.data.places.fashion_mnist import SPEC
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.metrics.features import named

@@ -6,8 +6,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from loang.data.fashion_mnist import CLASS_NAMES
 from loang.data.images import Images
+from loang.data.places.fashion_mnist import CLASS_NAMES
 from loang.data.resize import convert_channels, resize
 from loang.data.scaling import to_model
 from loang.data.spec import ImageSpec

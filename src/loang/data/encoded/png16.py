@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 from jaxtyping import UInt16
 
-from loang.data.header import Encoded, Unreadable
-from loang.data.unpacking import inflate
+from loang.data.encoded.header import Encoded, Unreadable
+from loang.data.encoded.unpacking import inflate
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR, GREY_WITH_OPACITY, RGBA = 0, 2, 4, 6  # kinds of pixels (PNG, section 11.2.2)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt16
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from loang.data import png16, ppm16
-from loang.data.header import (
+from loang.data.encoded import png16, ppm16
+from loang.data.encoded.header import (
     LARGEST_FILE,
     LARGEST_STACK,
     MOST_PIXELS,
@@ -21,10 +21,10 @@ from loang.data.header import (
     check_size,
     opened,
 )
-from loang.data.tiff_directory import is_tiff, pages
-from loang.data.tiff_picture import read_tiff, read_tiff_header
-from loang.data.tiff_values import as_float32
-from loang.data.upright import upright, upright_size
+from loang.data.encoded.tiff_directory import is_tiff, pages
+from loang.data.encoded.tiff_picture import read_tiff, read_tiff_header
+from loang.data.encoded.tiff_values import as_float32
+from loang.data.encoded.upright import upright, upright_size
 
 __all__ = [
     "LARGEST_FILE",

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from loang.data.collection import Collection, Labels
-from loang.data.files import describe_leaving, describe_others, find_pictures
-from loang.data.labels import LabelFile, find_labels, read_labels
-from loang.data.picture import Header, Unreadable, count_pages, read_header, read_picture
+from loang.data.encoded.picture import Header, Unreadable, count_pages, read_header, read_picture
+from loang.data.places.files import describe_leaving, describe_others, find_pictures
+from loang.data.places.labels import LabelFile, find_labels, read_labels
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
 

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from loang import files
+from loang.data.encoded.picture import SUFFIXES
 from loang.data.environment import cache_folder, offline
-from loang.data.hub_trouble import endpoint, is_network_trouble
-from loang.data.labels import USUAL_NAMES
-from loang.data.picture import SUFFIXES
-from loang.data.shards import split_of
+from loang.data.places.hub_trouble import endpoint, is_network_trouble
+from loang.data.places.labels import USUAL_NAMES
+from loang.data.places.shards import split_of
 from loang.errors import LoangError
 from loang.untrusted import read_json, shown
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from loang.data.collection import Collection, Labels
-from loang.data.npy import map_npy, read_npz
-from loang.data.picture import Header
+from loang.data.encoded.picture import Header
+from loang.data.places.npy import map_npy, read_npz
 from loang.data.spec import Depth
 from loang.errors import LoangError
 from loang.untrusted import plain_size, shown

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from jaxtyping import UInt16
 
-from loang.data.header import Encoded, Unreadable
+from loang.data.encoded.header import Encoded, Unreadable
 
 LONGEST_START = 2**16
 """Bytes of what stands before the pixels, comments included."""

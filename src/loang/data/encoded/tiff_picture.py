@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from loang.data import tiff_layout as tags
-from loang.data.header import LARGEST_STACK, Encoded, Header, Unreadable, opened
-from loang.data.tiff_directory import (
+from loang.data.encoded import tiff_layout as tags
+from loang.data.encoded.header import LARGEST_STACK, Encoded, Header, Unreadable, opened
+from loang.data.encoded.tiff_directory import (
     Directory,
     Tag,
     directory_bytes,
@@ -27,10 +27,10 @@ from loang.data.tiff_directory import (
     read_at,
     read_directory,
 )
-from loang.data.tiff_layout import Layout, layout_of
-from loang.data.tiff_values import to_picture
-from loang.data.unpacking import NEEDED, has_codecs, unpack, widened
-from loang.data.upright import upright
+from loang.data.encoded.tiff_layout import Layout, layout_of
+from loang.data.encoded.tiff_values import to_picture
+from loang.data.encoded.unpacking import NEEDED, has_codecs, unpack, widened
+from loang.data.encoded.upright import upright
 
 LONG = 4  # the number of its type
 WHOLE_BITS = (1, 8, 16, 32, 64)  # of values that tifffile unpacks alone

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from loang.data.arrow_messages import read_batches
-from loang.data.cells import column_of
 from loang.data.collection import Collection
-from loang.data.parquet import Source, import_pyarrow, readable, refusing
-from loang.data.rows import Table
-from loang.data.shards import find_shards, path_of, shards_in
-from loang.data.table import TableCollection
+from loang.data.places.arrow_messages import read_batches
+from loang.data.places.cells import column_of
+from loang.data.places.parquet import Source, import_pyarrow, readable, refusing
+from loang.data.places.rows import Table
+from loang.data.places.shards import find_shards, path_of, shards_in
+from loang.data.places.table import TableCollection
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 

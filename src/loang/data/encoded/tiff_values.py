@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from loang.data.header import Unreadable
-from loang.data.tiff_layout import CMYK, PREMULTIPLIED, UNSIGNED, WHITE_IS_ZERO, Layout
+from loang.data.encoded.header import Unreadable
+from loang.data.encoded.tiff_layout import CMYK, PREMULTIPLIED, UNSIGNED, WHITE_IS_ZERO, Layout
 
 TOO_LONG = "some of its whole numbers need more than the 24 bits of a float32"
 NOT_FINITE = "some of its values are not finite (NaN or infinity), or too large for a float32"

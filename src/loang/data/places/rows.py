@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from loang.data.header import Unreadable
+from loang.data.encoded.header import Unreadable
 from loang.untrusted import shown
 
 NEAR, FAR = 2, 600

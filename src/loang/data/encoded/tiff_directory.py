@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from loang.data.header import LARGEST_STACK, Encoded, Unreadable, opened
+from loang.data.encoded.header import LARGEST_STACK, Encoded, Unreadable, opened
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 2**17

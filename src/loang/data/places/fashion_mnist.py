@@ -11,9 +11,9 @@ from jaxtyping import Int, UInt8
 from loang.data.download import Progress, fetch
 from loang.data.environment import cache_folder, data_folder, offline
 from loang.data.fingerprint import fingerprint
-from loang.data.idx import read_idx
 from loang.data.images import Dataset, Images
-from loang.data.sample import TRAIN, about_sample, read_sample
+from loang.data.places.idx import read_idx
+from loang.data.places.sample import TRAIN, about_sample, read_sample
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 

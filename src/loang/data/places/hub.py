@@ -11,10 +11,10 @@ from typing import Any
 from loang.data.collection import Collection
 from loang.data.download import Progress
 from loang.data.environment import offline
-from loang.data.hub_listing import Address, Listing, chosen, list_files, split_and_config
-from loang.data.hub_trouble import endpoint, told
-from loang.data.parquet import ParquetCollection, Source, import_pyarrow
-from loang.data.shards import aside_notice, left_aside
+from loang.data.places.hub_listing import Address, Listing, chosen, list_files, split_and_config
+from loang.data.places.hub_trouble import endpoint, told
+from loang.data.places.parquet import ParquetCollection, Source, import_pyarrow
+from loang.data.places.shards import aside_notice, left_aside
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
@@ -113,7 +113,7 @@ def _images(
     address: Address, listing: Listing, files: dict[str, int], wishes: Wishes
 ) -> Collection:
     """The image files of a repository without tables, kept as a folder."""
-    from loang.data.folder import FolderCollection
+    from loang.data.places.folder import FolderCollection
 
     _download(address, listing, files, wishes.on_progress)
     first = next(iter(files))

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from loang.data.columns import DEPTHS, Kind, is_list, is_struct
-from loang.data.header import LARGEST_FILE, Header, Unreadable, check_size
-from loang.data.picture import read_header, read_picture
+from loang.data.encoded.header import LARGEST_FILE, Header, Unreadable, check_size
+from loang.data.encoded.picture import read_header, read_picture
+from loang.data.places.columns import DEPTHS, Kind, is_list, is_struct
 from loang.data.spec import Depth
 from loang.untrusted import shown
 

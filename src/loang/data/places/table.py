@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from loang.data.cells import header_of, picture_of
 from loang.data.collection import Collection, Labels
-from loang.data.columns import choose_columns, labels_of
-from loang.data.header import Header
-from loang.data.rows import Rows, Table
-from loang.data.shards import held_out_rows
+from loang.data.encoded.header import Header
+from loang.data.places.cells import header_of, picture_of
+from loang.data.places.columns import choose_columns, labels_of
+from loang.data.places.rows import Rows, Table
+from loang.data.places.shards import held_out_rows
 from loang.errors import LoangError
 from loang.untrusted import shown
 

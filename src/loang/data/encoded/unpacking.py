@@ -7,8 +7,8 @@ import zlib
 
 import numpy as np
 
-from loang.data.header import Unreadable
-from loang.data.tiff_layout import DEFLATE, LZMA, LZW, NONE, PACKBITS, ZSTD
+from loang.data.encoded.header import Unreadable
+from loang.data.encoded.tiff_layout import DEFLATE, LZMA, LZW, NONE, PACKBITS, ZSTD
 
 MEMORY = 2**28
 """Bytes that an LZMA dictionary may take; the strongest preset of xz takes a quarter."""

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from loang.data.cells import column_of
 from loang.data.collection import Collection
-from loang.data.parquet_pages import Chunk, check_pages, read_chunks
-from loang.data.rows import Table
-from loang.data.shards import find_shards, path_of, shards_in
-from loang.data.table import TableCollection
+from loang.data.places.cells import column_of
+from loang.data.places.parquet_pages import Chunk, check_pages, read_chunks
+from loang.data.places.rows import Table
+from loang.data.places.shards import find_shards, path_of, shards_in
+from loang.data.places.table import TableCollection
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.untrusted import shown

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from loang.data.collection import Collection, Labels
-from loang.data.columns import LABEL_NAMES
-from loang.data.folder import PARTS
-from loang.data.header import LARGEST_FILE, Header, Unreadable
-from loang.data.picture import SUFFIXES, read_header, read_picture
-from loang.data.shards import (
+from loang.data.encoded.header import LARGEST_FILE, Header, Unreadable
+from loang.data.encoded.picture import SUFFIXES, read_header, read_picture
+from loang.data.places.columns import LABEL_NAMES
+from loang.data.places.folder import PARTS
+from loang.data.places.shards import (
     BRACES,
     aside_notice,
     find_shards,
@@ -22,7 +22,7 @@ from loang.data.shards import (
     path_of,
     shards_in,
 )
-from loang.data.tar_file import PACKED, Member, list_members
+from loang.data.places.tar_file import PACKED, Member, list_members
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.untrusted import parse_json, shown

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from loang.data.header import LARGEST_FILE, MOST_BYTES, Header, Unreadable, check_size
+from loang.data.encoded.header import LARGEST_FILE, MOST_BYTES, Header, Unreadable, check_size
+from loang.data.encoded.tiff_directory import Directory
+from loang.data.encoded.upright import upright_size
 from loang.data.spec import Depth
-from loang.data.tiff_directory import Directory
-from loang.data.upright import upright_size
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from loang.data.collection import Collection, Labels
-from loang.data.header import Header
-from loang.data.idx import read_idx
-from loang.data.shards import held_out_rows, path_of
+from loang.data.encoded.header import Header
+from loang.data.places.idx import read_idx
+from loang.data.places.shards import held_out_rows, path_of
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Bool, Int
 
-from loang.data.files import describe_leaving
-from loang.data.folder import PARTS, TO_TEST, TO_VALIDATE
+from loang.data.places.files import describe_leaving
+from loang.data.places.folder import PARTS, TO_TEST, TO_VALIDATE
 from loang.errors import LoangError
 
 INNER = ("", "data", *sorted(PARTS))

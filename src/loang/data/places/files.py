@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loang.data.picture import SUFFIXES
+from loang.data.encoded.picture import SUFFIXES
 from loang.errors import LoangError
 
 NAMED = 5  # that many links are called by name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from loang.data.header import Unreadable
+from loang.data.encoded.header import Unreadable
 from loang.errors import LoangError
 from loang.untrusted import shown
 
