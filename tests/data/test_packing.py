@@ -120,7 +120,7 @@ def test_a_folder_of_the_same_name_elsewhere_has_a_pack_of_its_own(
 @pytest.mark.parametrize(
     "name", [pack.ABOUT, "pixels.npy", "train.npy", "held-out-labels.npy", "digests.npy"]
 )
-@pytest.mark.parametrize("damage", ["cut", "gone", "nonsense"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "nonsense", "other rows"])
 def test_a_damaged_pack_is_made_anew(photos: Path, name: str, damage: str) -> None:
     sound = open_dataset(photos)
     first = np.array(sound.train[:]), sound.fingerprint
@@ -128,7 +128,10 @@ def test_a_damaged_pack_is_made_anew(photos: Path, name: str, damage: str) -> No
     path = place / name
     content = path.read_bytes()
     path.unlink()
-    if damage != "gone":
+    if damage == "other rows":
+        path.write_bytes(content)
+        np.save(place / "train.npy", np.array([0, 5, 40]))
+    elif damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"nonsense" * 20)
     again = open_dataset(photos)
     assert np.array_equal(again.train[:], first[0])
@@ -197,7 +200,8 @@ def test_what_an_interruption_leaves_is_nothing(photos: Path) -> None:
 
 PACK = """
 import sys, time
-from loang.data import open_dataset
+from loang.data import open_dataset, reading
+reading.DECODED = 1  # tell after each image
 def slow(what, done, total):
     if what == "images read":
         print(done, flush=True)
@@ -307,3 +311,98 @@ def test_the_pack_says_what_it_is(photos: Path) -> None:
     about = json.loads((place / pack.ABOUT).read_text())
     assert about["name"] == str(photos)
     assert np.load(place / "pixels.npy").shape == (40, 8, 6, 1)  # a file that numpy opens
+
+
+def test_who_asks_for_what_was_found_out_gets_the_same_pack(tmp_path: Path) -> None:
+    """A run that is gone on with asks for the size and channels that it had to find out."""
+    for number in range(12):
+        shape = (30 + 8 * (number % 2), 20, 3)
+        pixels = GENERATOR.integers(0, 256, shape, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    first = open_dataset(tmp_path)
+    size = first.spec.height, first.spec.width
+    for wishes in ({"size": size, "channels": 3}, {"size": size}, {"channels": 3}, {}):
+        assert same(open_dataset(tmp_path, **wishes), first)
+        assert len(packs()) == 1
+    grey = open_dataset(tmp_path, size=size, channels=1)
+    assert grey.spec.channels == 1
+    assert open_dataset(tmp_path, size=(8, 8), channels=3).spec.shape == (3, 8, 8)
+    assert len(packs()) == 3
+    # The other way round nobody knows what would be found out.
+    for place in packs():
+        pack.remove(place)
+    open_dataset(tmp_path, size=(8, 8))
+    assert open_dataset(tmp_path).spec.shape == first.spec.shape
+
+
+def test_relative_and_absolute_names_are_one_pack(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    one = open_dataset("photos")
+    other = open_dataset(photos)
+    assert len(packs()) == 1
+    assert one.fingerprint == other.fingerprint
+    names = [one.train.place(index) for index in range(len(one.train))]
+    (photos / "bags" / "later.png").write_bytes((photos / "bags" / "00.png").read_bytes())
+    open_dataset(photos)  # the first pack is gone, and whoever uses it goes on
+    assert [one.train.place(index) for index in range(len(one.train))] == names
+    assert one.train[:].shape == (len(names), 8, 6, 1)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are UTF-8 there")
+def test_names_that_are_no_utf8_are_read(photos: Path) -> None:
+    for place in (b"boots/\xff\xfe.png", b"bags/bad \xff.png"):
+        path = photos / os.fsdecode(place)
+        content = (photos / "bags" / "00.png").read_bytes()
+        path.write_bytes(b"no picture" if b"bad" in place else content)
+    for _ in range(2):
+        dataset = open_dataset(photos)
+        assert len(dataset.train) + len(dataset.validation) == 41
+        assert "1 of the 42 images" in dataset.notices[0]
+        dataset.notices[0].encode("utf-8")
+    assert len(packs()) == 1
+
+
+def test_a_mapped_file_of_images_too_large_is_refused_in_words(tmp_path: Path) -> None:
+    with (tmp_path / "huge.npy").open("wb") as file:
+        about = {"descr": "|u1", "fortran_order": False, "shape": (2, 16400, 16400)}
+        np.lib.format.write_array_header_1_0(file, about)
+        file.truncate(file.tell() + 2 * 16400**2)
+    with pytest.raises(LoangError, match="more than 268,435,456 values"):
+        open_dataset(tmp_path / "huge.npy")
+
+
+def test_what_another_machine_packs_at_this_moment_is_let_be(photos: Path) -> None:
+    open_dataset(photos)
+    (place,) = packs()
+    foreign = place.with_name(f".{place.name}.0123456789abcdef.4194303")
+    foreign.mkdir()
+    open_dataset(photos, size=(4, 4))
+    assert foreign.exists()
+
+
+def test_classes_without_an_image_to_learn_from_are_told(tmp_path: Path) -> None:
+    for place in ("train/a", "train/b", "val/a", "val/c"):
+        for number in range(6):
+            path = tmp_path / place / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(GENERATOR.integers(0, 256, (4, 4), np.uint8)).save(path)
+    dataset = open_dataset(tmp_path)
+    assert dataset.spec.class_names == ("a", "b", "c")
+    assert any("no image to learn from of c:" in notice for notice in dataset.notices)
+
+
+def test_the_run_inside_the_images_is_none_of_them(photos: Path) -> None:
+    run = photos / "runs" / "photos-quick"
+    (run / "samples").mkdir(parents=True)
+    for name in ("config.json", "log.jsonl"):
+        (run / name).write_text("{}")
+    for name in ("samples.png", "samples/00000010.png"):
+        (run / name).write_bytes((photos / "bags" / "00.png").read_bytes())
+    dataset = open_dataset(photos)
+    assert len(dataset.train) + len(dataset.validation) == 40
+    assert dataset.spec.class_names == ("bags", "boots")
+    assert any("runs/photos-quick" in notice for notice in dataset.notices)
+    # Who names a run's samples means them.
+    assert len(open_dataset(run / "samples").train) == 1

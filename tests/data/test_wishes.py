@@ -116,3 +116,29 @@ def test_rules_of_the_range_for_images_that_are_in_memory() -> None:
     assert (plain.spec.low, plain.spec.high) == (0, 255)
     assert (plain.train[:100][:, :, :2] == 255).all()  # white on both sides
     assert not (plain.train[:100][:, :, 2:10] == 255).all(axis=(1, 2)).any()
+
+
+@pytest.mark.parametrize("background", ["white", "black"])
+def test_padding_and_opacity_do_not_change_the_range(tmp_path: Path, background: str) -> None:
+    """A 12-bit camera's images keep its range; background and opacity are its ends."""
+    deep = GENERATOR.integers(5, 4000, (20, 8, 6), np.uint16)
+    for number, picture in enumerate(deep):
+        Image.fromarray(picture).save(tmp_path / f"{number:02}.png")
+    dataset = open_dataset(tmp_path, size=(16, 16), fit="pad", channels=4, background=background)
+    assert (dataset.spec.low, dataset.spec.high) == (0, 4095)
+    for picture in everything(dataset).values():
+        assert (picture[:, [0, 1, -1], :3] == (4095 if background == "white" else 0)).all()
+        assert (picture[..., 3] == 4095).all()
+        assert picture[:, 2:14, :3].max() < 4096
+
+
+def test_padding_does_not_change_the_range_of_real_numbers(tmp_path: Path) -> None:
+    kelvin = GENERATOR.uniform(188, 358, (20, 8, 4)).astype(np.float32)
+    np.save(tmp_path / "kelvin.npy", kelvin[..., None])
+    plain = open_dataset(tmp_path / "kelvin.npy").spec
+    dataset = open_dataset(tmp_path / "kelvin.npy", size=(8, 8), fit="pad")
+    assert (dataset.spec.low, dataset.spec.high) == (plain.low, plain.high)
+    for part in (dataset.train, dataset.validation):
+        assert (part[:][:, :, [0, 1, -2, -1]] == np.float32(plain.high)).all()
+    inside = {part.tobytes() for part in dataset.train[:][:, :, 2:6, 0]}
+    assert inside <= {picture.tobytes() for picture in kelvin}

@@ -88,7 +88,8 @@ def agree(
     if depth == "uint16" and depths["uint8"]:
         notices.append(
             f"{name} mixes {depths['uint16']:,} images of 16 bits with {depths['uint8']:,} of 8,"
-            " whose values are multiplied by 257: all are kept at 16 bits."
+            " whose values are multiplied by 257: all are kept at 16 bits, those that use fewer of"
+            " them, as a 12-bit camera's do, being dark among the others."
         )
     sizes = Counter((header.height, header.width) for header in headers.values())
     if size is None and len(sizes) > 1:

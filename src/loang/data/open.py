@@ -12,8 +12,8 @@ from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
 from loang.data.packing import packed
-from loang.data.reading import check_spec
 from loang.data.sources import source_of
+from loang.data.telling import check_spec
 from loang.data.value_range import range_of
 from loang.data.wishes import Wishes
 from loang.errors import LoangError

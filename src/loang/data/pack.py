@@ -64,6 +64,23 @@ class Contents:
     about: dict[str, Any] = field(default_factory=dict)
     borrowed: bool = False
 
+    @property
+    def asked(self) -> list[Any]:
+        """Size and channels that were wished for."""
+        wished: list[Any] = self.about["asked"]
+        return wished
+
+    def check(self) -> None:
+        """Whether all parts fit together.
+
+        Raises:
+            ValueError: they do not.
+        """
+        self.dataset()
+        for rows in (self.train, self.held_out):  # ascending
+            if not len(rows) or rows[0] < 0 or rows[-1] >= len(self.pixels):
+                raise ValueError("its rows are not those of its pixels")
+
     def dataset(self) -> Dataset:
         """Its images, in their two parts."""
 
@@ -89,8 +106,9 @@ class Places(Sequence[str]):
     """The names of a pack's rows, each read when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
+        # Mapped from now on: the pack may be replaced while its images are in use.
         self.ends = map_npy(folder / "places.npy")
-        self.text = folder / "places.txt"
+        self.text = np.memmap(folder / "places.txt", np.uint8, "r")
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -98,9 +116,7 @@ class Places(Sequence[str]):
     def __getitem__(self, row: Any) -> Any:
         """The name of one row."""
         start = int(self.ends[row - 1]) if row else 0
-        with self.text.open("rb") as file:
-            file.seek(start)
-            return file.read(int(self.ends[row]) - start).decode("utf-8", "replace")
+        return bytes(self.text[start : int(self.ends[row])]).decode("utf-8", "replace")
 
 
 def read(folder: Path, array: Shaped[np.ndarray, "m h w c"] | None = None) -> Contents | None:
@@ -133,7 +149,7 @@ def read(folder: Path, array: Shaped[np.ndarray, "m h w c"] | None = None) -> Co
             about=about,
             borrowed=not own,
         )
-        contents.dataset()  # parts that do not fit together are no pack
+        contents.check()
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     return contents
@@ -249,6 +265,22 @@ class Writer:
     ) -> None:
         if self.file is not None:
             self.file.close()
+
+
+def rewrite(
+    path: Path | None, pixels: Shaped[np.ndarray, "m h w c"], row: int, picture: np.ndarray
+) -> None:
+    """Another picture in one row of what a `Writer` has finished.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    if path is None:
+        pixels[row] = picture
+        return
+    with path.open("r+b") as file:
+        file.seek(-(len(pixels) - row) * picture.nbytes, os.SEEK_END)
+        file.write(np.ascontiguousarray(picture).data)
 
 
 def remove(folder: Path) -> None:

@@ -4,11 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
+from jaxtyping import Shaped
 
 from loang import files
 from loang.data import pack
@@ -16,9 +19,9 @@ from loang.data.collection import Collection
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.memory import is_small, read_here_and_there
-from loang.data.reading import NAMED, Reading, refuse_if_many
+from loang.data.reading import Reading
+from loang.data.telling import NAMED, refuse_if_many
 from loang.data.wishes import Wishes
-from loang.errors import LoangError
 
 VERSION = 1
 """Raised when the same images are packed to other values: older packs are then made anew."""
@@ -35,8 +38,7 @@ def packed(collection: Collection, wishes: Wishes) -> Dataset:
         LoangError: no image, more that can't be used than `wishes.unreadable`, or images that
             can't be brought to what is wished for.
     """
-    place = _place(collection, wishes)
-    contents = pack.read(place, collection.array()) if place.is_dir() else None
+    place, contents = _found(collection, wishes)
     said = list[str]()
     if contents is None:
         contents, said = _keep(Reading(collection, wishes), place)
@@ -56,13 +58,40 @@ def packed(collection: Collection, wishes: Wishes) -> Dataset:
     return replace(dataset, notices=(*dataset.notices, *said))
 
 
-def _place(collection: Collection, wishes: Wishes) -> Path:
-    """Where its pack lies: named for the place and what is wished, then for the content."""
+def place_of(collection: Collection, wishes: Wishes) -> Path:
+    """Where its pack lies, or would lie: named for the place, its content, and what is wished."""
+    return _found(collection, wishes)[0]
+
+
+def _found(collection: Collection, wishes: Wishes) -> tuple[Path, pack.Contents | None]:
+    """The pack that lies there, with its place; or the place of one that is yet to be made.
+
+    Size and channels that nobody asked for are found out; who asks for just these later, as a run
+    that is gone on with does, gets the same pack.
+    """
     name = collection.name
     if os.path.lexists(name):
         name = os.path.abspath(name)  # noqa: PTH100 (a link may be asked for under several names)
-    slot = json.dumps([VERSION, name, wishes.of_pixels()], sort_keys=True)
-    return cache_folder() / "packed" / f"{_short(slot)}-{_short(collection.identity())}"
+    slot = _short(json.dumps([VERSION, name, wishes.of_pixels()], sort_keys=True))
+    content = f"{slot}-{_short(collection.identity())}"
+    place = cache_folder() / "packed" / f"{content}-{_short(json.dumps(wishes.of_shape()))}"
+    others = sorted(place.parent.glob(f"{content}-*")) if place.parent.is_dir() else []
+    for each in sorted(others, key=lambda other: other != place):
+        contents = pack.read(each, collection.array())
+        if contents is not None and (each == place or _serves(contents, wishes)):
+            return each, contents
+    return place, None
+
+
+def _serves(contents: pack.Contents, wishes: Wishes) -> bool:
+    """Whether a pack holds what is wished for, though it was made for other wishes."""
+    spec = contents.spec
+    made = [(spec.height, spec.width), spec.channels]
+    asked = [each and tuple(each) if isinstance(each, list) else each for each in contents.asked]
+    return all(
+        wish in (before, after) if wish is not None else before is None
+        for wish, before, after in zip(wishes.of_shape(), asked, made, strict=True)
+    )
 
 
 def _short(text: str) -> str:
@@ -76,7 +105,8 @@ def _keep(reading: Reading, place: Path) -> tuple[pack.Contents, list[str]]:
             try:
                 with files.writing(beside):
                     reading.read(beside / "pixels.npy")
-                    pack.write(beside, reading.contents())
+                    made = reading.contents()
+                    pack.write(beside, made)
                     files.flush(beside)
             except files.Unwritable as error:
                 beside, reason = None, error.problem
@@ -84,14 +114,11 @@ def _keep(reading: Reading, place: Path) -> tuple[pack.Contents, list[str]]:
             reading.read(None)
             said = f"{reason} So the images are in memory, and are read anew the next time."
             return reading.contents(), [said]
-        _move(beside, place)
-    contents = pack.read(place, reading.collection.array())
-    if contents is None:
-        raise LoangError(
-            f"The pack in {place} was changed while it was written.", "Try the same again."
-        )
-    size = sum(path.stat().st_size for path in place.iterdir())
-    if size < WORTH_SAYING:
+        _move(beside, place, reading.collection.array())
+    # What was staged is mapped still, whatever another process has put into its place meanwhile.
+    contents = pack.read(place, reading.collection.array()) or made
+    size = contents.pixels.nbytes
+    if size < WORTH_SAYING or contents.borrowed:
         return contents, []
     said = (
         f"The images were read once and lie in the cache ({files.amount(size)}), from where they"
@@ -103,7 +130,7 @@ def _keep(reading: Reading, place: Path) -> tuple[pack.Contents, list[str]]:
 @contextlib.contextmanager
 def _staging(place: Path) -> Iterator[tuple[Path | None, str]]:
     """A folder beside the pack's place to write to; or None and the reason, where none can be."""
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside = place.with_name(f".{place.name}.{_machine()}.{os.getpid()}")
     try:
         beside.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -115,26 +142,31 @@ def _staging(place: Path) -> Iterator[tuple[Path | None, str]]:
         pack.remove(beside)
 
 
-def _move(beside: Path, place: Path) -> None:
+def _move(beside: Path, place: Path, array: Shaped[np.ndarray, "n h w c"] | None) -> None:
     """Into its place in one rename; older packs of the same place go.
 
     Another process may have been faster: its pack holds the same images.
     """
-    if place.exists() and pack.read(place) is None:
+    if place.exists() and pack.read(place, array) is None:
         pack.remove(place)  # damaged, or of an older format
     with contextlib.suppress(OSError):
         files.rename(beside, place)
         files.flush(place.parent)
-    slot = place.name.partition("-")[0]
+    slot, content = place.name.split("-")[:2]
     for other in place.parent.glob(f"{slot}-*"):
-        if other != place:
+        if other.name.split("-")[1] != content:
             pack.remove(other)
     _remove_leftovers(place.parent)
 
 
+def _machine() -> str:
+    """Tells machines that share a cache apart."""
+    return _short(platform.node())
+
+
 def _remove_leftovers(folder: Path) -> None:
-    """Delete what processes that were killed have left half packed."""
-    for path in folder.glob(".*-*.*"):
+    """Delete what processes of this machine that were killed have left half packed."""
+    for path in folder.glob(f".*-*.{_machine()}.*"):
         number = path.name.rpartition(".")[2]
         if number.isdecimal() and not psutil.pid_exists(int(number)):
             pack.remove(path)

@@ -7,29 +7,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped, UInt8
+from jaxtyping import Shaped
 
 from loang import files
 from loang.data import pack
 from loang.data.agreement import Shape, agree, survey
 from loang.data.collection import Collection
 from loang.data.encoded.picture import Header, Unreadable
+from loang.data.filling import Filling
 from loang.data.fingerprint import fingerprint
 from loang.data.resize import convert_pixels, resize_picture
 from loang.data.spec import FULL_RANGE, ImageSpec
-from loang.data.split import content_digest, split_rows
+from loang.data.split import content_digest, sides
+from loang.data.telling import NAMED, check_spec, readable, refuse_if_many, unlearned
 from loang.data.value_range import range_of
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
 from loang.errors import LoangError
 
-NAMED = 10  # that many images that can't be used are called by name
 HEADERS = 8  # that many headers are read by a thread at once,
 AT_ONCE = 2**20  # that many bytes of images that need no decoding,
 DECODED = 2**17  # and that many of others, as they are kept
 NO_LABEL = Unreadable("it has no label")
-ALL_SAME = "All images are the same, and both train and validate."
-ONLY_ONE = "There is only one image, which both trains and validates."
 Result = TypeVar("Result")
 
 
@@ -80,12 +79,18 @@ class Reading:
             shape = self._as_it_lies(self.array)
             if shape is None:
                 self.array = None
-                shape = self._agree(labels.names if labels else ())
+                shape = self._agree()
             else:
+                self.headers = dict[int, Header]()
                 self.survey = survey([Header(*shape.sides, shape.depth)] * len(self.collection))
+            names = labels.names if labels is not None else ()
+            spec = ImageSpec(shape.height, shape.width, shape.channels, class_names=names)
+            check_spec(spec, self.collection.name)
             self.shape = shape
+            self.filling = Filling.of(shape, self.wishes, FULL_RANGE.get(shape.depth, (0.0, 1.0)))
             self._decode(path)
         self._refuse()
+        self._find_range(path)
 
     def _as_it_lies(self, array: Shaped[np.ndarray, "n h w c"] | None) -> Shape | None:
         """The shape of an array that needs no change at all."""
@@ -98,9 +103,9 @@ class Reading:
         depth = "float32" if array.dtype.kind == "f" else array.dtype.name
         return Shape(height, width, channels, depth, False, False)  # type: ignore[arg-type]
 
-    def _agree(self, names: tuple[str, ...]) -> Shape:
+    def _agree(self) -> Shape:
         """Look at every image's header, and find what they have in common."""
-        headers = dict[int, Header]()
+        headers = self.headers = dict[int, Header]()
         known = dict[Header, Header]()  # one object for all that are equal
         count, done = len(self.collection), 0
 
@@ -124,8 +129,6 @@ class Reading:
         self.bad |= odd
         self.notices += notices
         self._refuse()
-        spec = ImageSpec(shape.height, shape.width, shape.channels, class_names=names)
-        check_spec(spec, self.collection.name)
         return shape
 
     def _decode(self, path: Path | None) -> None:
@@ -191,29 +194,41 @@ class Reading:
             low, high = FULL_RANGE["uint16"]
         if transparent or picture.shape[2] != shape.channels:
             picture = convert_pixels(picture, shape.channels, low, high, wishes.background)
+        tall, wide = picture.shape[:2]
         if shape.resized:
             behind = high if wishes.background == "white" else low
             alpha = shape.transparent
             picture = resize_picture(picture, *shape.sides[:2], wishes.fit, behind, alpha)
         if picture.shape != shape.sides or picture.dtype != shape.depth:
             raise Unreadable("its pixels are not what its header announces")
-        return _Read(picture, digest, float(picture.min()), float(picture.max()))
+        own = self.filling.own(picture, tall, wide)
+        return _Read(picture, digest, float(own.min()), float(own.max()))
+
+    def _find_range(self, path: Path | None) -> None:
+        """The range of all that was read; what was filled in gets its ends."""
+        # Rows of `pixels`: all of what was written, or some of an array that lies as it lay.
+        self.rows = np.arange(len(self.numbers)) if self.array is None else self.numbers
+        self.range = range_of(
+            self.wishes.range,
+            self.shape.depth,
+            self.lowest,
+            self.highest,
+            self.pixels,
+            self.rows,
+            self.collection.name,
+        )
+        filling = self.filling
+        if not filling.any or (self.range.low, self.range.high) == (filling.low, filling.high):
+            return
+        for row, index in enumerate(self.numbers.tolist()):
+            header = self.headers[index]
+            picture = filling.anew(self.pixels[row], header.height, header.width, self.range)
+            pack.rewrite(path, self.pixels, row, picture)
 
     def contents(self) -> pack.Contents:
         """Range, split, labels and names of what was read."""
         collection, shape, labels, chosen = self.collection, self.shape, self.labels, self.numbers
-        # Rows of `pixels`: all of what was written, or some of an array that lies as it lay.
-        mapped = self.array is not None
-        rows = chosen if mapped else np.arange(len(chosen))
-        found = range_of(
-            self.wishes.range,
-            shape.depth,
-            self.lowest,
-            self.highest,
-            self.pixels,
-            rows,
-            collection.name,
-        )
+        mapped, rows, found = self.array is not None, self.rows, self.range
         names = labels.names if labels is not None else ()
         spec = ImageSpec(*shape.sides, shape.depth, found.low, found.high, names)
         notices = [*collection.notices, *self.notices]
@@ -221,17 +236,19 @@ class Reading:
             verb = "was" if len(self.bad) == 1 else "were"
             notices.append(f"{self._sentence()} {verb} left out.")
         notices += found.notices
-        train, held_out, said = _split(collection.held_out(), self.digests, chosen)
+        train, held_out, said = sides(collection.held_out(), self.digests, chosen)
         notices += said
         both = None
         if labels is not None:
             both = labels.numbers[chosen[train]], labels.numbers[chosen[held_out]]
+            notices += unlearned(labels.names, both[0])
         about: dict[str, Any] = {
-            "name": collection.name,
-            "notices": list(dict.fromkeys(notices)),
+            "name": readable(collection.name),
+            "asked": self.wishes.of_shape(),
+            "notices": [readable(notice) for notice in dict.fromkeys(notices)],
             "left_out": len(self.bad),
             "of": len(collection),
-            "sentence": self._sentence() if self.bad else "",
+            "sentence": readable(self._sentence()) if self.bad else "",
             "survey": {**self.survey, "left_out": len(self.bad), "of": len(collection)},
             "fingerprint": "",
         }
@@ -243,7 +260,7 @@ class Reading:
             labels=both,
             digests=self.digests,
             places=() if mapped else [collection.place(int(index)) for index in chosen],
-            left_out=[(collection.place(i), str(self.bad[i])) for i in sorted(self.bad)],
+            left_out=[(readable(collection.place(i)), str(self.bad[i])) for i in sorted(self.bad)],
             about=about,
             borrowed=mapped,
         )
@@ -272,57 +289,6 @@ class Reading:
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.wishes.on_progress is not None:
             self.wishes.on_progress(what, done, total)
-
-
-def check_spec(spec: ImageSpec, name: str) -> None:
-    """Refuses, before they are made, images that no model file could describe.
-
-    Raises:
-        LoangError: they are too large, or their classes too many.
-    """
-    try:
-        spec.check_size()
-    except ValueError as error:
-        raise LoangError(
-            f"The images of {name} can't be learned: {error}.",
-            "Choose a smaller --size, other names of classes, or --no-labels.",
-        ) from error
-
-
-def refuse_if_many(bad: int, total: int, sentence: str, share: float) -> None:
-    """Stops where more images are bad than may be, or all.
-
-    Raises:
-        LoangError: says which.
-    """
-    if bad == total or bad > share * total:
-        more = " (--set data.unreadable=1 goes on with the others)" if bad < total else ""
-        raise LoangError(
-            f"{sentence} cannot be used.",
-            f"Mend or remove them: up to {share:.0%} may be bad{more}.",
-        )
-
-
-def _split(
-    given: Bool[np.ndarray, " all"] | None,
-    digests: UInt8[np.ndarray, "n 16"],
-    chosen: Int[np.ndarray, " n"],
-) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"], list[str]]:
-    """Which images to learn from and which to hold out: as is given, or by content; and why."""
-    held = None if given is None else given[chosen]
-    if held is None or held.all() or not held.any():
-        train, held_out = split_rows(digests)
-        said = []
-        if np.array_equal(train, held_out):
-            said = [ONLY_ONE if len(digests) == 1 else ALL_SAME]
-        return train, held_out, said
-    whole = np.ascontiguousarray(digests).view("V16")[:, 0]
-    copies = int(np.isin(whole[held], whole[~held]).sum())
-    said = [
-        f"{copies:,} of the {int(held.sum()):,} images held out are also among those to learn"
-        " from: what is measured on them is too good."
-    ]
-    return np.flatnonzero(~held), np.flatnonzero(held), said if copies else []
 
 
 def _parts(count: int, size: int) -> Iterator[range]:

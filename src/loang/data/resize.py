@@ -99,7 +99,8 @@ def resize_picture(
     """One picture at another size, in its own depth, whole numbers rounded.
 
     Lanczos where it shrinks, bilinear where it grows: what keeps most detail without inventing.
-    What Lanczos makes brighter or darker than anything in the picture is cut to its own range.
+    What Lanczos makes brighter or darker than anything in the picture is cut to its own range, but
+    for grey and colours of 8 bits, where it may go beyond by a few values as Pillow's does.
 
     Args:
         picture: uint8, uint16 or float32.
@@ -114,13 +115,10 @@ def resize_picture(
     if (tall, wide) == (height, width):
         return picture
     if fit == "pad":
-        scale = min(height / tall, width / wide)
-        rows = min(height, max(1, round(tall * scale)))
-        columns = min(width, max(1, round(wide * scale)))
         result = np.full((height, width, picture.shape[2]), background, picture.dtype)
-        top, left = (height - rows) // 2, (width - columns) // 2
-        inner = resize_picture(picture, rows, columns, "stretch", alpha=alpha)
-        result[top : top + rows, left : left + columns] = inner
+        place = inner(tall, wide, height, width)
+        rows, columns = result[place].shape[:2]
+        result[place] = resize_picture(picture, rows, columns, "stretch", alpha=alpha)
         return result
     box = (0.0, 0.0, float(wide), float(tall))
     if fit == "crop":
@@ -146,6 +144,15 @@ def resize_picture(
         colours = scaled(values[..., :3] * values[..., 3:]) / np.maximum(seen, 1e-6)
         result = np.concatenate([np.where(seen > 0, colours, 0), seen], axis=-1)
     return _at_depth(result.clip(picture.min(), picture.max()), picture.dtype)
+
+
+def inner(tall: int, wide: int, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns that a picture of tall x wide takes in the middle of height x width."""
+    scale = min(height / tall, width / wide)
+    rows = min(height, max(1, round(tall * scale)))
+    columns = min(width, max(1, round(wide * scale)))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def _centre(tall: int, wide: int, height: int, width: int) -> tuple[int, int, int, int]:

@@ -3,9 +3,11 @@
 import hashlib
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 
 VALIDATION_SHARE = 0.1
+ALL_SAME = "All images are the same, and both train and validate."
+ONLY_ONE = "There is only one image, which both trains and validates."
 
 
 def content_digest(picture: Shaped[np.ndarray, "h w c"]) -> bytes:
@@ -50,3 +52,25 @@ def split_rows(
     elif held_out.all():
         held_out = numbers != numbers.max()
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def sides(
+    given: Bool[np.ndarray, " all"] | None,
+    digests: UInt8[np.ndarray, "n 16"],
+    chosen: Int[np.ndarray, " n"],
+) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"], list[str]]:
+    """Which images to learn from and which to hold out: as is given, or by content; and why."""
+    held = None if given is None else given[chosen]
+    if held is None or held.all() or not held.any():
+        train, held_out = split_rows(digests)
+        said = []
+        if np.array_equal(train, held_out):
+            said = [ONLY_ONE if len(digests) == 1 else ALL_SAME]
+        return train, held_out, said
+    whole = np.ascontiguousarray(digests).view("V16")[:, 0]
+    copies = int(np.isin(whole[held], whole[~held]).sum())
+    said = [
+        f"{copies:,} of the {int(held.sum()):,} images held out are also among those to learn"
+        " from: what is measured on them is too good."
+    ]
+    return np.flatnonzero(~held), np.flatnonzero(held), said if copies else []

@@ -1,6 +1,6 @@
 """What a person asks of images."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from loang.data.download import Progress
@@ -40,7 +40,12 @@ class Wishes:
     on_progress: Progress | None = None
 
     def of_pixels(self) -> dict[str, Any]:
-        """All that decides what is read and kept, for JSON; other wishes share a pack."""
-        values = asdict(self)
-        del values["unreadable"], values["on_progress"]
+        """All that decides what is read and kept, but for its shape; for JSON."""
+        values = asdict(replace(self, on_progress=None))
+        for name in ("unreadable", "on_progress", "size", "channels"):
+            del values[name]
         return values
+
+    def of_shape(self) -> list[Any]:
+        """Size and channels, for JSON."""
+        return [None if self.size is None else tuple(self.size), self.channels]

@@ -9,7 +9,7 @@ from loang.data.collection import Collection
 from loang.data.encoded.picture import Unreadable
 from loang.data.images import Dataset
 from loang.data.pack import LEFT_OUT
-from loang.data.packing import _place as pack_of
+from loang.data.packing import place_of as pack_of
 from loang.data.sources import source_of
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loang.data.encoded.picture import SUFFIXES
+from loang.data.places.names import listed, printable
 from loang.errors import LoangError
 
-NAMED = 5  # that many links are called by name
+OF_MANY = frozenset({".npy", ".npz", ".parquet", ".pq", ".arrow", ".feather", ".tar"})
+"""Suffixes of single files that hold many images, and are named themselves."""
+
+
+RUN = frozenset({"config.json", "log.jsonl"})
+"""What every folder of a run has: see training/folder.py."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,13 @@ class Found:
         pictures: image files at any depth, sorted.
         others: how many other files there are, by suffix.
         leaving: links to images or folders that lie outside, which were not followed.
+        runs: folders of loang's own runs, whose samples are no images to learn from.
     """
 
     pictures: Sequence[Path]
     others: Counter[str]
     leaving: Sequence[Path]
+    runs: Sequence[Path] = ()
 
 
 def find_pictures(folder: Path, follow_links: bool = False) -> Found:
@@ -42,6 +50,7 @@ def find_pictures(folder: Path, follow_links: bool = False) -> Found:
     if not folder.is_dir():
         raise LoangError(f"There is no folder {folder}.", remedy)
     pictures, others, leaving = list[Path](), Counter[str](), list[Path]()
+    of_many: Path | None = None
     inside = folder.resolve()
 
     def stays(path: Path) -> bool:
@@ -51,13 +60,17 @@ def find_pictures(folder: Path, follow_links: bool = False) -> Found:
         leaving.append(path)
         return False
 
-    visited = set[tuple[int, int]]()
+    visited, runs = set[tuple[int, int]](), list[Path]()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in visited:  # a link back to where we have been
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
+        if RUN.issubset(files) and Path(root) != folder:  # its samples are no images to learn from
+            runs.append(Path(root))
+            folders.clear()
+            continue
         kept = sorted(name for name in folders if not _passed_over(name))
         folders[:] = [name for name in kept if stays(Path(root, name))]
         for name in files:
@@ -69,39 +82,44 @@ def find_pictures(folder: Path, follow_links: bool = False) -> Found:
                     pictures.append(path)
             else:
                 others[path.suffix.lower() or "no suffix"] += 1
+                if of_many is None and path.suffix.lower() in OF_MANY:
+                    of_many = path
     if not pictures:
         only = [describe_others(others)] if others else []
         only += [describe_leaving(leaving, folder)] if leaving else []
         found = f": only {' and '.join(only)}" if only else ""
+        if of_many is not None:
+            remedy = f"If they are in {printable(str(of_many))}, name that file itself."
         raise LoangError(f"The folder {folder} holds no images{found}.", remedy)
     pictures.sort(key=lambda path: path.relative_to(folder).as_posix())
-    return Found(pictures, others, leaving)
+    return Found(pictures, others, leaving, runs)
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether there is an image file in a folder, or in a subfolder of it."""
-    for place in (folder, *(each for each in folder.iterdir() if each.is_dir())):
-        try:
-            if any(path.suffix.lower() in SUFFIXES for path in place.iterdir()):
-                return True
-        except OSError:
-            continue
+    """Whether there is an image file in a folder, at any depth; it looks until the first.
+
+    Folders that are links are not entered, nor what `find_pictures` passes over.
+    """
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _passed_over(name)]
+        pictures = (name for name in files if Path(name).suffix.lower() in SUFFIXES)
+        if any(not _passed_over(name) for name in pictures):
+            return True
     return False
 
 
 def describe_others(others: Counter[str]) -> str:
     """For instance `3 files of other kinds (.txt, .heic)`."""
     count = others.total()
-    kinds = ", ".join(suffix for suffix, _ in others.most_common(5))
+    kinds = listed([suffix for suffix, _ in others.most_common(5)])
     return f"{count:,} file{'s' * (count > 1)} of other kinds ({kinds})"
 
 
 def describe_leaving(leaving: Sequence[Path], folder: Path) -> str:
     """For instance `2 links that leave the folder (a, b; data.follow_links=true allows them)`."""
-    named = ", ".join(str(path.relative_to(folder)) for path in sorted(leaving)[:NAMED])
-    more = f" and {len(leaving) - NAMED:,} more" if len(leaving) > NAMED else ""
+    named = listed([path.relative_to(folder).as_posix() for path in sorted(leaving)])
     return (
-        f"{len(leaving):,} link{'s' * (len(leaving) > 1)} that leave the folder ({named}{more};"
+        f"{len(leaving):,} link{'s' * (len(leaving) > 1)} that leave the folder ({named};"
         " data.follow_links=true allows them)"
     )
 
