@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from spots import SMALL, draw_spots
 
 import loang
-from conftest import SMALL, draw_spots
 from loang.build import build_denoiser
 from loang.config import changed
 from loang.data.scaling import to_model
