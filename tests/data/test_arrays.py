@@ -190,8 +190,6 @@ def test_the_first_unnamed_array_and_x(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        np.zeros((4, 4, 4), np.int64),
-        np.zeros((4, 4, 4), bool),
         np.zeros((4, 4, 4), complex),
         np.array(["a", "b"]),
         np.zeros((4, 4), np.uint8),

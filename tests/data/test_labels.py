@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 
 from loang.data.collection import Labels
-from loang.data.places.labels import read_labels
+from loang.data.places.labels import LabelFile
+from loang.data.places.labels import read_labels as read_for
+from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
 PLACES = ["a/1.png", "a/2.png", "b/3.png", "b/sub/4.jpg"]
+
+
+def read_labels(path: Path, places: list[str], **wishes: object) -> LabelFile:
+    return read_for(path, places, Wishes(**wishes))
 
 
 def words(labels: Labels | None) -> list[str | None]:
@@ -53,15 +59,16 @@ def test_lines_of_json(tmp_path: Path) -> None:
     assert read.labels.names == ("9", "10")  # as numbers, not as words
     assert read.held_out is not None
     assert read.held_out.tolist() == [False, True, False, False]
-    assert read.notice is not None
-    assert "1 of the 4 lines" in read.notice
+    assert any("1 of the 4 lines" in notice for notice in read.notices)
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,label,species\n1.png,x,cat\n2.png,y,dog\n")
     assert words(read_labels(path, PLACES[:2], label_column="species").labels) == ["cat", "dog"]
-    assert words(read_labels(path, ["x.png", "y.png"], "label", "species").labels) == ["cat", "dog"]
+    assert words(
+        read_labels(path, ["x.png", "y.png"], image_column="label", label_column="species").labels
+    ) == ["cat", "dog"]
     for wrong in ({"label_column": "sort"}, {"image_column": "sort"}):
         with pytest.raises(LoangError, match="no column 'sort'") as caught:
             read_labels(path, PLACES, **wrong)

@@ -17,6 +17,9 @@ from loang.untrusted import shown
 
 ENTRY_POINTS = "loang.sources"
 """Another package offers a source by an entry point of this group that names a `Source`."""
+LABELS_FILE = "labels_file"
+NO_LABELS = (LABELS_FILE, "label_column", "image_column")
+"""Wishes that mean nothing where labels are at a place of their own, or there are none."""
 KINDS = "fashion-mnist, a folder of images, or a file of them (docs/data.md lists all kinds)"
 
 
@@ -28,11 +31,31 @@ class Source:
         name: what it is called in messages.
         accepts: whether a name that a person gave is of this kind; cheap, and without a network.
         open: the images of that name, not read yet; or a whole data set.
+        unused: wishes that it has no use for; to have one is told as a mistake.
     """
 
     name: str
     accepts: Callable[[str], bool]
     open: Callable[[str, Wishes], Collection | Dataset]
+    unused: tuple[str, ...] = ()
+
+    def require_used(self, name: str, wishes: Wishes) -> None:
+        """Whether all that is wished for means something here.
+
+        Args:
+            name: that a person gave.
+
+        Raises:
+            LoangError: it does not.
+        """
+        wish = next((wish for wish in self.unused if getattr(wishes, wish) is not None), None)
+        if wish is None:
+            return
+        what = "file of labels" if wish == LABELS_FILE else f"{wish.removesuffix('_column')} column"
+        raise LoangError(
+            f"{shown(name)} is read as {self.name}, for which a {what} means nothing.",
+            f"Leave out {'--labels-file' if wish == LABELS_FILE else f'data.{wish}'}.",
+        )
 
 
 def source_of(name: str) -> Source:
@@ -108,7 +131,9 @@ def _open_folder(name: str, wishes: Wishes) -> Collection:
     return FolderCollection(path_of(name), wishes)
 
 
-def _elsewhere(name: str, module: str, noun: str) -> Source:
+def _elsewhere(
+    name: str, module: str, noun: str, unused: tuple[str, ...] = (LABELS_FILE,)
+) -> Source:
     """A source in a module of its own, which is imported when it is asked for.
 
     Its `is_NOUN(name)` and `open_NOUN(name, wishes)` are a `Source`'s. A folder that has pictures
@@ -116,11 +141,9 @@ def _elsewhere(name: str, module: str, noun: str) -> Source:
     """
 
     def accepts(name: str) -> bool:
+        known = getattr(import_module(f"loang.data.places.{module}"), f"is_{noun}")(name)
         path = path_of(name)
-        if path.is_dir() and holds_pictures(path):
-            return False
-        known: bool = getattr(import_module(f"loang.data.places.{module}"), f"is_{noun}")(name)
-        return known
+        return bool(known) and not (path.is_dir() and holds_pictures(path))
 
     def open_(name: str, wishes: Wishes) -> Collection | Dataset:
         opened: Collection | Dataset = getattr(
@@ -128,18 +151,18 @@ def _elsewhere(name: str, module: str, noun: str) -> Source:
         )(name, wishes)
         return opened
 
-    return Source(name, accepts, open_)
+    return Source(name, accepts, open_, unused)
 
 
 # Asked in this order.
 SOURCES = (
-    Source("fashion-mnist", _is_fashion_mnist, _open_fashion_mnist),
-    _elsewhere("hub:owner/name", "hub", "hub"),
-    Source("a .npy or .npz file", _is_arrays, _open_arrays),
+    Source("fashion-mnist", _is_fashion_mnist, _open_fashion_mnist, NO_LABELS),
+    _elsewhere("a data set of the hub", "hub", "hub"),
+    Source("a .npy or .npz file", _is_arrays, _open_arrays, NO_LABELS),
     _elsewhere("a Parquet file, or a folder of them", "parquet", "parquet"),
     _elsewhere("an Arrow file, or a folder of them", "arrow", "arrow"),
     _elsewhere("a tar file of images, or a folder of them", "tar", "tar"),
-    _elsewhere("an IDX file, or a folder of them", "idx_collection", "idx"),
+    _elsewhere("an IDX file, or a folder of them", "idx_collection", "idx", NO_LABELS),
     Source("a folder of images", _is_folder, _open_folder),
 )
 

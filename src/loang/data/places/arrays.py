@@ -9,20 +9,15 @@ from jaxtyping import Shaped
 
 from loang.data.collection import Collection, Labels
 from loang.data.encoded.picture import Header
+from loang.data.places.names import checked
 from loang.data.places.npy import map_npy, read_npz
+from loang.data.places.values import DEPTHS, kept
 from loang.data.spec import Depth
 from loang.errors import LoangError
 from loang.untrusted import plain_size, shown
 
 IMAGE_KEYS = ("images", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
-DEPTHS: dict[str, Depth] = {
-    "uint8": "uint8",
-    "uint16": "uint16",
-    "float16": "float32",
-    "float32": "float32",
-    "float64": "float32",
-}
 LARGEST_FILE = 2**43  # 8 TiB; a memory map takes no memory
 USUAL_CHANNELS = 4  # at most so many channels are recognised at once
 
@@ -35,9 +30,9 @@ class ArrayCollection(Collection):
     the images as `images`, `x` or `arr_0`, and may hold one label per image, whole numbers or
     words, as `labels` or `y`.
 
-    Values are uint8, uint16 or floating-point (kept as float32); for their range see
-    `value_range`. An `.npy` file is memory-mapped, and never read or copied whole. No pickled
-    object is ever loaded.
+    Values are numbers of any type, kept at a depth that the type alone decides (see `values`); for
+    their range see `value_range`. An `.npy` file is memory-mapped, and never read whole; only
+    signed or longer whole numbers are copied into a pack. No pickled object is ever loaded.
 
     Args:
         path: of the file.
@@ -62,8 +57,7 @@ class ArrayCollection(Collection):
     def _content(self) -> "tuple[Shaped[np.ndarray, '...'], Labels | None, _Layout]":
         values, found_labels = _read(self.path)
         layout = _Layout.of(values, self.path)
-        if layout.notice:
-            self.notices = [layout.notice]
+        self.notices = list(layout.notices)
         return values, _labels(found_labels, len(values), self.path), layout
 
     def __len__(self) -> int:
@@ -77,9 +71,7 @@ class ArrayCollection(Collection):
     def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
         """See `Collection`."""
         values, _, layout = self._content
-        # A float64 too large is found as infinity later, and a signalling NaN as NaN.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.ascontiguousarray(layout.seen(values)[index]).astype(layout.depth)
+        return kept(np.ascontiguousarray(layout.seen(values)[index]))
 
     def place(self, index: int) -> str:
         """The number of the row."""
@@ -90,11 +82,12 @@ class ArrayCollection(Collection):
         return self._content[1]
 
     def array(self) -> Shaped[np.ndarray, "n h w c"] | None:
-        """The `.npy` file itself, memory-mapped."""
+        """The `.npy` file itself, memory-mapped, where its values are kept as they are."""
         if self.path.suffix.lower() != ".npy":
             return None
         values, _, layout = self._content
-        return layout.seen(values)
+        as_it_lies = values.dtype.kind == "f" or values.dtype.name == layout.depth
+        return layout.seen(values) if as_it_lies else None
 
 
 @dataclass(frozen=True)
@@ -104,16 +97,22 @@ class _Layout:
     shape: tuple[int, int, int]
     depth: Depth
     channels_first: bool = False
-    notice: str | None = None
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Shaped[np.ndarray, "..."], path: Path) -> "_Layout":
         if values.dtype.name not in DEPTHS:
             raise LoangError(
                 f"{path} holds values of type {values.dtype.name}.",
-                "Save them as uint8, uint16 or float32, for instance images.astype('uint8').",
+                "Save numbers: uint8, uint16 or float32 best.",
             )
         depth = DEPTHS[values.dtype.name]
+        notices = list[str]()
+        if values.dtype.kind in "iu" and depth == "float32":
+            notices.append(
+                f"The whole numbers in {path} are of type {values.dtype.name}, and are kept as real"
+                " ones: save them as uint8 or uint16 if that is what they are."
+            )
         shape = tuple(int(side) for side in values.shape)
         if len(shape) not in (3, 4) or 0 in shape:
             raise LoangError(
@@ -126,7 +125,7 @@ class _Layout:
                     f"{path} has the shape {shape}, which looks like a single image.",
                     "Save images[None] for one image, or images[..., None] for narrow grey ones.",
                 )
-            return cls((shape[1], shape[2], 1), depth)
+            return cls((shape[1], shape[2], 1), depth, False, tuple(notices))
         _, second, third, last = shape
         few = (last <= USUAL_CHANNELS, second <= USUAL_CHANNELS)
         if any(few):
@@ -138,13 +137,14 @@ class _Layout:
                 f"{path} has the shape {shape}, in which no axis looks like channels.",
                 "Save the images as (N, H, W, C) with C smaller than H and W.",
             )
-        notice = None
         if all(few) or not any(few):
             axis = "second" if channels_first else "last"
-            notice = f"In {path}, of shape {shape}, the {axis} axis is taken as the channels."
+            notices.append(
+                f"In {path}, of shape {shape}, the {axis} axis is taken as the channels."
+            )
         if channels_first:
-            return cls((third, last, second), depth, True, notice)
-        return cls((second, third, last), depth, False, notice)
+            return cls((third, last, second), depth, True, tuple(notices))
+        return cls((second, third, last), depth, False, tuple(notices))
 
     def seen(self, values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "n h w c"]:
         """All images as (N, H, W, C): a view."""
@@ -192,4 +192,5 @@ def _labels(values: Shaped[np.ndarray, "..."] | None, count: int, path: Path) ->
             f"Save one whole number or word for each of the {count:,} images.",
         )
     names, labels = np.unique(values, return_inverse=True)
-    return Labels(tuple(str(name) for name in names), labels.astype(np.int64))
+    made = Labels(tuple(str(name) for name in names), labels.astype(np.int64))
+    return checked(made, str(path), "Save it under another name")

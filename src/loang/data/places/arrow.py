@@ -8,6 +8,7 @@ from typing import Any
 from loang.data.collection import Collection
 from loang.data.places.arrow_messages import read_batches
 from loang.data.places.cells import column_of
+from loang.data.places.names import printable
 from loang.data.places.parquet import Source, import_pyarrow, readable, refusing
 from loang.data.places.rows import Table
 from loang.data.places.shards import find_shards, path_of, shards_in
@@ -30,7 +31,7 @@ class ArrowTable(Table):
     """
 
     def __init__(self, path: Path, split: str = "") -> None:
-        super().__init__(str(path), split)
+        super().__init__(printable(str(path)), split)
         self.path = path
         self.source = Source.of(path)
         pyarrow = import_pyarrow("Arrow")

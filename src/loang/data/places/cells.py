@@ -8,7 +8,8 @@ from jaxtyping import Shaped
 from loang.data.encoded.header import LARGEST_FILE, Header, Unreadable, check_size
 from loang.data.encoded.picture import read_header, read_picture
 from loang.data.places.columns import DEPTHS, Kind, is_list, is_struct
-from loang.data.spec import Depth
+from loang.data.places.values import DEPTHS as KEPT
+from loang.data.places.values import kept
 from loang.untrusted import shown
 
 MOST_CHANNELS = 4  # for a first axis to be taken as channels
@@ -77,7 +78,7 @@ def header_of(kind: Kind, array: Any, row: int) -> Header:
         return read_header(encoded(array, row))
     pixels = numbers(array, row)
     height, width, channels = pixels.shape
-    return Header(height, width, channels, _kept(pixels))
+    return Header(height, width, channels, KEPT[pixels.dtype.name])
 
 
 def picture_of(kind: Kind, array: Any, row: int) -> Shaped[np.ndarray, "h w c"]:
@@ -88,14 +89,7 @@ def picture_of(kind: Kind, array: Any, row: int) -> Shaped[np.ndarray, "h w c"]:
     """
     if kind != "numbers":
         return read_picture(encoded(array, row))
-    pixels = numbers(array, row)
-    with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are found later
-        return pixels.astype(_kept(pixels))
-
-
-def _kept(pixels: Shaped[np.ndarray, "h w c"]) -> Depth:
-    whole: dict[str, Depth] = {"uint8": "uint8", "uint16": "uint16"}
-    return whole.get(pixels.dtype.name, "float32")
+    return kept(numbers(array, row))
 
 
 def _all_as_long(values: Any) -> bool:

@@ -8,19 +8,28 @@ from typing import Any, Literal
 import numpy as np
 
 from loang.data.collection import Labels
+from loang.data.places.parts import SPLIT_COLUMNS
 from loang.errors import LoangError
 from loang.untrusted import parse_json, shown
 
 IMAGE_NAMES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp", "photo", "pixels")
 LABEL_NAMES = ("label", "labels", "class", "fine_label", "cls", "category", "class_name", "target")
-DEPTHS = {
+PIXELS = {
     "uint8": "uint8",
     "uint16": "uint16",
     "halffloat": "float32",
     "float": "float32",
     "double": "float32",
 }
-"""Arrow's types of values, and how they are kept."""
+RARELY_PIXELS = {
+    "bool": "uint8",
+    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint32", "uint64"), "float32"),
+}
+DEPTHS = PIXELS | RARELY_PIXELS
+"""Arrow's types of values, and how they are kept; see `values`.
+
+Boxes and masks are lists of the rarer ones, so these are images only where nothing else is.
+"""
 MOST_NAMES = 2**16
 LISTED = 400  # characters of all columns in a message
 
@@ -74,6 +83,14 @@ def choose_columns(
     return Columns(image, images[image], label, _names(_feature(features, label)) if label else ())
 
 
+def find_split(schema: Any, columns: Columns) -> str | None:
+    """The column of words that say the part of each row, if one has a usual name."""
+    taken = (columns.image, columns.label)
+    texts = {f.name for f in schema if _is_text(f.type) and f.name not in taken}
+    once = {name for name in texts if schema.names.count(name) == 1}
+    return next(_usual(SPLIT_COLUMNS, once), None)
+
+
 def labels_of(columns: Columns, values: Sequence[Any]) -> Labels | None:
     """The classes of all images, from the column of labels.
 
@@ -116,8 +133,10 @@ def _image(
             f"The column {shown(wanted)} of {name} {what}, so it holds no images; the columns are"
             f" {_listed(types)}.",
             "Name one by --set data.image_column=..., of encoded pictures (binary) or of lists of"
-            " lists of uint8, uint16 or float values.",
+            " lists of numbers.",
         )
+    if likely := {c: kind for c, kind in images.items() if _values(types[c]) not in RARELY_PIXELS}:
+        images = likely
     encoded = [column for column in images if images[column] == "file"]
     usual = list(_usual(IMAGE_NAMES, images))
     for group in (list(images), usual[:1], encoded):
@@ -128,8 +147,8 @@ def _image(
         f"{several or f'No column of {name} holds images'}; the columns are {_listed(types)}.",
         f"Choose one by --set data.image_column={next(iter(images))}."
         if images
-        else "Images are encoded pictures (binary) or lists of lists of uint8, uint16 or float"
-        " values: name a column of such by --set data.image_column=...",
+        else "Images are encoded pictures (binary) or lists of lists of numbers: name a column of"
+        " such by --set data.image_column=...",
     )
 
 
@@ -185,12 +204,26 @@ def _image_kind(kind: Any) -> Kind | None:
     return "numbers" if depth in (2, 3) and str(kind) in DEPTHS else None
 
 
+def _values(kind: Any) -> str:
+    """The type of what is in lists, or in none."""
+    kind = _storage(kind)
+    while is_list(kind):
+        kind = kind.value_type
+    return str(kind)
+
+
 def _is_label(kind: Any) -> bool:
     import pyarrow.types as of
 
+    plain = kind.value_type if of.is_dictionary(kind) else kind
+    return _is_text(kind) or bool(of.is_integer(plain) or of.is_boolean(plain))
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as of
+
     kind = kind.value_type if of.is_dictionary(kind) else kind
-    texts = of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind)
-    return bool(texts or of.is_integer(kind) or of.is_boolean(kind))
+    return bool(of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind))
 
 
 def _features(schema: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class FolderCollection(Collection):
 
     @cached_property
     def images(self) -> list[tuple[Path, int]]:
-        """The file and the page of each image, but for those that the file of labels leaves aside."""
+        """The file and the page of each image; the file of labels may leave some aside."""
 
         def pages(path: Path) -> int:
             if path.suffix.lower() not in PAGED:
@@ -97,8 +97,9 @@ class FolderCollection(Collection):
             except Unreadable:
                 return 1  # its header will tell why
 
-        paths = self.paths if self._file is None else itertools.compress(self.paths, self._file.kept)
-        paths = list(paths)
+        paths = self.paths
+        if self._file is not None:
+            paths = list(itertools.compress(paths, self._file.kept))
         counts = in_threads(pages, paths)
         return [
             (path, page) for path, count in zip(paths, counts, strict=True) for page in range(count)

@@ -11,7 +11,9 @@ from jaxtyping import Bool, UInt8
 from loang.data.collection import Collection, Labels
 from loang.data.encoded.header import Header
 from loang.data.places.idx import read_idx
-from loang.data.places.shards import held_out_rows, path_of
+from loang.data.places.names import printable
+from loang.data.places.parts import held_out_rows
+from loang.data.places.shards import path_of
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
@@ -69,7 +71,7 @@ class IdxCollection(Collection):
     def place(self, index: int) -> str:
         """The file's name and the image's number in it."""
         file, row = self._find(index)
-        return f"{self.paths[file].name}, image {row:,}"
+        return f"{printable(self.paths[file].name)}, image {row:,}"
 
     def labels(self) -> Labels | None:
         """From the files of labels; none where one of them is not there.

@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from loang.data.collection import Labels
+from loang.data.places.names import checked, listed
+from loang.data.places.parts import SPLIT_COLUMNS, Parts, parts_of_column
+from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.untrusted import plain_size, shown
 
@@ -19,8 +22,6 @@ USUAL_NAMES = ("labels.csv", "labels.jsonl", "metadata.csv", "metadata.jsonl")
 """Looked for in a folder of images, in this order; the last two are Hugging Face's."""
 FILE_COLUMNS = ("file_name", "filename", "file", "path", "image", "image_id", "name", "id")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y")
-SPLIT_COLUMNS = ("split", "subset", "set", "fold")
-HELD_OUT = frozenset({"val", "valid", "validation", "test", "testing", "dev", "held-out", "eval"})
 LARGEST = 2**28
 """Bytes of such a file: millions of lines."""
 
@@ -32,20 +33,17 @@ class LabelFile:
     Args:
         labels: the classes; None where no column holds any.
         held_out: which are for validation; None where no column says so.
-        notice: what a person should know of it.
+        kept: which are images of the collection; others are of a part that is left aside.
+        notices: what a person should know of it.
     """
 
     labels: Labels | None
     held_out: Bool[np.ndarray, " n"] | None
-    notice: str | None = None
+    kept: Bool[np.ndarray, " n"]
+    notices: tuple[str, ...] = ()
 
 
-def read_labels(
-    path: Path,
-    places: Sequence[str],
-    image_column: str | None = None,
-    label_column: str | None = None,
-) -> LabelFile:
+def read_labels(path: Path, places: Sequence[str], wishes: Wishes) -> LabelFile:
     """The labels of the images at those places.
 
     An image is found by its path within the folder, else by its file's name, else by that without
@@ -55,12 +53,109 @@ def read_labels(
         path: ends in .jsonl, or is CSV with commas, semicolons or tabs, the first line naming the
             columns; a CSV of two columns may do without such a line.
         places: paths relative to the folder, with `/`.
-        image_column: which column names the image; None takes a usual one, else the first.
-        label_column: which column is the label; None takes a usual one, else the second of two.
+        wishes: `image_column` names the images; None takes a usual one, else the first.
+            `label_column` is the label; None takes a usual one, else the second of two, unless
+            its values are nearly all different, as captions are. `labels` whether to take any.
 
     Raises:
-        LoangError: the file can't be read, or lacks a column.
+        LoangError: the file can't be read, lacks a column, or says two things of one image.
     """
+    columns, rows = _read(path)
+    names = _column(path, columns, wishes.image_column, FILE_COLUMNS, "image_column")
+    names = names or next(iter(columns), None)
+    if names is None or not rows:
+        raise LoangError(f"{path} is empty.", "Give it a line for each image, or remove it.")
+    others = [column for column in columns if column != names]
+    label, said = None, list[str]()
+    if wishes.labels:
+        label = _column(path, others, wishes.label_column, LABEL_COLUMNS, "label_column")
+        if label is None and len(others) == 1 and _split_column(others) is None:
+            label = others[0]
+            if _are_captions([row.value(label) for row in rows]):
+                said.append(
+                    f"The column {listed([label])} of {path} is not taken as labels, as its values"
+                    " are nearly all different: --set data.label_column=... names one that is."
+                )
+                label = None
+        elif label is None and others:
+            said.append(
+                f"No column of {path} is taken as labels; it has {listed(others)}:"
+                " --set data.label_column=... names one."
+            )
+    split = _split_column(others)
+    everything = np.ones(len(places), bool)
+    if label is None and split is None:
+        return LabelFile(None, None, everything, tuple(said))
+    used = [column for column in (label, split) if column is not None]
+    by_name = _by_name(path, rows, names, used)
+    each = [by_name.get(key) for key in _keys(path, places, by_name)]
+    parts = Parts(everything, None, False)
+    if split is not None:
+        words = ["" if row is None else row.value(split) or "" for row in each]
+        parts = parts_of_column(words, split, str(path))
+    labels = None
+    if label is not None:
+        values = [None if row is None else row.value(label) for row in each]
+        labels = checked(Labels.of(whole_or_words(values)), str(path), "Write it on one line")
+    what = ["labels"] * (label is not None) + ["parts"] * parts.given
+    if what:
+        said.append(f"{' and '.join(what).capitalize()} are those of {path}.")
+    missing = len(rows) - len({id(row) for row in each if row is not None})
+    if missing:
+        said.append(
+            f"{missing:,} of the {len(rows):,} lines of {path} name no image that is there."
+        )
+    return LabelFile(labels, parts.held_out, parts.kept, (*said, *parts.notices))
+
+
+def find_labels(folder: Path) -> Path | None:
+    """The file of labels that lies in a folder, if any does."""
+    return next((folder / name for name in USUAL_NAMES if (folder / name).is_file()), None)
+
+
+def whole_or_words(values: Sequence[str | int | None]) -> list[str | int | None]:
+    """Whole numbers where all are and are written in their shortest form, else words.
+
+    So 007 and 7 stay two words.
+    """
+    try:
+        numbers = [None if value is None else int(value) for value in values]
+    except ValueError:
+        numbers = []
+    known = zip(values, numbers, strict=False)
+    if numbers and all(value is None or str(value) == str(number) for value, number in known):
+        return list(numbers)
+    return [None if value is None else str(value) for value in values]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of the file."""
+
+    path: Path
+    number: int
+    cells: dict[str, Any]
+
+    def value(self, column: str) -> str | None:
+        """A text; None where there is none.
+
+        Raises:
+            LoangError: it is an object or a list of JSON.
+        """
+        cell = self.cells.get(column)
+        if isinstance(cell, dict | list):
+            raise LoangError(
+                f"Line {self.number:,} of {self.path} has no word or number as its"
+                f" {listed([column])}, but {shown(cell)}.",
+                "Write one word or number an image, or name another column by"
+                " --set data.label_column=...",
+            )
+        text = "" if cell is None else str(cell).strip()
+        return text or None
+
+
+def _read(path: Path) -> tuple[list[str], list[_Row]]:
+    """The names of all columns, and the lines."""
     try:
         plain_size(path, largest=LARGEST)
         text = path.read_text(encoding="utf-8-sig")
@@ -69,58 +164,37 @@ def read_labels(
         raise LoangError(
             f"The labels in {path} can't be read: {reason}.", "Save them as a CSV file in UTF-8."
         ) from error
-    rows = list(_json_lines(path, text) if path.suffix == ".jsonl" else _csv_lines(path, text))
-    columns = list(rows[0]) if rows else []
-    file_column = _column(path, columns, image_column, FILE_COLUMNS, "image_column", 0)
-    if file_column is None:
-        raise LoangError(f"{path} is empty.", "Give it a line for each image, or remove it.")
-    wanted = [column for column in columns if column != file_column]
-    found = _column(
-        path, wanted, label_column, LABEL_COLUMNS, "label_column", 0 if len(wanted) == 1 else None
-    )
-    by_name = _by_name(rows, file_column)
-    each = [by_name.get(key) for key in _keys(places, by_name)]
-    missing = len(rows) - len({id(row) for row in each if row is not None})
-    said = [f"Labels and parts are those of {path}."] if found else []
-    if missing:
-        said.append(
-            f"{missing:,} of the {len(rows):,} lines of {path} name no image that is there."
-        )
-    return LabelFile(
-        None if found is None else Labels.of(_plain([row and row.get(found) for row in each])),
-        _split(each, columns),
-        " ".join(said) or None,
-    )
+    if path.suffix.lower() != ".jsonl":
+        return _csv_lines(path, text)
+    rows = list(_json_lines(path, text))
+    return list(dict.fromkeys(column for row in rows for column in row.cells)), rows
 
 
-def find_labels(folder: Path) -> Path | None:
-    """The file of labels that lies in a folder, if any does."""
-    return next((folder / name for name in USUAL_NAMES if (folder / name).is_file()), None)
-
-
-def _csv_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
+def _csv_lines(path: Path, text: str) -> tuple[list[str], list[_Row]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     try:
-        lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
+        lines = [(reader.line_num, line) for line in reader if line]
     except csv.Error as error:
         raise LoangError(
             f"{path} is no sound CSV file: {error}.", "Save it again from a spreadsheet."
         ) from error
     if not lines:
-        return
-    names = [name.strip() for name in lines[0]]
-    known = {*FILE_COLUMNS, *LABEL_COLUMNS}
+        return [], []
+    names = [name.strip() for name in lines[0][1]]
+    known = {*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS}
     named = len(names) != 2 or known & {name.casefold() for name in names}
     if not named and PurePosixPath(names[0]).suffix:  # a file: the first line is an image's
-        names = ["file_name", "label"]
-        lines.insert(0, names)
-    for line in lines[1:]:
-        yield dict(zip(names, (cell.strip() for cell in line), strict=False))
+        names = ["file_name", "2"]
+    else:
+        del lines[0]
+    return names, [_Row(path, n, dict(zip(names, line, strict=False))) for n, line in lines]
 
 
-def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+def _json_lines(path: Path, text: str) -> Iterator[_Row]:
+    # Not by splitlines, for which a text of JSON may hold ends of lines.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -132,65 +206,72 @@ def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
                 f"Line {number:,} of {path} is no JSON object.",
                 'Write each as {"file_name": "a.png", "label": "cat"}.',
             )
-        yield row
+        yield _Row(path, number, row)
 
 
 def _column(
-    path: Path,
-    columns: Sequence[str],
-    wanted: str | None,
-    usual: Sequence[str],
-    setting: str,
-    default: int | None,
+    path: Path, columns: Sequence[str], wanted: str | None, usual: Sequence[str], setting: str
 ) -> str | None:
-    """The column of that name; else one with a usual name; else the default's."""
+    """The column of that name; else one with a usual name, if there is one."""
     if wanted is not None:
         if wanted not in columns:
             raise LoangError(
                 f"{path} has no column {wanted!r}.",
-                f"It has {shown(', '.join(columns))}: name one by --set data.{setting}=...",
+                f"It has {listed(columns, 20)}: name one by --set data.{setting}=...",
             )
         return wanted
     folded = {column.casefold(): column for column in reversed(columns)}
-    for name in usual:
-        if name in folded:
-            return folded[name]
-    return columns[default] if default is not None and len(columns) > default else None
+    return next((folded[name] for name in usual if name in folded), None)
 
 
-def _by_name(rows: Sequence[dict[str, Any]], column: str) -> dict[str, dict[str, Any]]:
-    found = {}
+def _split_column(columns: Sequence[str]) -> str | None:
+    folded = {column.casefold(): column for column in columns}
+    return next((folded[name] for name in SPLIT_COLUMNS if name in folded), None)
+
+
+def _are_captions(values: Sequence[str | None]) -> bool:
+    """A class is of several images; a text that describes one is of that alone, mostly."""
+    known = [value for value in values if value is not None]
+    return 4 * len(set(known)) > 3 * len(known)
+
+
+def _by_name(path: Path, rows: Sequence[_Row], names: str, used: Sequence[str]) -> dict[str, _Row]:
+    """The line of each name.
+
+    Raises:
+        LoangError: two lines of one name say different things.
+    """
+    found = dict[str, _Row]()
     for row in rows:
-        name = str(row.get(column, "")).replace("\\", "/").removeprefix("./")
-        found[name] = row
+        name = (row.value(names) or "").replace("\\", "/").removeprefix("./")
+        other = found.setdefault(name, row)
+        for column in used if name else ():
+            if row.value(column) != other.value(column):
+                raise LoangError(
+                    f"Lines {other.number:,} and {row.number:,} of {path} both name"
+                    f" {listed([name])}, and say {listed([str(other.value(column))])} and"
+                    f" {listed([str(row.value(column))])} of it.",
+                    "Write each image once; the path within the folder, such as a/1.png, tells"
+                    " files of one name apart.",
+                )
     return found
 
 
-def _keys(places: Sequence[str], known: Mapping[str, Any]) -> Iterator[str]:
-    """By which name each image is known: its path, its file's name, or that without a suffix."""
+def _keys(path: Path, places: Sequence[str], known: Mapping[str, Any]) -> Iterator[str]:
+    """By which name each image is known: its path, its file's name, or that without a suffix.
+
+    Raises:
+        LoangError: several images are known by one name.
+    """
+    first = dict[str, str]()
     for place in places:
-        path = PurePosixPath(place)
-        names = (place, path.name, str(path.with_suffix("")), path.stem)
-        yield next((name for name in names if name in known), "")
-
-
-def _plain(values: Sequence[Any]) -> list[str | int | None]:
-    """Whole numbers where all are, else words; what is empty is no label."""
-    words = [None if value is None or str(value).strip() == "" else value for value in values]
-    try:
-        numbers = [None if word is None else int(str(word)) for word in words]
-    except ValueError:
-        return [None if word is None else str(word) for word in words]
-    return list(numbers)
-
-
-def _split(
-    rows: Sequence[dict[str, Any] | None], columns: Sequence[str]
-) -> Bool[np.ndarray, " n"] | None:
-    folded = {column.casefold(): column for column in columns}
-    column = next((folded[name] for name in SPLIT_COLUMNS if name in folded), None)
-    if column is None:
-        return None
-    words = [str((row or {}).get(column, "")).casefold() for row in rows]
-    held = np.array([word in HELD_OUT for word in words], bool)
-    return held if held.any() and not held.all() else None
+        whole = PurePosixPath(place)
+        names = (place, whole.name, str(whole.with_suffix("")), whole.stem)
+        key = next((name for name in names if name in known), "")
+        if key and first.setdefault(key, place) != place:
+            raise LoangError(
+                f"The name {listed([key])} in {path} is that of several images:"
+                f" {listed([first[key], place])}.",
+                "Write paths within the folder there, such as a/1.png.",
+            )
+        yield key

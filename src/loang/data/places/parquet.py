@@ -9,6 +9,7 @@ from typing import Any
 
 from loang.data.collection import Collection
 from loang.data.places.cells import column_of
+from loang.data.places.names import printable
 from loang.data.places.parquet_pages import Chunk, check_pages, read_chunks
 from loang.data.places.rows import Table
 from loang.data.places.shards import find_shards, path_of, shards_in
@@ -72,7 +73,7 @@ class Source:
             # A file of Python's would copy each page once more.
             return import_pyarrow("Parquet").OSFile(str(path))
 
-        return cls(str(path), opened, identity, size, split)
+        return cls(printable(str(path)), opened, identity, size, split)
 
 
 class ParquetTable(Table):

@@ -1,14 +1,15 @@
 """A data set that lies in several files, its shards: which there are, and what their names say."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from jaxtyping import Bool, Int
-
 from loang.data.places.files import describe_leaving
-from loang.data.places.folder import PARTS, TO_TEST, TO_VALIDATE
+from loang.data.places.names import listed
+from loang.data.places.parts import PARTS, parts_of
+from loang.data.places.parts import aside_notice as aside_notice
+from loang.data.places.parts import left_aside as left_aside
 from loang.errors import LoangError
 
 INNER = ("", "data", *sorted(PARTS))
@@ -76,10 +77,9 @@ def find_shards(
     notices = []
     if leaving:
         notices = [f"In {place}, {describe_leaving(leaving, place)} were left aside."]
-    aside = left_aside([split for _, split in kept])
-    if aside:
-        notices.append(aside_notice(name, aside))
-    return [(path, split) for path, split in kept if split not in aside], notices
+    names = [str(path.relative_to(place)) for path, _ in kept]
+    parts = parts_of([split for _, split in kept], names, name, "file")
+    return list(itertools.compress(kept, parts.kept)), [*notices, *parts.notices]
 
 
 def path_of(name: str) -> Path:
@@ -123,42 +123,11 @@ def split_of(path: str) -> str:
     return ""
 
 
-def left_aside(splits: Sequence[str]) -> frozenset[str]:
-    """Parts that are neither trained on nor validate: `test`, where there are both others."""
-    known = {split.casefold() for split in splits}
-    return TO_TEST if known & TO_VALIDATE and known - TO_VALIDATE - TO_TEST else frozenset()
-
-
-def aside_notice(name: str, aside: frozenset[str]) -> str:
-    """What to say of parts that are left aside."""
-    return (
-        f"The part {' or '.join(sorted(aside))} of {name} is left aside, as another is for"
-        " validation: name its files alone to evaluate against them."
-    )
-
-
-def is_held_out(split: str) -> bool:
-    """Whether a part of that name validates; a part of an unknown name trains."""
-    return split.casefold() in TO_VALIDATE | TO_TEST
-
-
-def held_out_rows(splits: Sequence[str], lengths: Sequence[int]) -> Bool[np.ndarray, " n"] | None:
-    """Which images validate, from each shard's part and number of images.
-
-    None where all do or none does, or where only some shards say what they are.
-    """
-    held = [is_held_out(split) for split in splits]
-    if all(held) or not any(held) or "" in splits:
-        return None
-    rows: Int[np.ndarray, " k"] = np.asarray(lengths)
-    return np.repeat(np.array(held), rows)
-
-
 def _require_all(name: str, paths: Sequence[Path]) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise LoangError(
-            f"{len(missing):,} of the {len(paths):,} files {name} are missing: {missing[0]}"
-            f"{' and others' if len(missing) > 1 else ''}.",
+            f"{len(missing):,} of the {len(paths):,} files {name} are missing:"
+            f" {listed([str(missing[0])])}{' and others' if len(missing) > 1 else ''}.",
             "Download them, or write the range of those that are there.",
         )

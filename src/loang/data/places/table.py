@@ -5,14 +5,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from loang.data.collection import Collection, Labels
 from loang.data.encoded.header import Header
 from loang.data.places.cells import header_of, picture_of
-from loang.data.places.columns import choose_columns, labels_of
+from loang.data.places.columns import choose_columns, find_split, labels_of
+from loang.data.places.names import checked
+from loang.data.places.parts import Parts, held_out_rows, parts_of_column
 from loang.data.places.rows import Rows, Table
-from loang.data.places.shards import held_out_rows
 from loang.errors import LoangError
 from loang.untrusted import shown
 
@@ -47,32 +48,62 @@ class TableCollection(Collection):
         for table in tables:
             for column in filter(None, (self.columns.image, self.columns.label)):
                 _require_same(first, table, column)
+        # What the files' names say comes first.
+        named = any(table.split for table in tables)
+        self.split_column = None if named else find_split(first, self.columns)
+        if self.split_column is not None:
+            for table in tables:
+                _require_same(first, table, self.split_column)
         self.rows = Rows(tables, self.columns.image)
 
     def identity(self) -> str:
         """Of each table its own; and the columns."""
-        return repr([self.columns, *(table.identity() for table in self.tables)])
+        return repr([self.columns, self.split_column, *(table.identity() for table in self.tables)])
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows if self._kept is None else self._kept)
 
     def header(self, index: int) -> Header:
         """See `Collection`."""
-        return header_of(self.columns.kind, *self.rows.at(index))
+        return header_of(self.columns.kind, *self.rows.at(self._row(index)))
 
     def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
         """See `Collection`."""
-        return picture_of(self.columns.kind, *self.rows.at(index))
+        return picture_of(self.columns.kind, *self.rows.at(self._row(index)))
 
     def place(self, index: int) -> str:
         """The file's name and the row."""
-        table, row = self.rows.place(index)
+        table, row = self.rows.place(self._row(index))
         return f"{table.name}, row {row:,}"
+
+    @cached_property
+    def _parts(self) -> Parts | None:
+        """From the column that says parts, if there is one."""
+        if self.split_column is None:
+            return None
+        words = ["" if word is None else word for word in self._values(self.split_column)]
+        parts = parts_of_column(words, self.split_column, self.name)
+        self.notices = [*self.notices, *parts.notices]
+        return parts
+
+    @cached_property
+    def _kept(self) -> Int[np.ndarray, " n"] | None:
+        """The rows of the images, where some are left aside."""
+        parts = self._parts
+        return None if parts is None or parts.kept.all() else np.flatnonzero(parts.kept)
+
+    def _row(self, index: int) -> int:
+        return index if self._kept is None else int(self._kept[index])
 
     @cached_property
     def _labels(self) -> Labels | None:
         column = self.columns.label
-        return None if column is None else labels_of(self.columns, self._values(column))
+        if column is None:
+            return None
+        labels = labels_of(self.columns, self._values(column))
+        if labels is not None and self._kept is not None:
+            labels = Labels(labels.names, labels.numbers[self._kept])
+        return checked(labels, self.name, "Rename it")
 
     def labels(self) -> Labels | None:
         """From the column of labels.
@@ -83,7 +114,10 @@ class TableCollection(Collection):
         return self._labels
 
     def held_out(self) -> Bool[np.ndarray, " n"] | None:
-        """What lies in tables that are called test or validation."""
+        """What lies in tables that are called test or validation, or is said to be for that."""
+        if self._parts is not None:
+            held = self._parts.held_out
+            return held if held is None or self._kept is None else held[self._kept]
         splits = [table.split for table in self.tables]
         return held_out_rows(splits, [sum(table.lengths) for table in self.tables])
 

@@ -1,5 +1,6 @@
 """Images in tar files, WebDataset's shards among them; nothing is ever unpacked to the disk."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,16 +13,10 @@ from loang.data.collection import Collection, Labels
 from loang.data.encoded.header import LARGEST_FILE, Header, Unreadable
 from loang.data.encoded.picture import SUFFIXES, read_header, read_picture
 from loang.data.places.columns import LABEL_NAMES
-from loang.data.places.folder import PARTS
-from loang.data.places.shards import (
-    BRACES,
-    aside_notice,
-    find_shards,
-    held_out_rows,
-    left_aside,
-    path_of,
-    shards_in,
-)
+from loang.data.places.labels import whole_or_words
+from loang.data.places.names import checked, listed, printable
+from loang.data.places.parts import PARTS, parts_of
+from loang.data.places.shards import BRACES, find_shards, path_of, shards_in
 from loang.data.places.tar_file import PACKED, Member, list_members
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
@@ -58,12 +53,19 @@ class TarCollection(Collection):
         super().__init__(name)
         self.shards = dict(shards)
         self.label_column = label_column
-        members = [member for path in self.shards for member in list_members(path)]
+        members, odd = list[Member](), list[str]()
+        for path in self.shards:
+            usable, unusable = list_members(path)
+            members += usable
+            odd += unusable
         pictures = [each for each in members if PurePosixPath(each.name).suffix.lower() in SUFFIXES]
         wanted = _extension(pictures, image_column)
         meant = [each for each in pictures if wanted in (None, each.extension)]
-        aside = left_aside([self._split(each) for each in meant])
-        self.images = [each for each in meant if self._split(each) not in aside]
+        splits = [self._split(each) for each in meant]
+        parts = parts_of(splits, [each.name.split("/")[0] for each in meant], name)
+        self.images = list(itertools.compress(meant, parts.kept))
+        self._held_out = None if parts.held_out is None else parts.held_out[parts.kept]
+        self._parted = parts.given
         keys = {(each.archive, each.key) for each in self.images}
         self._beside = {
             (each.archive, each.key, each.extension): each
@@ -72,15 +74,20 @@ class TarCollection(Collection):
         }
         if not self.images:
             kinds = Counter(each.extension for each in members).most_common(5)
-            found = shown(", ".join(f".{extension}" for extension, _ in kinds)) or "nothing"
+            found = listed([f".{extension}" for extension, _ in kinds]) or "nothing"
             raise LoangError(
                 f"{name} holds no images{f' .{shown(image_column)}' if image_column else ''}:"
                 f" only {found}.",
                 "Name a tar file of pictures, such as .png or .jpg.",
             )
         self.notices = list[str]()
-        if aside:
-            self.notices.append(aside_notice(name, aside))
+        if odd:
+            some = "entries of {} were" if len(odd) > 1 else "entry of {} was"
+            self.notices.append(
+                f"{len(odd):,} {some.format(name)} left aside, being links, devices, or files that"
+                f" would lie outside: {listed(odd)}."
+            )
+        self.notices += parts.notices
         if len(meant) < len(pictures):
             others = len(pictures) - len(meant)
             self.notices.append(
@@ -109,7 +116,8 @@ class TarCollection(Collection):
     def place(self, index: int) -> str:
         """The path within the tar file, after its name where there are several."""
         image = self.images[index]
-        return image.name if len(self.shards) == 1 else f"{image.archive.name}/{image.name}"
+        several = len(self.shards) > 1
+        return printable(f"{image.archive.name}/{image.name}" if several else image.name)
 
     def labels(self) -> Labels | None:
         """From the files beside the images, else from their subfolders."""
@@ -127,13 +135,12 @@ class TarCollection(Collection):
             if extension == "txt" and self.label_column != "txt":
                 known = known if 2 * len(set(known)) <= len(known) else []
             if known:
-                return Labels.of(_alike(values))
-        return self._of_folders()
+                return Labels.of(whole_or_words(values))
+        return checked(self._of_folders(), self.name, "Rename that folder and pack it again")
 
     def held_out(self) -> Bool[np.ndarray, " n"] | None:
         """From the names of the tar files, else from subfolders that are called parts."""
-        splits = [self._split(image) for image in self.images]
-        return held_out_rows(splits, [1] * len(splits))
+        return self._held_out
 
     def _value(self, file: Member) -> str | int | None:
         """The label in a file beside an image; none where that can't be read."""
@@ -154,7 +161,7 @@ class TarCollection(Collection):
         return self.shards[image.archive] or (top if top in PARTS else "")
 
     def _of_folders(self) -> Labels | None:
-        folders = [_folders(image) for image in self.images]
+        folders = [_folders(image, self._parted) for image in self.images]
         names = {each[0] for each in folders if each}
         return Labels.of([each[0] for each in folders]) if len(names) > 1 and all(folders) else None
 
@@ -174,18 +181,10 @@ def _extension(pictures: Sequence[Member], wanted: str | None) -> str | None:
     return min(counts, key=lambda extension: (-counts[extension], len(extension), extension))
 
 
-def _folders(image: Member) -> tuple[str, ...]:
+def _folders(image: Member, parted: bool) -> tuple[str, ...]:
     """The folders of an image, but for one that is called a part of the data set."""
     folders = PurePosixPath(image.name).parts[:-1]
-    return folders[1:] if folders and folders[0].casefold() in PARTS else folders
-
-
-def _alike(values: Sequence[str | int | None]) -> list[str | int | None]:
-    """Whole numbers where all are, else words."""
-    try:
-        return [None if value is None else int(value) for value in values]
-    except ValueError:
-        return [None if value is None else str(value) for value in values]
+    return folders[1:] if parted and folders and folders[0].casefold() in PARTS else folders
 
 
 def is_tar(name: str) -> bool:

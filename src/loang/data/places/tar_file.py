@@ -61,8 +61,11 @@ class Member:
         return content
 
 
-def list_members(path: Path) -> list[Member]:
-    """The plain files in a tar file, in order; links, devices and odd names are passed over.
+def list_members(path: Path) -> tuple[list[Member], list[str]]:
+    """The plain files in a tar file, in order; and the names of what can't be used.
+
+    That are links, devices, and files that would lie outside. Folders, and what is hidden, are no
+    more looked for than in a folder of images.
 
     Raises:
         LoangError: it is damaged, cut short or compressed, or no tar file.
@@ -78,11 +81,15 @@ def list_members(path: Path) -> list[Member]:
             path.open("rb") as file,
             tarfile.open(fileobj=_Careful(file, size), mode="r:") as archive,
         ):
-            members = [
-                Member(path, _plain(member.name), member.offset_data, member.size)
-                for member in archive
-                if _is_usable(member)
-            ]
+            members, odd = list[Member](), list[str]()
+            for member in archive:
+                if member.isdir() or _is_hidden(member):
+                    continue
+                if _is_usable(member):
+                    name = str(PurePosixPath(member.name))
+                    members.append(Member(path, name, member.offset_data, member.size))
+                else:
+                    odd.append(member.name)
             _require_end(file, archive.offset)
         if any(member.size < 0 or member.start + member.size > size for member in members):
             raise tarfile.ReadError("it ends within a file that it holds")
@@ -96,7 +103,7 @@ def list_members(path: Path) -> list[Member]:
             f"{path} is no sound tar file: {shown(str(error) or type(error).__name__, 200)}.",
             "Download or pack it again.",
         ) from error
-    return members
+    return members, odd
 
 
 class _Careful(io.BufferedIOBase):
@@ -127,13 +134,13 @@ def _require_end(file: Any, place: int) -> None:
         raise tarfile.ReadError(f"its header at byte {place:,} is damaged")
 
 
-def _is_usable(member: tarfile.TarInfo) -> bool:
-    """Whether it is a plain file, within the archive, that a person meant to be there."""
+def _is_hidden(member: tarfile.TarInfo) -> bool:
     parts = PurePosixPath(member.name).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    outside = not parts or parts[0] == "/" or ".." in parts
-    return member.isreg() and not member.issparse() and not hidden and not outside
+    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
 
 
-def _plain(name: str) -> str:
-    return str(PurePosixPath(name))
+def _is_usable(member: tarfile.TarInfo) -> bool:
+    """Whether it is a plain file, within the archive."""
+    parts = PurePosixPath(member.name).parts
+    outside = not parts or parts[0].startswith("/") or ".." in parts
+    return member.isreg() and not member.issparse() and not outside
