@@ -307,3 +307,30 @@ def test_the_length_of_a_header_decides_no_memory(tmp_path: Path, suffix: str) -
         open_dataset(path)
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", ">i2", "i4", "i8", "u4", "u8"])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_signed_and_long_whole_numbers_stay_exact(tmp_path: Path, dtype: str, suffix: str) -> None:
+    low, high = (-128, 128) if dtype == "i1" else (-9000 * (dtype[-2] == "i"), 2**15)
+    values = GENERATOR.integers(low, high, (20, 4, 5)).astype(dtype)
+    others = {"labels": np.arange(20) % 2} if suffix == "npz" else {}
+    dataset = open_dataset(saved(tmp_path, values, **others))
+    assert dataset.spec.depth == "float32"
+    assert everything(dataset) == {row[..., None].astype(np.float32).tobytes() for row in values}
+    assert any("kept as real ones" in notice for notice in dataset.notices)
+
+
+def test_whole_numbers_that_are_too_long_are_left_out_and_told(tmp_path: Path) -> None:
+    values = GENERATOR.integers(0, 2**24, (100, 4, 5))
+    values[7, 1, 1] = 2**24 + 1
+    dataset = open_dataset(saved(tmp_path, values))
+    assert len(dataset.train) + len(dataset.validation) == 99
+    assert any("image 7 (some of its whole numbers" in notice for notice in dataset.notices)
+
+
+def test_false_and_true_are_black_and_white(tmp_path: Path) -> None:
+    values = GENERATOR.integers(0, 2, (20, 4, 5)).astype(bool)
+    dataset = open_dataset(saved(tmp_path, values))
+    assert dataset.spec.depth == "uint8"
+    assert everything(dataset) == {(row[..., None] * np.uint8(255)).tobytes() for row in values}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from loang.data.collection import Labels
+from loang.data.places.folder import FolderCollection
 from loang.data.places.labels import LabelFile
 from loang.data.places.labels import read_labels as read_for
 from loang.data.wishes import Wishes
@@ -111,3 +112,81 @@ def test_labels_are_in_order_and_what_is_none_is_minus_one() -> None:
     assert labels.names == ("9", "10")
     assert np.array_equal(labels.numbers, [1, 0, -1, 0])
     assert Labels.of([None, None]) is None
+
+
+def labels_csv(folder: Path, text: str) -> Path:
+    path = folder / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def test_columns_are_those_of_the_head_or_of_all_lines(tmp_path: Path) -> None:
+    path = labels_csv(tmp_path, "file_name,label\n1.png\n2.png,dog\n3.png,cat\n")
+    assert words(read_labels(path, PLACES[:3]).labels) == [None, "dog", "cat"]
+    path = tmp_path / "labels.jsonl"
+    path.write_text(
+        '{"file_name": "1.png"}\n{"file_name": "2.png", "label": "dog", "split": "val"}\n'
+    )
+    read = read_labels(path, PLACES[:2])
+    assert words(read.labels) == [None, "dog"]
+    assert read.held_out is not None
+    assert read.held_out.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("file_name,label\nb/3.png,cat\n3.png,dog\n3.png,cat\n", "3.png"),
+        ("file_name,label\n1.png,cat\n1.png,dog\n", "1.png"),
+        ("file_name,split\n1.png,train\n1.png,val\n", "1.png"),
+        ("file_name,label\n1.png,cat\n2.png,dog\n", "a/1.png, c/1.png"),
+        ("file_name,label\n1,cat\n2,dog\n", "a/1.png, c/1.png"),
+    ],
+)
+def test_what_is_said_twice_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(LoangError, match=named) as caught:
+        read_labels(labels_csv(tmp_path, text), [*PLACES, "c/1.png"])
+    assert "a/1.png" in caught.value.remedy
+
+
+def test_the_same_said_twice_and_names_told_apart_by_paths_are_sound(tmp_path: Path) -> None:
+    path = labels_csv(tmp_path, "file,label\n2.png,dog\n2.png,dog\na/1.png,cat\nc/1.png,owl\n")
+    read = read_labels(path, ["a/1.png", "a/2.png", "c/1.png"])
+    assert words(read.labels) == ["cat", "dog", "owl"]
+
+
+def test_numbers_that_are_written_in_two_ways_are_two_classes(tmp_path: Path) -> None:
+    path = labels_csv(tmp_path, "file,label\n1.png,007\n2.png,7\n3.png,10\n")
+    assert words(read_labels(path, PLACES[:3]).labels) == ["007", "7", "10"]
+
+
+def test_a_column_of_texts_that_all_differ_is_told_and_not_taken(tmp_path: Path) -> None:
+    places = [f"{number}.png" for number in range(9)]
+    for name, head in (("metadata.csv", "file_name,text\n"), ("labels.csv", "")):
+        path = tmp_path / name
+        path.write_text(head + "".join(f"{place},picture of {place}\n" for place in places))
+        read = read_labels(path, places)
+        assert read.labels is None
+        assert "nearly all different" in " ".join(read.notices)
+    path = tmp_path / "metadata.csv"
+    assert len(set(words(read_labels(path, places, label_column="text").labels))) == 9
+
+
+def test_captions_leave_the_labels_to_the_subfolders(tmp_path: Path) -> None:
+    for place in PLACES:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"")
+    lines = [f"{place},picture of {place}" for place in PLACES]
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,text", *lines]))
+    assert words(FolderCollection(tmp_path, Wishes()).labels()) == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("cell", ['{"a": 1}', "[1, 2]"])
+def test_a_label_that_is_no_word_is_named_by_its_line(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(
+        f'{{"file_name": "1.png", "label": 3}}\n\n{{"file_name": "2.png", "label": {cell}}}\n'
+    )
+    with pytest.raises(LoangError, match="Line 3 of"):
+        read_labels(path, PLACES)
+    assert read_labels(path, PLACES, labels=False).labels is None

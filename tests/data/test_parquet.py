@@ -409,3 +409,41 @@ def test_threads_that_meet_damage_all_hear_of_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(look, range(30)))
     assert len(told) == 30
+
+
+def test_a_column_says_the_parts(tmp_path: Path) -> None:
+    splits = ["train", "val", "test", "tset"] * 3
+    cells = [png(row)[0] for row in range(12)]
+    table = pa.table({"image": cells, "label": list(range(12)), "split": splits})
+    images = open_parquet(str(saved(tmp_path, table, row_group_size=5)), Wishes())
+    assert len(images) == 6
+    assert images.held_out().tolist() == [False, True] * 3
+    rows = [0, 1, 4, 5, 8, 9]
+    for index, row in enumerate(rows):
+        np.testing.assert_array_equal(images.picture(index), png(row)[1])
+        assert images.place(index).endswith(f"row {row}")
+    labels = images.labels()
+    assert [int(labels.names[number]) for number in labels.numbers] == rows
+    told = " ".join(images.notices)
+    assert "tset" in told
+    assert "The part test" in told
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u4", "u8", "?"])
+def test_lists_of_other_whole_numbers_stay_exact(tmp_path: Path, dtype: str) -> None:
+    values = np.random.default_rng(0).integers(0, 2 if dtype == "?" else 100, (5, 4, 6))
+    kind = pa.list_(pa.list_(pa.from_numpy_dtype(np.dtype(dtype))))
+    table = pa.table({"x": pa.array(values.astype(dtype).tolist(), kind)})
+    images = open_parquet(str(saved(tmp_path, table)), Wishes())
+    for row in range(5):
+        picture = images.picture(row)
+        assert picture.dtype.name == images.header(row).depth
+        assert picture.dtype == (np.uint8 if dtype == "?" else np.float32)
+        expected = values[row] * 255 if dtype == "?" else values[row]
+        np.testing.assert_array_equal(picture[..., 0], expected)
+
+
+def test_boxes_beside_pictures_are_no_images(tmp_path: Path) -> None:
+    boxes = pa.array([[[1, 2], [3, 4]]] * 2, pa.list_(pa.list_(pa.int64())))
+    table = pa.table({"boxes": boxes, "scan": [png(0)[0]] * 2})
+    assert open_parquet(str(saved(tmp_path, table)), Wishes()).columns.image == "scan"

@@ -109,3 +109,31 @@ def test_a_folder_of_mnist_has_the_names_of_fashion_mnist_and_opens(tmp_path: Pa
     dataset = open_dataset(tmp_path)
     assert (len(dataset.train), len(dataset.validation)) == (40, 12)
     assert dataset.spec.class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("a.npy", {"labels_file", "label_column", "image_column"}),
+        ("a.npz", {"labels_file", "label_column", "image_column"}),
+        ("train-images-idx3-ubyte", {"labels_file", "label_column", "image_column"}),
+        ("fashion-mnist", {"labels_file", "label_column", "image_column"}),
+        ("a.parquet", {"labels_file"}),
+        ("a.feather", {"labels_file"}),
+        ("a.tar", {"labels_file"}),
+        ("hub:owner/name", {"labels_file"}),
+        ("folder", set()),
+    ],
+)
+def test_wishes_that_mean_nothing_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, refused: set[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    if not name.startswith(("fashion", "hub", "folder")):
+        (tmp_path / name).write_bytes(b"")
+    for wish in ("labels_file", "label_column", "image_column"):
+        # Whatever else is wrong with these is told otherwise.
+        with pytest.raises(LoangError) as caught:
+            open_dataset(name, **{wish: "x"})
+        assert ("means nothing" in caught.value.problem) == (wish in refused)

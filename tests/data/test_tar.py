@@ -270,3 +270,43 @@ def test_a_picture_that_is_none_is_unreadable(tmp_path: Path) -> None:
     for index in range(2):
         with pytest.raises(Unreadable):
             images.header(index)
+
+
+def test_what_would_lie_outside_is_told(tmp_path: Path) -> None:
+    files = {f"{number}.png": png(number)[0] for number in range(3)}
+    odd = {"../../x.png": b"x", "/y.png": b"x", ".hidden/z.png": b"x"}
+    (notice,) = opened(saved(tmp_path / "x.tar", {**files, **odd})).notices
+    assert "2 entries" in notice
+    assert "../../x.png, /y.png" in notice
+    assert "hidden" not in notice
+
+
+def test_strays_beside_train_and_val_change_nothing(tmp_path: Path) -> None:
+    files = {
+        f"{part}/{kind}/{number}.png": png(number)[0]
+        for part in ("train", "val")
+        for kind in "ab"
+        for number in range(3)
+    }
+    images = opened(saved(tmp_path / "x.tar", {**files, "overview.png": png(9)[0]}))
+    assert images.held_out().tolist() == [False] * 6 + [True] * 6
+    assert images.labels().names == ("a", "b")
+    assert "overview.png" in " ".join(images.notices)
+
+
+def test_a_shard_of_no_part_is_left_aside_where_others_have_one(tmp_path: Path) -> None:
+    for number, name in enumerate(("extras", "test-0", "train-0")):
+        saved(tmp_path / f"{name}.tar", samples(2, 10 * number))
+    images = opened(tmp_path)
+    assert images.held_out().tolist() == [True, True, False, False]
+    assert "extras.tar" in " ".join(images.notices)
+
+
+def test_names_of_members_cannot_command_a_terminal(tmp_path: Path) -> None:
+    images = opened(saved(tmp_path / "x.tar", {"a\x1b[31m\nb.png": png(0)[0]}))
+    assert images.place(0) == "a\\x1b[31m\\nb.png"
+
+
+def test_labels_of_different_lengths_stay_apart(tmp_path: Path) -> None:
+    images = opened(saved(tmp_path / "x.tar", samples(4, cls=lambda n: ["7", "007"][n % 2])))
+    assert images.labels().names == ("007", "7")

@@ -48,7 +48,9 @@ def open_dataset(
             f"Images cannot be {size[0]} pixels high and {size[1]} wide.",
             "Give --size numbers of at least 1.",
         )
-    opened = source_of(str(name)).open(str(name), wishes)
+    source = source_of(str(name))
+    source.require_used(str(name), wishes)
+    opened = source.open(str(name), wishes)
     return packed(opened, wishes) if isinstance(opened, Collection) else _brought(opened, wishes)
 
 
