@@ -15,6 +15,7 @@ from loang.training.asked import Asked, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
 from loang.training.folder import RunFolder
+from loang.training.places import PLACES, meant, not_named_anew
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
 if TYPE_CHECKING:
@@ -70,13 +71,18 @@ def start(
         raise LoangError("A run can't be both resumed and overwritten.", "Choose one of the two.")
     settings = resolve(data, **asked)
     folder = RunFolder(Path(out) if out is not None else default_folder(settings))
+    places, gone = None, None
     if resume:
         stored, about = folder.read_config()
         settings = asked_again(stored, data, **asked)
+        places = not_named_anew(
+            about.get(PLACES), stored.data, settings.data, (data, asked.get("labels_file"))
+        )
+        gone = f"Name the images, wherever they are: loang train DATA --resume --out {folder.path}"
     else:
         folder.check(overwrite)
     folder.check_free()
-    dataset = open_images(settings, on_progress)
+    dataset = open_images(settings, on_progress, places=places, gone=gone)
 
     from loang.training.plan import prepare
     from loang.training.run import Run
@@ -93,9 +99,11 @@ def start(
         run.notes += notes
         if resume:
             run.restore()
-            if settings.data != stored.data:  # the images have moved: the next time they are there
+            now = meant(settings.data) | (places or {})
+            if settings.data != stored.data or now != (about.get(PLACES) or {}):
+                # The images have moved: the next time they are there.
                 moved = stored.model_copy(update={"data": settings.data})
-                folder.write_config(moved, about)
+                folder.write_config(moved, {**about, PLACES: now})
     except BaseException:
         lock.release()
         raise
@@ -320,5 +328,6 @@ def _about(plan: "loang.training.plan.Plan") -> dict[str, Any]:
             "train": len(data.train),
             "validation": len(data.validation),
         },
+        PLACES: meant(plan.settings.data),
         "versions": {"loang": loang.__version__, "torch": torch.__version__},
     }

@@ -23,6 +23,7 @@ from loang.training import checkpoint
 from loang.training.asked import open_images
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.log import Log
+from loang.training.places import beside, located
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def open_patient(
         found = Patient(name_of(path), "model", model.settings, model, **_of(model))
     if found.model is not None:
         found.model.to(device)
-    return _with_images(found, data, on_progress)
+    return _with_images(found, data, path, on_progress)
 
 
 def _run(path: Path, folder: RunFolder) -> Patient:
@@ -167,13 +168,15 @@ def _with_checkpoint(
     )
 
 
-def _with_images(found: Patient, data: str | None, on_progress: Progress | None) -> Patient:
-    settings = found.settings
+def _with_images(
+    found: Patient, data: str | None, path: Path, on_progress: Progress | None
+) -> Patient:
+    settings, places = found.settings, beside(path, found.settings.data)
     if data is not None:
-        chosen = settings.data.model_copy(update={"source": data})
-        settings = settings.model_copy(update={"data": chosen})
+        chosen = located(settings.data, places).model_copy(update={"source": data})
+        settings, places = settings.model_copy(update={"data": chosen}), None
     try:
-        dataset = open_images(settings, on_progress)
+        dataset = open_images(settings, on_progress, places=places)
     except LoangError as error:
         return _noted(
             found,

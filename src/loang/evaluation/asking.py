@@ -20,8 +20,10 @@ from loang.evaluation.asked import COUNT, Asked
 from loang.evaluation.comparison import Comparison, compare
 from loang.evaluation.evaluate import OnStage, evaluate
 from loang.evaluation.history import score_checkpoints
+from loang.evaluation.real import real_images
 from loang.evaluation.report import Report
-from loang.evaluation.subject import Subject, brought, is_model, name_of, open_images
+from loang.evaluation.subject import Subject, is_model, name_of, open_images
+from loang.evaluation.units import brought
 from loang.metrics import features
 from loang.metrics.features import Features
 from loang.metrics.rows import shuffled
@@ -65,7 +67,7 @@ class Asking:
         model = Model.load(subject, on=self.asked.device) if is_model(subject) else None
         if history and model is None:
             raise LoangError(f"{subject} holds images.", "--history is of a run's folder.")
-        dataset = self.dataset(model, data)
+        dataset = self.dataset(model, data, subject)
         draw = self.ready(subject, model, dataset)
         spaces = self.spaces(dataset)
         scored: Sequence[Mapping[str, Any]] = ()
@@ -81,7 +83,8 @@ class Asking:
         """
         paths = first, second
         models = [Model.load(p, on=self.asked.device) if is_model(p) else None for p in paths]
-        dataset = self.dataset(next((m for m in models if m is not None), None), data)
+        learned = next((i for i in (0, 1) if models[i] is not None), 0)
+        dataset = self.dataset(models[learned], data, paths[learned])
         for path, model in zip(paths, models, strict=True):
             if model is not None and model.spec.shape != dataset.spec.shape:
                 raise LoangError(
@@ -106,29 +109,24 @@ class Asking:
         ]
         return compare(*reports)
 
-    def dataset(self, model: Model | None, data: str | Path | None) -> Dataset:
+    def dataset(self, model: Model | None, data: str | Path | None, subject: Path) -> Dataset:
         """The real images: those named, or those that the model learned from.
+
+        Args:
+            model: whose size, channels and range they are brought to.
+            data: what a person named.
+            subject: the model's run or file.
 
         Raises:
             LoangError: there are none of that name.
         """
-        if model is None:
-            if data is None:
-                raise LoangError(
-                    "There is nothing to measure images against.", "Name the real images as well."
-                )
-            return open_dataset(data, on_progress=self.on_progress)
-        source = data or model.settings.data.source
-        if source is None:
+        if model is not None:
+            return real_images(model, data, subject, self.on_progress)
+        if data is None:
             raise LoangError(
-                "The model does not say which images it learned from.",
-                "Name them: loang evaluate MODEL DATA.",
+                "There is nothing to measure images against.", "Name the real images as well."
             )
-        wishes = model.settings.data.wishes() | {
-            "size": (model.spec.height, model.spec.width),
-            "channels": model.spec.channels,
-        }
-        return open_dataset(source, on_progress=self.on_progress, **wishes)
+        return open_dataset(data, on_progress=self.on_progress)
 
     def spaces(self, dataset: Dataset) -> list[Features]:
         """The feature spaces, each once: before any sample is drawn, as one may not be had here.
@@ -187,7 +185,8 @@ class Asking:
                 f"The classes of {name} are not those of {dataset.name}, and are left aside."
             )
         spec = dataset.spec if labels is not None else replace(dataset.spec, class_names=())
-        images = Images(brought(images[:], model.spec, spec), spec, labels)
+        pixels, told = brought(images[:], model.spec, spec, name)
+        images = Images(pixels, spec, labels)
         about = {
             "kind": "model",
             "weights": drawn.weights_digest(model),
@@ -196,7 +195,7 @@ class Asking:
             "seed": asked.seed,
             "facts": dict(model.facts),
         }
-        return Subject(name, images, about, tuple(notices))
+        return Subject(name, images, about, (*notices, *told))
 
     def _sampling(self, model: Model) -> SamplingSettings:
         asked = self.asked

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Int64
 
 from loang.data import open_dataset
 from loang.data.download import Progress
 from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
+from loang.evaluation.units import brought
 from loang.files import MODEL
 from loang.training.folder import CONFIG
-
-ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ def name_of(path: Path) -> str:
 
 
 def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = None) -> Subject:
-    """All images of a folder or an array file, brought to the size and channels of real ones.
+    """All images of a folder or an array file, brought to size, channels and depth of real ones.
+
+    Their values are taken in the units of the real images' values: see `units.brought`.
 
     Raises:
         LoangError: there are none, or they can't be read.
@@ -59,7 +60,9 @@ def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = Non
     own = open_dataset(
         path, size=(spec.height, spec.width), channels=spec.channels, on_progress=on_progress
     )
-    parts, notices = [own.train, own.validation], list(own.notices)
+    # Their own range is of no matter: their values are in the units of the real images'.
+    notices = [notice for notice in own.notices if not notice.endswith("taken as their range.")]
+    parts = [own.train, own.validation]
     if not own.apart:  # both hold all, if all are alike
         parts, notices = [own.train], [f"All images of {path} are the same."]
     pixels = np.concatenate([part.pixels for part in parts])
@@ -73,9 +76,10 @@ def open_images(path: Path, dataset: Dataset, on_progress: Progress | None = Non
         else:
             given = [part.labels for part in parts if part.labels is not None]
             labels = numbers[np.concatenate(given)]
-    images = Images(brought(pixels, own.spec, spec), _named(spec, labels), labels)
+    pixels, told = brought(pixels, own.spec, spec, str(path))
+    images = Images(pixels, _named(spec, labels), labels)
     about = {"kind": "images", "path": str(path), "fingerprint": fingerprint(images)}
-    return Subject(name_of(path), images, about, tuple(notices))
+    return Subject(name_of(path), images, about, (*notices, *told))
 
 
 def _numbers(own: tuple[str, ...], real: tuple[str, ...]) -> Int64[np.ndarray, " classes"] | None:
@@ -100,18 +104,3 @@ def _plain(name: str) -> str:
 def _named(spec: ImageSpec, labels: Int64[np.ndarray, " n"] | None) -> ImageSpec:
     """The spec, with class names only where there are labels."""
     return spec if labels is not None else replace(spec, class_names=())
-
-
-def brought(
-    pixels: Shaped[np.ndarray, "n h w c"], own: ImageSpec, spec: ImageSpec
-) -> Shaped[np.ndarray, "n h w c"]:
-    """The same pictures at another depth and range."""
-    if (own.depth, own.low, own.high) == (spec.depth, spec.low, spec.high):
-        return pixels
-    from loang.data.scaling import to_model, to_pixels  # torch takes a second to import
-
-    result = np.empty(pixels.shape, spec.depth)
-    for start in range(0, len(pixels), ROWS):
-        part = slice(start, start + ROWS)
-        result[part] = to_pixels(to_model(pixels[part], own), spec)
-    return result

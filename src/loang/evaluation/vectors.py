@@ -35,7 +35,9 @@ def vectors(
         part: which part: "train" or "held-out".
         rows: which images; None takes all. Only whole parts are kept in the cache.
     """
-    place = _place(features, fingerprint, part)
+    # The same images can be shown in the range of one model, and in that of another.
+    seen = f"{fingerprint}\n{images.spec.low!r} {images.spec.high!r}"
+    place = _place(features, seen, part)
     kept = _read(place, (len(images), features.dimension))
     if kept is not None:
         return kept if rows is None else kept[rows]
@@ -48,8 +50,8 @@ def vectors(
     return made if rows is None else made[rows]
 
 
-def _place(features: Features, fingerprint: str, part: str) -> Path:
-    key = f"{features.name}\n{features.digest}\n{features.preprocessing}\n{fingerprint}\n{part}"
+def _place(features: Features, seen: str, part: str) -> Path:
+    key = f"{features.name}\n{features.digest}\n{features.preprocessing}\n{seen}\n{part}"
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     return cache_folder() / "features" / f"{features.name}-{name}.safetensors"
 

@@ -1,15 +1,19 @@
 """What a person asks of a run, and the settings that follow. No torch: it answers at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from loang import config, presets
 from loang.config import Settings
 from loang.data import Dataset, open_dataset
 from loang.data.download import Progress
+from loang.data.places.shards import path_of
+from loang.data.sources import source_of
 from loang.errors import LoangError
 from loang.training.budget import parse
+from loang.training.places import located
 
 
 class Asked(TypedDict, total=False):
@@ -114,18 +118,40 @@ def _with(settings: Settings, data: str | Path | None, asked: Asked) -> Settings
     return config.changed(config.load(values), asked.get("changes", ()))
 
 
-def open_images(settings: Settings, on_progress: Progress | None = None) -> Dataset:
+def open_images(
+    settings: Settings,
+    on_progress: Progress | None = None,
+    *,
+    places: Any = None,
+    gone: str | None = None,
+) -> Dataset:
     """The images that the settings name, brought to the size and channels that they ask for.
+
+    Args:
+        settings: with the images' place as it was typed.
+        on_progress: told of a download, and of images read.
+        places: where that was, as the run's config.json notes it: see `loang.training.places`.
+        gone: what a person can do where there is nothing any more; None for images that were never
+            opened.
 
     Raises:
         LoangError: there are none, or none that can be read; or a length of training that is none.
     """
     # Slips in these should cost no waiting for the images.
     parse(settings.training.budget, 1)
-    chosen = settings.data
-    if chosen.source is None:
+    chosen = located(settings.data, places)
+    typed = settings.data.source
+    if typed is None or chosen.source is None:
         raise LoangError(
             f"The preset {settings.preset} has no images of its own.",
             "Name a folder of images, a .npy or .npz file, or fashion-mnist.",
         )
-    return open_dataset(chosen.source, on_progress=on_progress, **chosen.wishes())
+    if gone is not None:
+        try:
+            source_of(chosen.source)
+        except LoangError as error:
+            raise LoangError(error.problem, gone) from error
+    dataset = open_dataset(chosen.source, on_progress=on_progress, **chosen.wishes())
+    if dataset.name == chosen.source != typed:  # the name goes into the model file
+        return replace(dataset, name=str(path_of(typed)))
+    return dataset
