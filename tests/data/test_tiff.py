@@ -48,6 +48,8 @@ WAYS = {
     "lzw, tiles": {"compression": "lzw", "tile": (16, 16), "predictor": True},
     "zstd": {"compression": "zstd"},
     "lzma": {"compression": "lzma"},
+    "packbits": {"compression": "packbits"},
+    "packbits, predicted": {"compression": "packbits", "predictor": True},
     "big-endian, predicted": {"byteorder": ">", "compression": "zlib", "predictor": True},
 }
 
@@ -163,6 +165,19 @@ def test_opacity_is_read_as_rgba(kind: str, colours: int, opacity: str) -> None:
     seen = straight[..., -1:] > most / 4
     error = np.abs(picture[..., :3].astype(float) - wanted) * seen
     assert error.max() <= (tolerance if kind == "float32" else 4 * (tolerance > 0))
+
+
+@pytest.mark.parametrize("opacity", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("beyond", [-0.5, 300.0])
+def test_opacity_in_real_numbers_beyond_0_to_1_is_refused(opacity: str, beyond: float) -> None:
+    """It is no opacity then: what is laid on white by it would leave every range."""
+    pixels = (DEEP[..., :4] / 65535).astype(np.float32)
+    pixels[3, 4, 3] = beyond
+    content = tiff(pixels, photometric="rgb", extrasamples=[opacity], planarconfig="contig")
+    with pytest.raises(Unreadable, match=r"beyond 0\.\.1"):
+        read_picture(content)
+    bands = tiff(pixels, photometric="rgb", extrasamples=["unspecified"], planarconfig="contig")
+    check(bands, pixels)
 
 
 def test_four_channels_without_opacity_are_four() -> None:

@@ -109,6 +109,8 @@ class Layout:
             return False
         if self.compression == LZMA:  # libtiff lets a file ask for any amount of memory
             return False
+        if self.compression == PACKBITS and self.predictor != 1:  # libtiff leaves the differences
+            return False
         if self.opacity == PREMULTIPLIED and self.photometric != RGB:
             return False
         return self.bits == 8 or self.samples == 1
@@ -240,6 +242,9 @@ def _check_kind(layout: Layout) -> None:
         raise Unreadable(f"it announces {layout.samples} samples, too few for its colours")
     if not plain and layout.samples - (layout.opacity > 0) > colours:
         raise Unreadable("it has channels beside its colours")
+    predicted = layout.compression == PACKBITS and layout.predictor != 1
+    if predicted and (layout.bits < 8 or not plain):
+        raise Unreadable("its values are predicted in a way that is not read for such colours")
     if not (plain or layout.for_pillow) and (layout.photometric, layout.bits) != (CMYK, 16):
         raise Unreadable("its colours are of a kind that is read only with 8 bits")
     if layout.part_height < 1 or layout.part_width < 1:

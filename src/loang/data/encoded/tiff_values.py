@@ -7,6 +7,10 @@ from loang.data.encoded.header import Unreadable
 from loang.data.encoded.tiff_layout import CMYK, PREMULTIPLIED, UNSIGNED, WHITE_IS_ZERO, Layout
 
 TOO_LONG = "some of its whole numbers need more than the 24 bits of a float32"
+NO_OPACITY = (
+    "its opacity is real numbers beyond 0..1; if that is a channel as others are, save it as one"
+    " that nothing is said of (ExtraSamples 0)"
+)
 NOT_FINITE = "some of its values are not finite (NaN or infinity), or too large for a float32"
 
 
@@ -14,7 +18,7 @@ def to_picture(stored: Shaped[np.ndarray, "h w s"], layout: Layout) -> Shaped[np
     """What a layout's header announces, but for the orientation.
 
     Raises:
-        Unreadable: a value is not finite, or no float32.
+        Unreadable: a value is not finite, or no float32; opacity in real numbers leaves 0..1.
     """
     if stored.dtype == bool:
         stored = stored.view(np.uint8)
@@ -64,6 +68,8 @@ def _with_opacity(
 ) -> Shaped[np.ndarray, "h w 4"]:
     """RGBA, colours as they are where nothing shines through."""
     colours, opacity = pixels[..., :-1], pixels[..., -1:]
+    if layout.depth == "float32" and not (opacity.min() >= 0 and opacity.max() <= 1):
+        raise Unreadable(NO_OPACITY)
     if layout.opacity == PREMULTIPLIED:
         most = 1.0 if layout.depth == "float32" else float((1 << layout.bits) - 1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
