@@ -240,7 +240,7 @@ def write(folder: Path) -> dict[str, Expected]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(page, "PNG"))
-        expected[name] = page
+        expected[name.replace("\t", "\\t")] = page  # as a person may safely read it
     (folder / "round").mkdir()
     (folder / "round" / "back").symlink_to(folder)  # visited once
     (folder / "itself.png").symlink_to(folder / "itself.png")
