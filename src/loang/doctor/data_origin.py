@@ -9,7 +9,7 @@ from loang.data.collection import Collection
 from loang.data.encoded.picture import Unreadable
 from loang.data.images import Dataset
 from loang.data.pack import LEFT_OUT
-from loang.data.packing import place_of as pack_of
+from loang.data.packing import place_of
 from loang.data.sources import source_of
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
@@ -60,7 +60,7 @@ def origin(name: str, settings: DataSettings, dataset: Dataset) -> Origin:
 
 def _left_out(collection: Collection, wishes: Wishes) -> list[str]:
     try:
-        with (pack_of(collection, wishes) / LEFT_OUT).open(encoding="utf-8") as file:
+        with (place_of(collection, wishes) / LEFT_OUT).open(encoding="utf-8") as file:
             return file.read(LONGEST).splitlines()
     except OSError:  # no cache could be written
         return []

@@ -2,7 +2,6 @@
 
 import math
 import shlex
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,6 @@ from loang.training.budget import duration, parse
 from loang.training.plan import Estimate, Plan, estimate, prepare
 
 EPOCHS = 10
-TRIALS, TRYING = 5, 4.0  # of a training step, and after how many seconds no other is begun
 SOON = 300.0  # seconds, the length of preset quick
 LENGTHS = ("5m", "10m", "20m", "30m", "1h", "2h", "4h", "8h")
 FIRST_LOOK = "12h"  # of what takes days
@@ -79,7 +77,7 @@ def advise(name: str, dataset: Dataset, settings: Settings, asked: Asked) -> Adv
     trial = max(1, min(8, 8 * LARGE // (spec.height * spec.width)))
     try:
         plan = prepare(settings, dataset)
-        cost = _estimate(plan, trial)
+        cost = estimate(plan, trial)
     except LoangError as error:
         return Advice(shlex.join(words), why, None, trouble=f"{error.problem} {error.remedy}")
     except (RuntimeError, MemoryError) as error:
@@ -92,15 +90,6 @@ def advise(name: str, dataset: Dataset, settings: Settings, asked: Asked) -> Adv
     if length:
         words += ["--for", length]
     return Advice(shlex.join(words), f"{why} {said}", cost, _fits(plan, cost))
-
-
-def _estimate(plan: Plan, trial: int) -> Estimate:
-    """The fastest of several trials: other programs slow some down tenfold."""
-    start = time.perf_counter()
-    costs = [estimate(plan, trial)]
-    while len(costs) < TRIALS and time.perf_counter() - start < TRYING:
-        costs.append(estimate(plan, trial))
-    return max(costs, key=lambda cost: cost.rate)
 
 
 def _choose(spec: ImageSpec, on_gpu: bool, asked: Asked) -> tuple[str, str, list[str]]:

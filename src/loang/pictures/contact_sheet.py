@@ -7,10 +7,9 @@ from math import ceil
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from loang.pictures.grid import FONT_SIZE, INK, MARGIN, _text_size
-from loang.pictures.grid import _font as grid_font
+from loang.pictures.grid import INK, MARGIN, Font, font_for, text_size
 
 CELL = 96  # pixels of the longer side, about
 GAP = 6
@@ -20,8 +19,6 @@ NARROWEST = 400
 LONGEST = 200  # characters of a text that are looked at
 EDGE = "#dddddd"  # around each image: a white one on white is seen too
 TRANSPARENT = 225  # the grey that shows where an image is transparent
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,8 @@ def contact_sheet(sections: Sequence[Section], *, columns: int = 8) -> Image.Ima
     factor = float(CELL // longest) if longest <= CELL else CELL / longest
     width, height = (max(1, round(max(cell[i] for cell in cells) * factor)) for i in (1, 0))
     texts = [text for section in sections for text in (section.title, *section.captions)]
-    font, small = _font(texts), _font(texts, CAPTION_SIZE)
-    line, below = _text_size("Ag", font)[1] + GAP, _text_size("Ag", small)[1]
+    font, small = font_for(texts), font_for(texts, CAPTION_SIZE)
+    line, below = text_size("Ag", font)[1] + GAP, text_size("Ag", small)[1]
     steps = [height + GAP + (below if section.captions else 0) for section in sections]
     tall = sum(
         line + ceil(len(section.images) / columns) * step + BETWEEN
@@ -111,17 +108,11 @@ def _shown(image: UInt8[np.ndarray, "h w c"], factor: float) -> Image.Image:
 def _cut(text: str, font: Font, width: int, *, keep_end: bool = True) -> str:
     """The text, or as much of it as fits, with dots where it is cut."""
     text = text[-LONGEST:] if keep_end else text[:LONGEST]
-    if _text_size(text, font)[0] <= width:
+    if text_size(text, font)[0] <= width:
         return text
 
     def cut(length: int) -> str:
         return f"...{text[-length:]}" if keep_end else f"{text[:length]}..."
 
-    fits = bisect(range(1, len(text)), width, key=lambda length: _text_size(cut(length), font)[0])
+    fits = bisect(range(1, len(text)), width, key=lambda length: text_size(cut(length), font)[0])
     return cut(fits) if fits else ""
-
-
-def _font(texts: Sequence[str], size: int = FONT_SIZE) -> Font:
-    """The font of grids, in any size."""
-    font = grid_font(texts)
-    return font.font_variant(size=size) if isinstance(font, ImageFont.FreeTypeFont) else font

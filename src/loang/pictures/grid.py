@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's word for so many channels
 FONT_SIZE = 18
 INK = "#333333"  # softer than black beside pictures
@@ -120,9 +121,9 @@ def captioned_rows(
     if scale is None:
         scale = _scale(count * width, len(rows) * height, wanted=1024)
 
-    font = _font([*column_captions, *row_captions])
-    above = [_text_size(caption, font) for caption in column_captions]
-    beside = [_text_size(caption, font) for caption in row_captions]
+    font = font_for([*column_captions, *row_captions])
+    above = [text_size(caption, font) for caption in column_captions]
+    beside = [text_size(caption, font) for caption in row_captions]
     cell_width = max([width * scale, *(w + GUTTER for w, _ in above)])
     cell_height = max([height * scale, *(h for _, h in beside)])
     left = MARGIN + max([0, *(w + GUTTER for w, _ in beside)])
@@ -174,17 +175,23 @@ def _picture(image: UInt8[np.ndarray, "h w c"], scale: int) -> Image.Image:
     return Image.fromarray(large[..., 0] if large.shape[-1] == 1 else large)
 
 
-def _font(captions: Sequence[str]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, or one with accents, Greek and subscripts where a caption has them."""
+def font_for(captions: Sequence[str], size: int = FONT_SIZE) -> Font:
+    """Pillow's own font, or one with accents, Greek and subscripts where a caption has them.
+
+    Args:
+        captions: all that will be written with it.
+        size: in pixels.
+    """
     if all(caption.isascii() for caption in captions):
-        return ImageFont.load_default(size=FONT_SIZE)
+        return ImageFont.load_default(size=size)
     import matplotlib  # only for the path of the font that it carries
 
-    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", FONT_SIZE)
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
-def _text_size(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
+def text_size(text: str, font: Font) -> tuple[int, int]:
     """Pixels that the text takes: its width, and its height above the last line's descenders."""
+    size = font.size if isinstance(font, ImageFont.FreeTypeFont) else FONT_SIZE
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, _ = draw.textbbox((0, 0), text, font, "ld")
-    return ceil(right - left), max(ceil(-top), FONT_SIZE * 5 // 4)
+    return ceil(right - left), max(ceil(-top), ceil(size * 5 / 4))

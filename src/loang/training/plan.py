@@ -18,6 +18,8 @@ from loang.training.trainer import Trainer
 
 DRAWING = 60_000_000
 """Bytes that drawing pictures takes, matplotlib above all."""
+TRIALS, TRYING = 4, 3.0
+"""Training steps that are tried, and seconds after which none but the second is begun."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ class Estimate:
 
 
 def estimate(plan: Plan, trial: int = 8) -> Estimate:
-    """Take two training steps on `trial` images, and scale them up.
+    """Take a few training steps on `trial` images, and scale the fastest up.
 
-    A large batch runs faster an image than a small one, so the time is an upper bound.
+    The first pays for what is set up once, and other programs may slow any of them down tenfold. A
+    large batch runs faster an image than a small one, so the time is an upper bound.
     """
     at_once = plan.settings.training.micro_batch or plan.settings.training.batch
     trial = min(trial, at_once)
@@ -139,18 +142,19 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
     settings = plan.settings.model_copy(update={"training": training})
     denoiser = build_denoiser(settings, plan.dataset.spec)
     trainer = Trainer(denoiser, plan.dataset.train, settings, plan.device)
-    seconds = 0.0
-    for _ in range(2):  # the first pays for what is set up once
+    steps = list[float]()
+    while len(steps) < 2 or (len(steps) < TRIALS and sum(steps) < TRYING):
         start = time.perf_counter()
         trainer.step(share=0.0)
-        seconds = time.perf_counter() - start
+        _wait(plan.device)
+        steps.append(time.perf_counter() - start)
     # Weights, gradients, moments and average are there now; the other images' layers are not.
     layers = round(BESIDE_LAYERS * layer_bytes(trainer) * (at_once - trial))
     # A checkpoint is copied before it is written.
     memory = device.memory_used(plan.device) + layers + plan.checkpoint_bytes
     if plan.device.type == "cpu":
         memory += DRAWING
-    rate = trial / seconds
+    rate = trial / min(steps)
     budget = plan.budget
     images = budget.images or round((budget.seconds or 0) * rate)
     return Estimate(
@@ -159,3 +163,11 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
         seconds=budget.seconds or images / rate,
         images=images,
     )
+
+
+def _wait(where: torch.device) -> None:
+    """Until what was asked of a device is done; a processor is done when it answers."""
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+    elif where.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,50 @@
+"""What a run will cost, tried on a machine that does other work too."""
+
+import time
+
+import numpy as np
+import pytest
+
+from loang.config import Settings, UNetSettings, changed
+from loang.data.images import Dataset, Images
+from loang.data.spec import ImageSpec
+from loang.training import plan as plans
+from loang.training.trainer import Trainer
+
+
+@pytest.fixture
+def plan():
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 8, 8, 1), np.uint8)
+    images = Images(pixels, ImageSpec(8, 8, 1))
+    network = UNetSettings(width=8, multipliers=(1, 1), attention=(), heads=1, blocks=1)
+    settings = changed(Settings(network=network), ["training.budget=800 images"])
+    return plans.prepare(settings, Dataset("pictures", images, images, "f" * 64))
+
+
+def clock(monkeypatch, seconds):
+    """Steps that seem to take so long; returns how many were taken."""
+    taken, now = [], [0.0]
+
+    def step(self, share):
+        now[0] += seconds[len(taken)]
+        taken.append(share)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Trainer, "step", step)
+    return taken
+
+
+def test_a_step_that_another_program_slows_down_does_not_count(plan, monkeypatch):
+    clock(monkeypatch, [0.9, 0.8, 0.1, 0.5])
+    cost = plans.estimate(plan, trial=8)
+    assert cost.rate == pytest.approx(80)
+    assert cost.seconds == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps"), [([0.1] * 9, 4), ([2.0] * 9, 2), ([9.0] * 9, 2), ([1.1] * 9, 3)]
+)
+def test_trials_end_after_a_few_seconds(plan, monkeypatch, seconds, steps):
+    taken = clock(monkeypatch, seconds)
+    plans.estimate(plan, trial=8)
+    assert len(taken) == steps
