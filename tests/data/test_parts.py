@@ -53,6 +53,7 @@ def test_a_column_leaves_test_aside_where_there_is_val(tmp_path: Path, labels: s
     assert sides(images) == {"learned": ["a.png", "d.png"], "held": ["b.png"]}
     assert len(images) == 3
     assert "The part test" in told(images)
+    assert "a place of their own to evaluate" in told(images)
     assert ("Labels and parts are" if labels else "Parts are") in told(images)
     if labels:
         found = images.labels()

@@ -38,7 +38,7 @@ class Parts:
 
 
 def parts_of(words: Sequence[str], names: Sequence[str], where: str, noun: str = "image") -> Parts:
-    """From the names of folders or files, where a part may also be a class or a chance.
+    """From the names of folders or files, where such a name may also be that of a class.
 
     They are parts if there is one to learn from and one to hold out, or nothing else at all. Then
     what is in neither is left aside, and so is `test` where there is `val` too.
@@ -98,7 +98,7 @@ def parts_of_column(words: Sequence[str], column: str, where: str) -> Parts:
         ]
     if not learns:
         words = [word if word in PARTS else "train" for word in words]
-    return _sides(words, where, notices)
+    return _sides(words, where, notices, "put its images into a place of their own")
 
 
 def left_aside(splits: Sequence[str]) -> frozenset[str]:
@@ -107,11 +107,11 @@ def left_aside(splits: Sequence[str]) -> frozenset[str]:
     return TO_TEST if known & TO_VALIDATE and known - TO_VALIDATE - TO_TEST else frozenset()
 
 
-def aside_notice(name: str, aside: frozenset[str]) -> str:
-    """What to say of parts that are left aside."""
+def aside_notice(name: str, aside: frozenset[str], remedy: str = "name its files alone") -> str:
+    """What to say of parts that are left aside, and what makes them a place to measure against."""
     return (
         f"The part {' or '.join(sorted(aside))} of {name} is left aside, as another is for"
-        " validation: name its files alone to evaluate against them."
+        f" validation: {remedy} to evaluate against them."
     )
 
 
@@ -131,11 +131,16 @@ def held_out_rows(splits: Sequence[str], lengths: Sequence[int]) -> Bool[np.ndar
     return np.repeat(np.array(held), np.asarray(lengths))
 
 
-def _sides(words: Sequence[str], where: str, notices: Sequence[str]) -> Parts:
+def _sides(
+    words: Sequence[str],
+    where: str,
+    notices: Sequence[str],
+    remedy: str = "name its files alone",
+) -> Parts:
     aside = left_aside([word for word in words if word in PARTS])
     kept = np.array([word in PARTS - aside for word in words], bool)
     held = np.array([is_held_out(word) for word in words], bool) & kept
     there = aside & set(words)
-    said = [*notices, aside_notice(where, there)] if there else notices
+    said = [*notices, aside_notice(where, there, remedy)] if there else notices
     told = held.any() and not np.array_equal(held, kept)
     return Parts(kept, held if told else None, True, tuple(said))
