@@ -1,5 +1,6 @@
 """`loang doctor DATA`: what was planted is found, and nothing is found in sound images."""
 
+import colorsys
 import io
 
 import numpy as np
@@ -114,6 +115,56 @@ def test_changed_copies_are_found(change, clothes):
     right = sum((f"image {i}", f"held-out image {i}") in pairs for i in range(100))
     assert right >= 95
     assert "copies across" in topics(found)
+
+
+def in_colour(images, hues, white):
+    """Each image in one hue, half as strong as can be, on black or on white."""
+    rgb = np.array([colorsys.hsv_to_rgb(hue, 0.5, 1.0) for hue in hues])[:, None, None, :]
+    share = images[..., None] / 255
+    shown = 1 - share * (1 - rgb) if white else share * rgb
+    return np.rint(shown * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_copies_in_colour_are_found_and_other_colours_are_not(change, clothes):
+    images, _ = clothes
+    hues = np.random.default_rng(0).random(500)
+    originals = in_colour(images[:500], hues, white=False)
+    copies = np.stack([CHANGES[change](image) for image in originals[:100]])
+    found = copies_of(numbered(originals, copies))
+    pairs = {tuple(pair) for pair in found.facts["copies"]["across"]}
+    assert sum((f"image {i}", f"held-out image {i}") in pairs for i in range(100)) >= 90
+    others = in_colour(images[:100], hues[:100] + 0.25, white=False)
+    recoloured = np.stack([CHANGES[change](image) for image in others])
+    found = copies_of(numbered(originals, recoloured))
+    assert len(found.facts["copies"]["across"]) <= 1
+
+
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_colours_agree_through_these_changes_and_not_with_others(change, white, clothes):
+    images, _ = clothes
+    hues = np.random.default_rng(0).random(100)
+    originals = in_colour(images[:100], hues, white)
+    changed = np.stack([CHANGES[change](image) for image in originals])
+    others = in_colour(images[:100], hues + 0.25, white)
+    tint, of_changed, of_others = (
+        glance(numbered(x, x[:1])).tint[:100] for x in (originals, changed, others)
+    )
+    assert data_copies.same_colours(tint, of_changed).sum() >= 98
+    assert data_copies.same_colours(tint, of_others).sum() <= 2
+
+
+def test_circles_of_other_colours_are_no_copies_and_of_the_same_are():
+    """Purple and green of the same brightness are one picture to whom sees no colours."""
+    y, x = np.mgrid[:32, :32]
+    disc = ((y - 16) ** 2 + (x - 16) ** 2 < 36)[..., None]
+    colours = np.array([(128, 0, 128), (0, 128, 0), (0, 0, 200), (200, 100, 0)], np.uint8)
+    circles = np.stack([np.where(disc, colour, 255).astype(np.uint8) for colour in colours])
+    found = copies_of(numbered(circles[:3], circles[3:]))
+    assert found.facts["copies"]["pairs"] == []
+    found = copies_of(numbered(circles, circles[1:2]))
+    assert found.facts["copies"]["pairs"] == [["image 1", "held-out image 0"]]
 
 
 def test_copies_on_one_side_are_told_from_those_on_both(clothes):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
+from loang.data.resize import LUMA
 from loang.doctor.data_images import Numbered, evenly
 
 MOST_IMAGES = 30_000  # that are compared each with each: half a minute,
 MOST_VALUES = 2**30  # and values of these, however large they are
 AT_ONCE = 2**22  # values
 SIDE = 32  # pixels of an image seen from afar, at the most
+TINT_SIDE = 8  # pixels of its colours
 SAMPLED = 2**22  # values whose distribution is looked at
 OnDone = Callable[[int, int], None]
 
@@ -31,7 +33,9 @@ class Glance:
         at_high: the same, of the end that becomes 1.
         border: the median of its outermost pixels, as a share of the range, 0..1.
         colour: the largest difference of its first three channels, as a share of the range, 0..1.
-        small: the mean of its channels, averaged down to at most `SIDE` pixels a side.
+        small: its brightness (of three channels luma, else their mean), averaged down to at most `SIDE` pixels a side.
+        tint: how far red, green and blue are from their mean, as shares of the range, averaged down
+            to about `TINT_SIDE` pixels a side; 0 where there is no colour.
         values: some values of all images, ascending.
     """
 
@@ -45,6 +49,7 @@ class Glance:
     border: Float64[np.ndarray, " n"]
     colour: Float64[np.ndarray, " n"]
     small: Float32[np.ndarray, "n h w 1"]
+    tint: Float32[np.ndarray, "n g f 3"]
     values: Shaped[np.ndarray, " v"]
 
     @property
@@ -101,7 +106,8 @@ def _seen(pixels: Shaped[np.ndarray, "n h w c"], low: float, high: float) -> dic
         "at_low": (flat <= low).mean(axis=1),
         "at_high": (flat >= high).mean(axis=1),
         "border": ((border - low) / (high - low)).clip(0, 1),
-        "small": _averaged(grey)[..., None],
+        "small": _averaged(_luma(shown) if shown.shape[3] == 3 else grey)[..., None],
+        "tint": _tint(shown, high - low),
     }
 
 
@@ -116,6 +122,27 @@ def _averaged(grey: Float32[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n s t"
     kept = grey[:, : rows * factor, : columns * factor]
     small: np.ndarray = kept.reshape(len(grey), rows, factor, columns, factor).mean((2, 4))
     return small[:, _middle(rows), _middle(columns)]
+
+
+def _luma(shown: Shaped[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n h w"]:
+    """What JPEG keeps best of colours."""
+    found: np.ndarray = shown @ (np.array(LUMA, np.float32) / 65536)
+    return found
+
+
+def _tint(shown: Shaped[np.ndarray, "n h w c"], width: float) -> Float32[np.ndarray, "n g f 3"]:
+    """Colour without brightness, of the middle: so that mirroring mirrors it and does no more."""
+    count, height, across, channels = shown.shape
+    if channels != 3:
+        return np.zeros((count, 1, 1, 3), np.float32)
+    factor = min(math.ceil(max(height, across) / TINT_SIDE), height, across)
+    rows, columns = height // factor, across // factor
+    top, left = (height - rows * factor) // 2, (across - columns * factor) // 2
+    kept = shown[:, top : top + rows * factor, left : left + columns * factor]
+    parts = kept.reshape(count, rows, factor, columns, factor, 3)
+    small = parts.mean((2, 4), dtype=np.float32)[:, _middle(rows), _middle(columns)]
+    tint: np.ndarray = (small - small.mean(axis=3, keepdims=True)) / np.float32(width)
+    return tint
 
 
 def _middle(length: int) -> slice:
