@@ -33,7 +33,8 @@ class Glance:
         at_high: the same, of the end that becomes 1.
         border: the median of its outermost pixels, as a share of the range, 0..1.
         colour: the largest difference of its first three channels, as a share of the range, 0..1.
-        small: its brightness (of three channels luma, else their mean), averaged down to at most `SIDE` pixels a side.
+        small: its brightness (of three channels luma, else their mean), averaged down to at most
+            `SIDE` pixels a side.
         tint: how far red, green and blue are from their mean, as shares of the range, averaged down
             to about `TINT_SIDE` pixels a side; 0 where there is no colour.
         values: some values of all images, ascending.
