@@ -8,6 +8,7 @@ from PIL import Image
 
 from loang.data.images import Dataset
 from loang.data.open import open_dataset
+from loang.data.places import fashion_mnist
 from loang.data.resize import resize_picture
 from loang.errors import LoangError
 
@@ -107,7 +108,10 @@ def test_rules_of_the_range(tmp_path: Path, depth: str) -> None:
             open_dataset(path, range="full")
 
 
-def test_rules_of_the_range_for_images_that_are_in_memory() -> None:
+def test_rules_of_the_range_for_images_that_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path)  # the sample is enough, and quicker
     dataset = open_dataset("fashion-mnist", range="percentiles", size=(8, 12), fit="pad")
     assert dataset.spec.shape == (1, 8, 12)
     assert dataset.spec.low == 0
