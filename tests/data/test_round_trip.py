@@ -100,3 +100,24 @@ def test_images_that_have_no_room_on_the_device_stay() -> None:
     images = Images(np.zeros((30, 4, 4, 1), np.uint8), ImageSpec(4, 4, 1))
     assert Feed(images, torch.device("cpu"), room=479).resident is None
     assert Feed(images, torch.device("cpu"), room=480).resident is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells so much")
+def test_what_is_mapped_and_large_does_not_pile_up(tmp_path: Path, monkeypatch) -> None:
+    def held() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssFile")))
+
+    np.save(tmp_path / "large.npy", np.zeros((3000, 128, 128, 1), np.uint8))  # 49 MB
+    values = np.load(tmp_path / "large.npy", mmap_mode="r")
+    images = Images(np.asarray(values), ImageSpec(128, 128, 1))
+    grown = {}
+    for small in (True, False):
+        monkeypatch.setattr("loang.training.feed.is_small", lambda values, small=small: small)
+        monkeypatch.setattr("loang.training.feed.LET_GO", 10**6)
+        feed, before = Feed(images, torch.device("cpu")), held()
+        for start in range(0, 3000, 30):
+            feed(np.arange(start, start + 30))
+        grown[small] = held() - before
+    assert grown[True] > 40e6
+    assert grown[False] < 0  # what was held before is given back, too

@@ -53,10 +53,24 @@ def read_here_and_there(values: Shaped[np.ndarray, "..."]) -> None:
 
     Else it reads megabytes around each row that is asked for, and a batch takes half a second.
     """
+    if not is_small(values):
+        _advise(values, "MADV_RANDOM")
+
+
+def let_go(values: Shaped[np.ndarray, "..."]) -> None:
+    """Give back what this process holds of a mapped array that is only read.
+
+    The system keeps the pages as long as it has room for them; but they no longer count as this
+    process's own, which containers and job schedulers look at.
+    """
+    _advise(values, "MADV_DONTNEED")
+
+
+def _advise(values: Shaped[np.ndarray, "..."], advice: str) -> None:
     base: Any = values
     while base is not None and not isinstance(base, np.memmap):
         base = getattr(base, "base", None)
     file = getattr(base, "_mmap", None)
-    if file is not None and hasattr(mmap, "MADV_RANDOM") and not is_small(values):
+    if file is not None and hasattr(mmap, advice):
         with contextlib.suppress(OSError, ValueError):
-            file.madvise(mmap.MADV_RANDOM)
+            file.madvise(getattr(mmap, advice))

@@ -6,11 +6,14 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from loang.data.images import Images
+from loang.data.memory import is_small, let_go
 from loang.data.scaling import scaled
 from loang.data.spec import ImageSpec
 
 ON_DEVICE = 0.25
 """Of a GPU's free memory: images that take up to so much lie there."""
+LET_GO = 2**26
+"""Bytes of batches after which the pages of a mapped array larger than memory are given back."""
 PIECE = 2**26  # bytes that are brought there at once
 
 
@@ -29,6 +32,8 @@ class Feed:
         self.images = images
         self.device = device
         size = len(images) * int(np.prod(images.spec.shape)) * np.dtype(images.spec.depth).itemsize
+        self.given = 0
+        self.lets_go = not images.stored.flags.writeable and not is_small(images.stored)
         self.resident: Tensor | None = None
         if size <= (_room(device) if room is None else room):
             self.resident = self._brought()
@@ -40,6 +45,10 @@ class Feed:
             chosen = self.resident[torch.from_numpy(indices).to(self.device)]
             return scaled(_values(chosen, spec), spec)
         pixels = np.array(self.images[indices], dtype=np.float32)
+        self.given += pixels.nbytes
+        if self.lets_go and self.given > LET_GO:
+            self.given = 0
+            let_go(self.images.stored)
         return scaled(torch.from_numpy(pixels), spec)
 
     def _brought(self) -> Shaped[Tensor, "n h w c"]:
