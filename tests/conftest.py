@@ -9,6 +9,10 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+# Several processes test at once: one thread each is faster than all of them for each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 install_import_hook("loang", "beartype.beartype").__enter__()
 
 # How long an example takes says nothing on a machine that does other work too.
