@@ -54,11 +54,13 @@ class ArrayCollection(Collection):
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
     @cached_property
-    def _content(self) -> "tuple[Shaped[np.ndarray, '...'], Labels | None, _Layout]":
-        values, found_labels = _read(self.path)
+    def _content(
+        self,
+    ) -> "tuple[Shaped[np.ndarray, '...'], Shaped[np.ndarray, '...'] | None, _Layout]":
+        values, labels = _read(self.path)
         layout = _Layout.of(values, self.path)
         self.notices = list(layout.notices)
-        return values, _labels(found_labels, len(values), self.path), layout
+        return values, labels, layout
 
     def __len__(self) -> int:
         return len(self._content[0])
@@ -79,7 +81,8 @@ class ArrayCollection(Collection):
 
     def labels(self) -> Labels | None:
         """Those of the `.npz` file."""
-        return self._content[1]
+        values, labels, _ = self._content
+        return _labels(labels, len(values), self.path)
 
     def array(self) -> Shaped[np.ndarray, "n h w c"] | None:
         """The `.npy` file itself, memory-mapped, where its values are kept as they are."""
