@@ -9,6 +9,7 @@ import time
 import pytest
 
 import loang
+from loang import api
 from loang.errors import LoangError
 from loang.training.folder import checkpoint_steps
 
@@ -147,7 +148,7 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_checkpoint_stays(
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert checkpoint_steps(run / "checkpoints")
-    loang.api.start(out=run, resume=True)
+    api.start(out=run, resume=True)
 
 
 def test_signs_that_a_terminal_can_not_show_stop_no_training(pictures, tiny, tmp_path):
