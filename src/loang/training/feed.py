@@ -12,7 +12,7 @@ from loang.data.spec import ImageSpec
 
 ON_DEVICE = 0.25
 """Of a GPU's free memory: images that take up to so much lie there."""
-LET_GO = 2**26
+LET_GO = 2**23
 """Bytes of batches after which the pages of a mapped array larger than memory are given back."""
 PIECE = 2**26  # bytes that are brought there at once
 
