@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from loang import files
-from loang.data import pack
+from loang.data import memory, pack
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.open import open_dataset
@@ -130,7 +130,8 @@ def test_a_damaged_pack_is_made_anew(photos: Path, name: str, damage: str) -> No
     path.unlink()
     if damage == "other rows":
         path.write_bytes(content)
-        np.save(place / "train.npy", np.array([0, 5, 40]))
+        rows = np.load(place / "train.npy")
+        np.save(place / "train.npy", np.append(rows[:-1], 40))  # there are 0 to 39
     elif damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"nonsense" * 20)
     again = open_dataset(photos)
@@ -406,3 +407,18 @@ def test_the_run_inside_the_images_is_none_of_them(photos: Path) -> None:
     assert any("runs/photos-quick" in notice for notice in dataset.notices)
     # Who names a run's samples means them.
     assert len(open_dataset(run / "samples").train) == 1
+
+
+def test_only_what_is_larger_than_memory_is_read_here_and_there(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the system reads megabytes around each row, or nothing ahead of any."""
+    advised = list[tuple[int, str]]()
+    monkeypatch.setattr(
+        memory, "_advise", lambda values, advice: advised.append((values.nbytes, advice))
+    )
+    open_dataset(photos)
+    assert advised == []
+    monkeypatch.setattr(memory, "is_small", lambda values: False)
+    open_dataset(photos)
+    assert (40 * 8 * 6, "MADV_RANDOM") in advised
