@@ -13,7 +13,7 @@ from jaxtyping import install_import_hook
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
-install_import_hook("loang", "beartype.beartype").__enter__()
+install_import_hook("loang", "checking.numeric").__enter__()
 
 # How long an example takes says nothing on a machine that does other work too.
 settings.register_profile("loang", deadline=None)

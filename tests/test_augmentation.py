@@ -203,13 +203,15 @@ def test_training_changes_images_and_tells_how_and_validation_changes_none():
     assert torch.equal(told[8:], subject.told(48, 16))
     assert plain.told(40, 24) is None
     asked = []
-    subject.denoiser.network.register_forward_pre_hook(lambda _, given: asked.append(given[3:]))
+    subject.denoiser.network.register_forward_pre_hook(
+        lambda _, given, named: asked.append(named), with_kwargs=True
+    )
     subject.step(0.0)
-    assert torch.equal(asked[0][0], subject.told(0, 32))
+    assert torch.equal(asked[0]["augmentation"], subject.told(0, 32))
     seen = []
     subject.denoiser.network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     subject.validate(subject.images)
-    assert asked[1:] == [()] * len(seen)
+    assert asked[1:] == [{}] * len(seen)
     unchanged = trainer("data.told=true")
     expected = []
     unchanged.denoiser.network.register_forward_pre_hook(lambda _, a: expected.append(a[0]))

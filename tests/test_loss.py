@@ -122,7 +122,7 @@ def test_the_simple_weight_is_not_the_same_for_all_kinds():
 )
 def test_min_snr_is_its_published_table(snr, of_eps, of_x0, of_v):
     """Hang et al. 2023; for v min(SNR, 5) / (SNR + 1), which is often got wrong."""
-    made = schedule.Schedule(torch.tensor([1.0, snr / (1 + snr)], dtype=torch.float64))
+    made = schedule.Discrete(torch.tensor([1.0, snr / (1 + snr)], dtype=torch.float64))
     found = [float(weight("min-snr", kind, made, torch.tensor([1]))) for kind in KINDS]
     assert found == pytest.approx([of_eps, of_x0, of_v], rel=1e-9)
 

@@ -91,6 +91,5 @@ def test_the_ratio_of_squared_errors_is_that_of_a_wrong_answer(kind, share):
     parts, x_t, factors = example(signal, noise)
     wrong = parts[kind] + 0.1
     of_x0 = (p.to_x0(kind, wrong, x_t, *factors) - parts["x0"]).square().mean()
-    snr = torch.tensor([(signal / noise) ** 2], dtype=torch.float64)
-    ratio = float(p.squared_error_ratio(kind, snr))
+    ratio = float(p.squared_error_ratio(kind, *(factor.reshape(1) for factor in factors)))
     assert ratio == pytest.approx(0.01 / float(of_x0), rel=1e-9)

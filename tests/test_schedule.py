@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loang import schedule
-from loang.schedule import Schedule, from_beta
+from loang.schedule import Discrete, from_beta
 
 ALL = {
     "linear": schedule.linear(),
@@ -142,7 +142,7 @@ def test_from_beta_takes_back_what_beta_gives():
 )
 def test_an_alpha_bar_that_does_not_fall_from_one_towards_zero_is_refused(alpha_bar):
     with pytest.raises(ValueError, match="alpha_bar"):
-        Schedule(torch.tensor(alpha_bar, dtype=torch.float64))
+        Discrete(torch.tensor(alpha_bar, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 1001])

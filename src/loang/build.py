@@ -25,7 +25,13 @@ def build_denoiser(settings: Settings, spec: ImageSpec) -> Denoiser:
         network = build_network(settings, spec)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     chosen = settings.denoiser
-    return Denoiser(network, build_schedule(settings.schedule), chosen.predicts, chosen.clip)
+    return Denoiser(
+        network,
+        build_schedule(settings.schedule),
+        chosen.predicts,
+        chosen.clip,
+        chosen.deviation,
+    )
 
 
 def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
@@ -42,11 +48,23 @@ def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
                 "The tutorial's network can't be told how images were changed.",
                 "Set data.told=false, or take network.kind=unet.",
             )
+        if settings.denoiser.learn_variance:
+            raise LoangError(
+                "The tutorial's network has no room for a variance.",
+                "Set denoiser.learn_variance=false, or take network.kind=unet.",
+            )
         return TutorialUNet(spec.channels)
     classes = len(spec.class_names) if settings.data.labels else 0
-    of_settings = chosen.model_dump(exclude={"kind", "fold"})
-    fold = chosen.fold or enough_fold(spec.height, spec.width)
-    return UNet(spec.channels, fold=fold, classes=classes, augmentations=told, **of_settings)
+    of_settings = chosen.model_dump(exclude={"kind", "fold", "self_conditioning"})
+    return UNet(
+        spec.channels,
+        fold=chosen.fold or enough_fold(spec.height, spec.width),
+        classes=classes,
+        augmentations=told,
+        given=spec.channels if chosen.self_conditioning else 0,
+        variance=settings.denoiser.learn_variance,
+        **of_settings,
+    )
 
 
 def weight_shapes(settings: Settings, spec: ImageSpec) -> dict[str, tuple[int, ...]]:
@@ -80,6 +98,10 @@ def build_schedule(settings: ScheduleSettings) -> Schedule:
 
 def _schedule(settings: ScheduleSettings) -> Schedule:
     steps = settings.steps
+    if settings.kind == "edm":
+        return schedule.Edm(settings.sigma_min, settings.sigma_max)
+    if settings.kind == "flow":
+        return schedule.Flow()
     if settings.kind in ("linear", "scaled-linear"):
         ends = {"beta_start": settings.beta_start, "beta_end": settings.beta_end}
         given = {name: beta for name, beta in ends.items() if beta is not None}

@@ -31,7 +31,7 @@ def sampling(
     asked = {"sampler": sampler, "steps": steps, "eta": eta, "variance": variance}
     given = {key: value for key, value in asked.items() if value is not None}
     values = model.settings.sampling.model_dump() | given
-    most = model.denoiser.schedule.T
+    most = model.denoiser.schedule.most_steps
     if not 1 <= values["steps"] <= most:
         raise LoangError(
             f"This model can't be sampled in {values['steps']} steps.",

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from loang import parameterization, process
@@ -25,7 +25,7 @@ class Loss(NamedTuple):
 def denoising_loss(
     denoiser: Denoiser,
     x0: Float[Tensor, "n c h w"],
-    t: Int[Tensor, " n"],
+    t: Real[Tensor, " n"],
     eps: Float[Tensor, "n c h w"],
     label: Int[Tensor, " n"] | None = None,
     weighting: Weighting = "simple",
@@ -39,13 +39,19 @@ def denoising_loss(
     schedule, kind = denoiser.schedule, denoiser.kind
     x_t = process.diffuse(schedule, x0, t, eps)
     signal, noise = like(schedule.signal(t), x0), like(schedule.noise(t), x0)
-    target = parameterization.target(kind, x0, eps, signal, noise)
-    plain = (denoiser.predict(x_t, t, label, augmentation) - target).square().flatten(1).mean(1)
-    return Loss(weight(weighting, kind, schedule, t).to(plain.dtype) * plain, plain)
+    target = parameterization.target(kind, x0, eps, signal, noise, denoiser.deviation)
+    answer = denoiser.predict(x_t, t, label, augmentation).image
+    plain = (answer - target).square().flatten(1).mean(1)
+    factor = weight(weighting, kind, schedule, t, denoiser.deviation)
+    return Loss(factor.to(plain.dtype) * plain, plain)
 
 
 def weight(
-    weighting: Weighting, kind: Parameterization, schedule: Schedule, t: Int[Tensor, " n"]
+    weighting: Weighting,
+    kind: Parameterization,
+    schedule: Schedule,
+    t: Real[Tensor, " n"],
+    deviation: float = 0.5,
 ) -> Float[Tensor, " n"]:
     """The factor of the squared error of a prediction of this kind at time t in 1..T.
 
@@ -70,4 +76,4 @@ def weight(
         later = t.clamp(min=2)
         of_x0 = (schedule.log_snr(later - 1).exp() - schedule.log_snr(later).exp()) / 2
         of_x0 = torch.where(t >= 2, of_x0, of_x0 * snr / schedule.log_snr(later).exp())
-    return of_x0 / squared_error_ratio(kind, snr)
+    return of_x0 / squared_error_ratio(kind, schedule.signal(t), schedule.noise(t), deviation)

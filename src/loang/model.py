@@ -60,7 +60,7 @@ class Model:
         seed: int = 0,
         sampling: SamplingSettings | None = None,
         labels: Int[Tensor, " n"] | None = None,
-        levels: Sequence[int] | None = None,
+        levels: Sequence[float] | None = None,
         precision: str | None = None,
     ) -> Iterator[State]:
         """The walk from noise of the samples number `indices`: one state a level, in one batch.
@@ -88,11 +88,18 @@ class Model:
                 self.spec.shape, seed=seed, purpose="sample", step=step, indices=numbers
             )
 
-        sampler = samplers.named(sampling.sampler, eta=sampling.eta, variance=sampling.variance)
+        schedule = self.denoiser.schedule
+        sampler = samplers.named(
+            sampling.sampler,
+            eta=sampling.eta,
+            variance=sampling.variance,
+            churn=sampling.churn,
+            tolerance=sampling.tolerance,
+        )
         walk = sampler(
             self.denoiser,
-            noise(0),
-            levels or self.denoiser.schedule.levels(sampling.steps),
+            schedule.start * noise(0),
+            levels or schedule.levels(sampling.steps, sampling.levels or sampling.spacing),
             lambda step: noise(step + 1),
             labels,
         )
@@ -120,7 +127,8 @@ class Model:
         """
         for number, state in enumerate(walk):
             if number % every == 0 or state.t == 0:
-                yield self._stored(state.x)
+                size = self.denoiser.schedule.size(torch.tensor(state.t, dtype=torch.float64))
+                yield self._stored(state.x / size.to(state.x))
 
     def sample(
         self,

@@ -178,7 +178,7 @@ def guessed_time(denoiser, x, levels, noise):
     """DDIM whose next time is guessed as t - T // N, whatever the levels say."""
     table, gap = denoiser.schedule, denoiser.schedule.T // (len(levels) - 1)
     for t in levels[:-1]:
-        x0, eps = denoiser(x, torch.tensor([t]))
+        x0, eps, _ = denoiser(x, torch.tensor([t]))
         s = torch.tensor([max(t - gap, 0)])
         x = table.signal(s) * x0 + table.noise(s) * eps
         yield State(int(s), x, x)

@@ -140,7 +140,7 @@ def apart(one: Float64[np.ndarray, "levels n"], other: Float64[np.ndarray, "leve
 
 def choose_times(schedule: Schedule, count: int = LEVELS) -> list[int]:
     """Times whose log-SNR are spread evenly over what the schedule has of -8..8."""
-    every = torch.arange(1, schedule.T + 1)
+    every = torch.arange(1, int(schedule.T) + 1)
     known = schedule.log_snr(every)
     ends = max(float(known[-1]), -SPREAD), min(float(known[0]), SPREAD)
     wanted = torch.linspace(ends[1], ends[0], count, dtype=torch.float64)

@@ -184,7 +184,7 @@ def _samples(model: Model, dataset: Dataset | None, how: Effort, seed: int, told
     """A few samples, beside as many real images as there are; and whether the steps suffice."""
     sampling = how.sampling
     way = _way(sampling)
-    findings = list(_steps(model.settings.sampling, model.denoiser.schedule.T))
+    findings = list(_steps(model.settings.sampling, model.denoiser.schedule.most_steps))
     labels: Tensor | None = None
     if dataset is not None and model.knows_labels and dataset.train.labels is not None:
         # Classes as often as the data have them, else their shares would pass for a tint.

@@ -40,6 +40,9 @@ class UNet(nn.Module):
         modulate: whether the codes scale and shift (True), or are only added (Ho et al.).
         classes: how many labels there are; 0 for none. There is one code more, for "no label".
         augmentations: how many numbers say how an image was changed; 0 for none.
+        given: channels of another image that is shown beside x; 0 for none.
+        variance: whether it answers twice x's channels: what it predicts, then, for each value,
+            where the variance of a step lies between its bounds.
     """
 
     def __init__(
@@ -55,12 +58,16 @@ class UNet(nn.Module):
         modulate: bool = True,
         classes: int = 0,
         augmentations: int = 0,
+        given: int = 0,
+        variance: bool = False,
     ) -> None:
         super().__init__()
         self.fold = fold
         self.halvings = len(multipliers) - 1
         self.classes = classes
         self.augmentations = augmentations
+        self.given = given
+        self.variance = variance
         widths = [width * multiplier for multiplier in multipliers]
         code = 4 * width
 
@@ -72,7 +79,7 @@ class UNet(nn.Module):
 
         self.time = TimeCode(width, code)
         self.label = nn.Embedding(classes + 1, code) if classes else None
-        self.first = nn.Conv2d(channels * fold**2, width, 3, padding=1)
+        self.first = nn.Conv2d((channels + given) * fold**2, width, 3, padding=1)
 
         # Every map on the way down is kept, and joined to one block on the way up.
         self.down = nn.ModuleList()
@@ -102,7 +109,8 @@ class UNet(nn.Module):
             self.up.append(stage)
 
         self.last_norm = group_norm(current)
-        self.last = zeroed(nn.Conv2d(current, channels * fold**2, 3, padding=1))
+        answers = channels * (2 if variance else 1)
+        self.last = zeroed(nn.Conv2d(current, answers * fold**2, 3, padding=1))
 
         # Without a bias, so that 0 is no change; and last, so that the weights above are the same
         # with and without it. From zero it would be learnt late: a tiny network then still drew
@@ -117,8 +125,9 @@ class UNet(nn.Module):
         condition: Shaped[Tensor, " n"],
         label: Int[Tensor, " n"] | None = None,
         augmentation: Float[Tensor, "n parameters"] | None = None,
-    ) -> Float[Tensor, "n c h w"]:
-        """The same shape out.
+        given: Float[Tensor, "n k h w"] | None = None,
+    ) -> Float[Tensor, "n answers h w"]:
+        """The same shape out, or twice the channels.
 
         Args:
             x: noisy images of any size; see `networks/sizes.py`.
@@ -126,9 +135,10 @@ class UNet(nn.Module):
             label: 0..classes-1, or `classes` for "no label"; None means no label at all.
             augmentation: how each image was changed, all 0 for one that was not (augment.py);
                 None means that none was.
+            given: the other image; None means one that is 0 everywhere.
 
         Raises:
-            ValueError: a label, or an augmentation, for a network that knows none.
+            ValueError: a label, an augmentation or another image, for a network that knows none.
         """
         code = self.time(condition)
         if self.label is not None:
@@ -143,6 +153,12 @@ class UNet(nn.Module):
             code = code + self.augmentation(augmentation)
         code = functional.silu(code)
 
+        if self.given:
+            if given is None:
+                given = x.new_zeros(len(x), self.given, *x.shape[2:])
+            x = torch.cat((x, given.to(x.dtype)), dim=1)
+        elif given is not None:
+            raise ValueError("another image for a network that was built without")
         height, width = x.shape[2:]
         x = padded(x, self.fold * 2**self.halvings)
         h = self.first(functional.pixel_unshuffle(x, self.fold))

@@ -12,7 +12,14 @@ NAMES = ("ddim", "ddpm")
 __all__ = ["NAMES", "Noise", "Sampler", "State", "ddim", "ddpm", "named"]
 
 
-def named(name: str, *, eta: float = 0.0, variance: Variance = "fixed-small") -> Sampler:
+def named(
+    name: str,
+    *,
+    eta: float = 0.0,
+    variance: Variance = "fixed-small",
+    churn: float = 0.0,
+    tolerance: float = 1e-3,
+) -> Sampler:
     """The sampler of that name, with the options that it knows.
 
     Raises:

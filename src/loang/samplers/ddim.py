@@ -14,7 +14,7 @@ from loang.samplers.state import Noise, State, pairs, times
 def ddim(
     denoiser: DenoiserLike,
     x: Float[Tensor, "n c h w"],
-    levels: Sequence[int],
+    levels: Sequence[float],
     noise: Noise,
     label: Int[Tensor, " n"] | None = None,
     eta: float = 0.0,
@@ -27,7 +27,7 @@ def ddim(
     schedule = denoiser.schedule
     for step, t, s in pairs(levels):
         at_t, at_s = times(t, x), times(s, x)
-        x0, eps = denoiser(x, at_t, label)
+        x0, eps, *_ = denoiser(x, at_t, label)
         yield State(t, x, x0)
         variance = eta**2 * process.posterior_variance(schedule, at_t, at_s, "fixed-small")
         direction = (schedule.noise(at_s).square() - variance).clamp(min=0).sqrt()

@@ -5,10 +5,11 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from loang.denoiser import DenoiserLike
+from loang.schedule.base import widest
 
 Noise = Callable[[int], Float[Tensor, "n c h w"]]
 """Standard normal noise for the sampler's step 0, 1, ...; asked for only where it is used."""
@@ -20,7 +21,7 @@ class State(NamedTuple):
     At the last level, t = 0, both are the finished images.
     """
 
-    t: int
+    t: float
     x: Float[Tensor, "n c h w"]
     x0: Float[Tensor, "n c h w"]
 
@@ -36,7 +37,7 @@ class Sampler(Protocol):
         self,
         denoiser: DenoiserLike,
         x: Float[Tensor, "n c h w"],
-        levels: Sequence[int],
+        levels: Sequence[float],
         noise: Noise,
         label: Int[Tensor, " n"] | None = None,
     ) -> Iterator[State]:
@@ -44,7 +45,7 @@ class Sampler(Protocol):
         ...
 
 
-def pairs(levels: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+def pairs(levels: Sequence[float]) -> Iterator[tuple[int, float, float]]:
     """(step, t, s) for each pair of neighbouring levels, from the noisiest down.
 
     Raises:
@@ -56,6 +57,7 @@ def pairs(levels: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         yield step, t, s
 
 
-def times(t: int, x: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-    """The same time for each image."""
-    return torch.full((len(x),), t, dtype=torch.long, device=x.device)
+def times(t: float, x: Float[Tensor, "n c h w"]) -> Real[Tensor, " n"]:
+    """The same time for each image: whole numbers stay whole."""
+    dtype = torch.long if isinstance(t, int) else widest(x.device)
+    return torch.full((len(x),), t, dtype=dtype, device=x.device)

@@ -35,7 +35,7 @@ class Monitor:
 
     def score(self, model: Model) -> Mapping[str, Any]:
         """KID, which has no bias, its error, and the Fréchet distance, which has some."""
-        steps = min(self.settings.steps, model.denoiser.schedule.T)
+        steps = min(self.settings.steps, model.denoiser.schedule.most_steps)
         sampling = SamplingSettings(sampler="ddim", steps=steps)
         pixels = model.sample(self.settings.samples, seed=self.seed, sampling=sampling)
         samples = self.space(pixels, model.spec)

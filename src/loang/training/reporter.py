@@ -176,7 +176,7 @@ class Reporter:
 
     def _preview(self, model: Model) -> Shaped[np.ndarray, "n h w c"]:
         """A few samples, always of the same seeds, in few steps."""
-        steps = min(PREVIEW_STEPS, model.denoiser.schedule.T)
+        steps = min(PREVIEW_STEPS, model.denoiser.schedule.most_steps)
         sampling = SamplingSettings(sampler="ddim", steps=steps)
         return model.sample(2 * pictures.columns(model.spec), sampling=sampling)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from loang import augment, device, random
@@ -21,6 +21,7 @@ from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
 from loang.training.ema import ConstantDecay, Ema, PowerDecay
 from loang.training.feed import Feed
+from loang.training.levels import Levels
 
 
 @dataclass
@@ -81,6 +82,7 @@ class Trainer:
         self.device = on
         self.dtype = device.autocast_type(on, settings.training.precision)
         self.progress = Progress()
+        self.levels = Levels.of(settings.training)
         chosen = settings.optimizer
         self.fused = on.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
@@ -223,13 +225,12 @@ class Trainer:
 
     def noise(
         self, purpose: str, step: int, indices: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, " n"], Float[Tensor, "n c h w"]]:
-        """Times, uniform in 1..T, and standard normal noise, for the images of those numbers."""
+    ) -> tuple[Real[Tensor, " n"], Float[Tensor, "n c h w"]]:
+        """Times as the settings ask, and standard normal noise, for the images of those numbers."""
         seed = self.settings.training.seed
         indices = indices.to(self.device)
-        t = random.integers(
-            1,
-            self.denoiser.schedule.T,
+        t = self.levels.draw(
+            self.denoiser.schedule,
             seed=seed,
             purpose=f"{purpose} time",
             step=step,

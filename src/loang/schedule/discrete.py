@@ -1,18 +1,20 @@
-"""Noise schedules: how much of the image and how much noise there is at each time.
+"""Schedules of T steps, signal² + noise² = 1: linear, scaled-linear, cosine and sigmoid.
 
-`x_t = signal(t) * x_0 + noise(t) * eps`. Times count 1..T as Ho et al. 2020 do; `t = 0` is the
-clean image, so `alpha_bar` has T + 1 entries and `alpha_bar[0] = 1`. Tables are float64.
+Times count 1..T as Ho et al. 2020 do; `t = 0` is the clean image, so `alpha_bar` has T + 1
+entries and `alpha_bar[0] = 1`. Tables are float64.
 """
 
 import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from loang.schedule.base import Schedule, Times, widest
 
-class Schedule:
+
+class Discrete(Schedule):
     """A variance-preserving schedule of T discrete steps: signal² + noise² = 1.
 
     Args:
@@ -26,12 +28,12 @@ class Schedule:
             raise ValueError("alpha_bar needs T + 1 entries, the first of them 1")
         if not bool((alpha_bar.diff() < 0).all()) or alpha_bar[-1] < 0:
             raise ValueError("alpha_bar must fall from 1 towards 0")
+        super().__init__(name)
         self.alpha_bar = alpha_bar
-        self.name = name
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __repr__(self) -> str:
-        return f"Schedule({self.name!r}, T={self.T}, alpha_bar_T={self.alpha_bar[-1]:.3g})"
+        return f"Discrete({self.name!r}, T={self.T}, alpha_bar_T={self.alpha_bar[-1]:.3g})"
 
     @property
     def T(self) -> int:
@@ -39,9 +41,14 @@ class Schedule:
         return len(self.alpha_bar) - 1
 
     @property
-    def zero_terminal_snr(self) -> bool:
-        """Whether x_T holds nothing of the image."""
-        return bool(self.alpha_bar[-1] == 0)
+    def first(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def most_steps(self) -> int:
+        """T: every time once."""
+        return self.T
 
     @property
     def beta(self) -> Float64[Tensor, " times"]:
@@ -49,66 +56,85 @@ class Schedule:
         ratio = self.alpha_bar[1:] / self.alpha_bar[:-1]
         return torch.cat((ratio.new_zeros(1), 1 - ratio))
 
-    def signal(self, t: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """sqrt(alpha_bar_t): the factor of the image at time t, on t's device."""
-        return self._on(t.device)[0][t]
+    def signal(self, t: Times) -> Float[Tensor, "*batch"]:
+        """sqrt(alpha_bar_t); between whole times, see `_between`."""
+        return self._between(t)[0] if t.is_floating_point() else self._on(t.device)[0][t]
 
-    def noise(self, t: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """sqrt(1 - alpha_bar_t): the factor of the noise at time t, on t's device."""
-        return self._on(t.device)[1][t]
+    def noise(self, t: Times) -> Float[Tensor, "*batch"]:
+        """sqrt(1 - alpha_bar_t); between whole times, see `_between`."""
+        return self._between(t)[1] if t.is_floating_point() else self._on(t.device)[1][t]
 
-    def log_snr(self, t: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """log(signal² / noise²): infinite at t = 0, minus infinite where the signal is 0."""
-        return 2 * (self.signal(t).log() - self.noise(t).log())
+    def condition(self, t: Times) -> Times:
+        """t itself."""
+        return t
 
-    def levels(self, steps: int) -> list[int]:
-        """The times that a sampler of so many steps visits, evenly spaced, from T down to 0.
+    def times(self, sigma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """The real times at which (signal, noise) has the angle atan(sigma)."""
+        signals, noises = self._on(sigma.device)
+        angles, angle = torch.atan2(noises, signals), sigma.to(signals.dtype).atan()
+        high = torch.searchsorted(angles, angle.contiguous()).clamp(1, self.T)
+        below, above = angles[high - 1], angles[high]
+        return high - 1 + ((angle - below) / (above - below)).clamp(0, 1)
 
-        Args:
-            steps: 1..T. There are steps + 1 levels: a step is a pair (t, s) of neighbours.
+    def round(self, t: float) -> int:
+        """To a whole time: others were not trained."""
+        return round(t)
 
-        Raises:
-            ValueError: steps is outside 1..T.
-        """
-        if not 1 <= steps <= self.T:
-            raise ValueError(f"{steps} steps of a schedule that has 1..{self.T}")
-        return [round(self.T * (steps - i) / steps) for i in range(steps + 1)]
-
-    def with_zero_terminal_snr(self) -> "Schedule":
+    def with_zero_terminal_snr(self) -> "Discrete":
         """sqrt(alpha_bar) shifted and scaled: last 0, first kept (Lin et al. 2023, alg. 1)."""
         root = self.alpha_bar[1:].sqrt()
         root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-        return Schedule(_with_clean_image(root.square()), f"{self.name}, zero terminal SNR")
+        return Discrete(_with_clean_image(root.square()), f"{self.name}, zero terminal SNR")
+
+    def _between(
+        self, t: Float[Tensor, "*batch"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Signal and noise at real times: the table's own at whole ones.
+
+        Between two of them the angle of (signal, noise) is interpolated, which is finite at both
+        ends, where log-SNRs are not, and keeps signal² + noise² = 1.
+        """
+        signals, noises = self._on(t.device)
+        t = t.to(signals.dtype)
+        low = t.floor().long().clamp(0, self.T)
+        share = t - low
+        high = (low + 1).clamp(max=self.T)
+        below, above = (torch.atan2(noises[at], signals[at]) for at in (low, high))
+        angle = torch.lerp(below, above, share)
+        whole = share == 0
+        return (
+            torch.where(whole, signals[low], angle.cos()),
+            torch.where(whole, noises[low], angle.sin()),
+        )
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if device not in self._tables:
-            # Apple's GPUs have no float64.
-            dtype = torch.float32 if device.type == "mps" else torch.float64
+            dtype = widest(device)
             signal, noise = self.alpha_bar.sqrt(), (1 - self.alpha_bar).sqrt()
             self._tables[device] = signal.to(device, dtype), noise.to(device, dtype)
         return self._tables[device]
 
 
-def from_beta(beta: Float64[Tensor, " T"], name: str = "custom") -> Schedule:
+def from_beta(beta: Float64[Tensor, " T"], name: str = "custom") -> Discrete:
     """The schedule of beta_1..beta_T, each in (0, 1): alpha_bar_t = prod(1 - beta) up to t."""
-    return Schedule(_with_clean_image((1 - beta).cumprod(0)), name)
+    return Discrete(_with_clean_image((1 - beta).cumprod(0)), name)
 
 
-def linear(steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
+def linear(steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Discrete:
     """beta rises in a straight line (Ho et al. 2020, section 4)."""
     return from_beta(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64), "linear")
 
 
 def scaled_linear(
     steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
-) -> Schedule:
+) -> Discrete:
     """sqrt(beta) rises in a straight line (Rombach et al. 2022, latent diffusion)."""
     ends = math.sqrt(beta_start), math.sqrt(beta_end)
     beta = torch.linspace(*ends, steps, dtype=torch.float64).square()
     return from_beta(beta, "scaled-linear")
 
 
-def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
+def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Discrete:
     """alpha_bar falls as a squared cosine (Nichol and Dhariwal 2021, eq. 17)."""
 
     def alpha_bar(u: float) -> float:
@@ -123,7 +149,7 @@ def sigmoid(
     end: float = 3.0,
     temperature: float = 1.0,
     max_beta: float = 0.999,
-) -> Schedule:
+) -> Discrete:
     """alpha_bar falls as a logistic curve (Jabri et al. 2022; Chen 2023, alg. 1)."""
 
     def logistic(u: float) -> float:
@@ -137,7 +163,7 @@ def sigmoid(
 
 def _from_curve(
     alpha_bar: Callable[[float], float], steps: int, max_beta: float, name: str
-) -> Schedule:
+) -> Discrete:
     """A curve over u = t / T, its ratios kept below max_beta so that no step loses everything."""
     curve = torch.tensor([alpha_bar(t / steps) for t in range(steps + 1)], dtype=torch.float64)
     return from_beta((1 - curve[1:] / curve[:-1]).clamp(max=max_beta), name)

@@ -1,0 +1,224 @@
+"""The sections of a run's settings: frozen, typed, each with its defaults."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# Upper bounds are far beyond what anybody trains: settings may come from a stranger's file.
+Share = Annotated[float, Field(ge=0, le=1)]
+Below1 = Annotated[float, Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(ge=1, le=2**20)]
+Side = Annotated[int, Field(ge=1, le=2**15)]
+Channels = Annotated[int, Field(ge=1, le=2**10)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
+Positive = Annotated[float, Field(gt=0)]
+Word = Annotated[str, Field(max_length=100)]
+Place = Annotated[str, Field(max_length=4096)]
+Time = Annotated[float, Field(ge=0, le=100_000)]
+NoiseLevel = Annotated[float, Field(ge=0)]
+SamplerName = Literal[
+    "auto",
+    "ddpm",
+    "ddim",
+    "euler",
+    "euler-ancestral",
+    "heun",
+    "dpmpp-2m",
+    "dpmpp-3m",
+    "dpmpp-2m-sde",
+    "unipc",
+    "deis",
+    "ipndm",
+    "ode",
+]
+Beta = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Frozen, and with no keys but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Which images, and how they are changed before training."""
+
+    source: Place | None = None
+    size: tuple[Side, Side] | None = Field(None, description="height, width; None keeps it")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="how another shape is brought to `size`"
+    )
+    channels: Channels | None = Field(None, description="None keeps them")
+    background: Literal["white", "black"] = Field(
+        "white", description="what transparent images are laid on, and padded with"
+    )
+    range: Literal["auto", "full", "data", "percentiles"] = Field(
+        "auto", description="which stored values become -1 and 1"
+    )
+    labels: bool = Field(True, description="learn the labels, where the source has them")
+    labels_file: Place | None = Field(
+        None, description="CSV or JSONL; None: the folder's own, or its subfolders"
+    )
+    label_column: Word | None = Field(None, description="None: label, class, ...")
+    image_column: Word | None = Field(None, description="None: image, file_name, ...")
+    unreadable: Share = Field(0.05, description="the share of images that may be bad")
+    follow_links: bool = Field(False, description="also links that leave a folder of images")
+    flips: bool = Field(False, description="mirror half of the images, left to right")
+    rotations: bool = Field(False, description="turn images by 0, 90, 180 or 270 degrees")
+    shifts: Annotated[int, Field(ge=0, le=2**10)] = Field(
+        0, description="move images by up to so many pixels; edges are repeated"
+    )
+    told: bool = Field(
+        False, description="tell the network how an image was changed: samples come unchanged"
+    )
+
+    def wishes(self) -> dict[str, Any]:
+        """What is asked of the images: all but their place, and what training does to them."""
+        return self.model_dump(exclude={"source", "flips", "rotations", "shifts", "told"})
+
+
+class UNetSettings(Section):
+    """networks/unet.py."""
+
+    kind: Literal["unet"] = "unet"
+    width: Annotated[int, Field(ge=4, le=2**13)] = 64
+    multipliers: tuple[Annotated[int, Field(ge=1, le=2**7)], ...] = Field(
+        (1, 2, 2), min_length=1, max_length=12
+    )
+    blocks: Annotated[int, Field(ge=1, le=32)] = 2
+    attention: tuple[Annotated[int, Field(ge=0)], ...] = Field((2,), max_length=12)
+    heads: Whole = 4
+    fold: Annotated[int, Field(ge=1, le=2**6)] | None = Field(
+        1, description="None: what leaves the first level 16x16 positions or fewer"
+    )
+    dropout: Share = 0.0
+    modulate: bool = True
+    self_conditioning: bool = Field(
+        False, description="show the network its last estimate of the image (Chen et al. 2023)"
+    )
+
+
+class TutorialSettings(Section):
+    """networks/tutorial.py: the article's network; nothing to choose."""
+
+    kind: Literal["tutorial"] = "tutorial"
+
+
+class ScheduleSettings(Section):
+    """schedule.py."""
+
+    kind: Literal["linear", "scaled-linear", "cosine", "sigmoid", "edm", "flow"] = "cosine"
+    steps: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    beta_start: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
+    beta_end: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
+    zero_terminal_snr: bool = False
+    sigma_min: Positive = Field(0.002, description="edm: the least noise")
+    sigma_max: Positive = Field(80.0, description="edm: the most noise")
+
+
+class DenoiserSettings(Section):
+    """denoiser.py."""
+
+    predicts: Literal["eps", "x0", "v", "flow", "edm"] = "v"
+    deviation: Positive = Field(0.5, description="edm: standard deviation of the images' values")
+    learn_variance: bool = Field(
+        False, description="of each step of ddpm, by the hybrid loss (Nichol and Dhariwal 2021)"
+    )
+    clip: bool = True
+
+
+class OptimizerSettings(Section):
+    """AdamW, and the learning rate over the run."""
+
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Below1, Below1] = (0.9, 0.99)
+    epsilon: Positive = 1e-8
+    clip_norm: Positive | None = 1.0
+    warm_up: Annotated[int, Field(ge=0, le=10**9)] = Field(100, description="steps")
+    decay_from: Share = Field(0.5, description="share of the budget after which it falls to 0")
+
+
+class EmaSettings(Section):
+    """training/ema.py."""
+
+    kind: Literal["power", "constant"] = "power"
+    length: Annotated[float, Field(gt=0, lt=0.28)] = Field(
+        0.06, description="power: the average's standard deviation, as a share of the run"
+    )
+    decay: Share = Field(0.9999, description="constant: the factor a step, ramped up at first")
+
+
+class TrainingSettings(Section):
+    """The loop."""
+
+    batch: Whole = 64
+    micro_batch: Whole | None = Field(
+        None, description="images computed at once, their gradients added up; None: the batch"
+    )
+    budget: Word = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
+    weighting: Literal["simple", "eps", "vlb", "min-snr"] = "simple"
+    levels: Literal["uniform", "log-normal", "logit-normal"] = Field(
+        "uniform", description="how the noise levels of training are drawn"
+    )
+    level_mean: float = Field(
+        -1.2, description="log-normal: of log(sigma); logit-normal: of logit(t)"
+    )
+    level_deviation: Positive = 1.2
+    label_dropout: Share = Field(0.1, description="share of labels hidden, so it learns both")
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0
+    device: Word = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    reports: Whole = Field(10, description="how many in a budget of time or images")
+    validation_share: Share = Field(
+        1.0, description="of the time so far that validation may take; the last always runs"
+    )
+    checkpoint_minutes: Positive = 10.0
+    keep: Whole = Field(2, description="newest checkpoints kept, beside the best")
+
+
+class SamplingSettings(Section):
+    """How this model is best sampled; `loang sample` starts from it."""
+
+    sampler: SamplerName = "ddim"
+    steps: Steps = 50
+    spacing: Literal["trailing", "quadratic", "log-snr", "karras"] | None = Field(
+        None, description="of the noise levels; None: the schedule's own"
+    )
+    levels: tuple[Time, ...] | None = Field(
+        None, max_length=10_000, description="falling times, in place of steps and spacing"
+    )
+    eta: Share = Field(0.0, description="ddim: 0 deterministic, 1 as noisy as ddpm")
+    variance: Literal["fixed-small", "fixed-large", "learned"] = Field(
+        "fixed-small", description="ddpm"
+    )
+    churn: Annotated[float, Field(ge=0, le=1000)] = Field(
+        0.0, description="heun: noise put in over the walk (Karras et al. 2022, S_churn)"
+    )
+    tolerance: Annotated[float, Field(ge=1e-8, le=1)] = Field(
+        1e-3, description="ode: the error allowed a step"
+    )
+    guidance: Annotated[float, Field(ge=0, le=100)] = Field(
+        1.0, description="1: none; more: the label counts for more"
+    )
+    guidance_interval: tuple[NoiseLevel, NoiseLevel] | None = Field(
+        None, description="from the least to the most noise / signal at which it guides; None: all"
+    )
+    guidance_rescale: Share = Field(
+        0.0, description="how far contrast is put back to what it was (Lin et al. 2023)"
+    )
+
+
+class EvaluationSettings(Section):
+    """training/monitor.py: distances measured at each report, at no change to what is learnt."""
+
+    samples: int = Field(0, le=10**7, description="how many are drawn, 2 or more; 0 for none")
+    steps: Steps = Field(20, description="of DDIM")
+    features: Word = Field("auto", description="auto, fashion-v1, own, inception, pixels")
+
+    @field_validator("samples")
+    @classmethod
+    def _enough(cls, samples: int) -> int:
+        if samples < 0 or samples == 1:
+            raise ValueError("a distance needs at least 2 samples; 0 measures none")
+        return samples

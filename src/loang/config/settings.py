@@ -1,0 +1,90 @@
+"""Everything that decides a run, and what does not go together."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from loang.config.sections import (
+    DataSettings,
+    DenoiserSettings,
+    EmaSettings,
+    EvaluationSettings,
+    OptimizerSettings,
+    SamplingSettings,
+    ScheduleSettings,
+    Section,
+    TrainingSettings,
+    TutorialSettings,
+    UNetSettings,
+    Word,
+)
+
+
+class Settings(Section):
+    """Everything that decides a run."""
+
+    preset: Word = "custom"
+    data: DataSettings = DataSettings()
+    network: Annotated[UNetSettings | TutorialSettings, Field(discriminator="kind")] = (
+        UNetSettings()
+    )
+    schedule: ScheduleSettings = ScheduleSettings()
+    denoiser: DenoiserSettings = DenoiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    ema: EmaSettings = EmaSettings()
+    training: TrainingSettings = TrainingSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        discrete = self.schedule.kind not in ("edm", "flow")
+        if discrete and self.sampling.steps > self.schedule.steps:
+            raise ValueError(
+                f"sampling.steps is {self.sampling.steps},"
+                f" more than schedule.steps, {self.schedule.steps}"
+            )
+        self._check_objective(discrete)
+        if isinstance(self.network, UNetSettings):
+            network = self.network
+            levels = len(network.multipliers)
+            if any(level >= levels for level in network.attention):
+                raise ValueError(
+                    f"network.attention is {network.attention}, but levels count 0..{levels - 1}"
+                )
+            attending = {*network.attention, levels - 1}
+            widths = [network.width * network.multipliers[level] for level in attending]
+            if any(width % network.heads for width in widths):
+                raise ValueError(
+                    f"network.heads is {network.heads}, which does not divide"
+                    f" the widths {widths} of the levels that attend"
+                )
+        return self
+
+    def _check_objective(self, discrete: bool) -> None:
+        """Raises ValueError for parts of an objective that mean nothing together."""
+        schedule, predicts = self.schedule, self.denoiser.predicts
+        if schedule.sigma_min >= schedule.sigma_max:
+            raise ValueError(
+                f"schedule.sigma_min is {schedule.sigma_min:g},"
+                f" no less than schedule.sigma_max, {schedule.sigma_max:g}"
+            )
+        if not discrete and schedule.zero_terminal_snr:
+            raise ValueError(
+                f"schedule.zero_terminal_snr is of schedules in steps, and schedule.kind is"
+                f" {schedule.kind}"
+            )
+        if predicts == "eps" and (schedule.kind == "flow" or schedule.zero_terminal_snr):
+            raise ValueError(
+                "denoiser.predicts is eps, which says nothing of the image where the schedule"
+                " ends in pure noise: predict v, x0, flow or edm"
+            )
+        if self.denoiser.learn_variance and not discrete:
+            raise ValueError(
+                f"denoiser.learn_variance is of the steps that a schedule has, and schedule.kind"
+                f" is {schedule.kind}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return self.model_dump(mode="json")
