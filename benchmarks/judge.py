@@ -1,0 +1,125 @@
+"""What the benchmarks of quality share: samples, their distance from real images, a table.
+
+Rows are appended to a CSV as they are measured, and rows that stand there are not measured again,
+so that a long table can be stopped, gone on with, and made in several sittings.
+"""
+
+import csv
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import loang
+from loang import device
+from loang.config import SamplingSettings
+from loang.evaluation.drawn import labels_like, weights_digest
+from loang.evaluation.real import real_images
+from loang.evaluation.vectors import vectors
+from loang.metrics import features
+from loang.metrics.frechet import frechet_distance
+from loang.metrics.rows import shuffled
+from loang.model import Model
+
+
+class Judge:
+    """Measures samples of a model against the training images that it learned from.
+
+    Args:
+        path: of the run or model file.
+        count: samples of each measurement.
+        seed: of the noise; the same in each.
+        space: the feature space.
+    """
+
+    def __init__(self, path: Path, count: int, seed: int, space: str = "auto") -> None:
+        self.model = Model.load(path)
+        self.count, self.seed = count, seed
+        self.data = real_images(self.model, None, path)
+        self.space = features.named(space, self.data)
+        rows = np.sort(shuffled(len(self.data.train), seed=seed, purpose="reference")[:10_000])
+        train = self.data.train
+        self.reference = vectors(self.space, train, self.data.fingerprint, "train", rows)
+        self.labels = None
+        if self.model.knows_labels and train.labels is not None:
+            shares = np.bincount(train.labels, minlength=len(self.model.spec.class_names))
+            self.labels = torch.from_numpy(labels_like(shares.astype(np.float64), count))
+
+    def about(self) -> dict[str, Any]:
+        """What stands beside every number: model, images, machine, versions, day."""
+        return {
+            "model": weights_digest(self.model)[:12],
+            "samples": self.count,
+            "seed": self.seed,
+            "features": self.space.name,
+            "reference": len(self.reference),
+            "machine": device.describe(self.model.device, None),
+            "loang": loang.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "date": date.today().isoformat(),
+        }
+
+    def floor(self) -> float:
+        """The distance of as many held-out images from the same reference."""
+        held = self.data.validation
+        rows = shuffled(len(held), seed=self.seed, purpose="floor")[: self.count]
+        seen = vectors(self.space, held, self.data.fingerprint, "held-out", np.sort(rows))
+        return frechet_distance(seen, self.reference).value
+
+    def sample(self, sampling: SamplingSettings) -> tuple[np.ndarray, float]:
+        """Feature vectors of the samples, and the seconds that the samples took."""
+        start = time.perf_counter()
+        pixels = self.model.sample(
+            self.count, seed=self.seed, sampling=sampling, labels=self.labels, batch=250
+        )
+        seconds = time.perf_counter() - start
+        return self.space(pixels, self.model.spec), seconds
+
+    def distance(self, sampling: SamplingSettings) -> dict[str, float]:
+        """The squared Fréchet distance of samples drawn so, its error, and the seconds."""
+        seen, seconds = self.sample(sampling)
+        found = frechet_distance(seen, self.reference)
+        return {
+            "distance": round(found.value, 4),
+            "error": round(found.error or 0.0, 4),
+            "seconds": round(seconds, 1),
+        }
+
+
+class Table:
+    """Rows in a CSV, told apart by some of their columns.
+
+    Args:
+        path: of the file; it may be there already.
+        keys: the columns that tell a row from others.
+    """
+
+    def __init__(self, path: Path, keys: Sequence[str]) -> None:
+        self.path, self.keys = path, keys
+        self.rows: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = list(csv.DictReader(file))
+
+    def has(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of these keys stands there."""
+        wanted = [str(row[key]) for key in self.keys]
+        return any([known[key] for key in self.keys] == wanted for known in self.rows)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append one row, and write it."""
+        new = not self.path.exists()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self.rows.append({key: str(value) for key, value in row.items()})
+        print({key: row[key] for key in row if key not in ("machine", "torch", "python")})

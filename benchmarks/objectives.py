@@ -1,0 +1,112 @@
+"""Training objectives compared: the same network, images, budget and seeds, by distance and loss.
+
+    python benchmarks/objectives.py --for 5m --seeds 0 1 2 --out objectives.csv
+    python benchmarks/objectives.py --only v edm --set training.batch=32
+
+Each run is the preset quick with a few settings changed, drawn with DDIM over log-SNR levels (the
+same for each) and measured as in sampler_quality.py. Runs of different objectives alternate, seed
+by seed, so that what else the machine does strikes all of them alike; a budget in images instead
+of minutes makes it strike none. Rows that stand in the CSV are not measured again.
+"""
+
+import argparse
+import shutil
+import statistics
+from pathlib import Path
+
+from judge import Judge, Table
+
+import loang
+from loang.config import SamplingSettings
+from loang.model import Model
+
+EDM = ["schedule.kind=edm", "denoiser.predicts=edm", "denoiser.deviation=0.7"]
+FLOW = ["schedule.kind=flow", "denoiser.predicts=flow"]
+OBJECTIVES: dict[str, list[str]] = {
+    "v": ["denoiser.predicts=v"],
+    "eps": ["denoiser.predicts=eps"],
+    "x0": ["denoiser.predicts=x0"],
+    "v, min-snr": ["training.weighting=min-snr"],
+    "v, p2": ["training.weighting=p2"],
+    "v, stratified": ["training.stratified=true"],
+    "v, immiscible": ["training.pairing=immiscible"],
+    "v, logit-normal": [
+        "training.levels=logit-normal",
+        "training.level_mean=0",
+        "training.level_deviation=1",
+    ],
+    "v, importance": ["training.levels=importance"],
+    "v, self-conditioned": ["network.self_conditioning=true"],
+    "eps, learned variance": ["denoiser.predicts=eps", "denoiser.learn_variance=true"],
+    "edm": [*EDM, "training.weighting=edm", "training.levels=log-normal"],
+    "edm, learned weight": [*EDM, "training.weighting=learned", "training.levels=log-normal"],
+    "flow": FLOW,
+    "flow, logit-normal": [
+        *FLOW,
+        "training.levels=logit-normal",
+        "training.level_mean=0",
+        "training.level_deviation=1",
+    ],
+}
+KEYS = ("objective", "train_seed", "budget", "changes", "steps", "samples")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--for", dest="budget", default="5m", help="5m, or so many images")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE, for all of them")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("-n", "--count", type=int, default=5000)
+    parser.add_argument("--out", type=Path, default=Path("objectives.csv"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/objectives"))
+    arguments = parser.parse_args()
+    table = Table(arguments.out, KEYS)
+    for seed in arguments.seeds:
+        for name in arguments.only:
+            row = {
+                "objective": name,
+                "train_seed": seed,
+                "budget": arguments.budget,
+                "changes": " ".join(arguments.set),
+                "steps": arguments.steps,
+                "samples": arguments.count,
+            }
+            if not table.has(row):
+                table.add(measured(row, name, seed, arguments))
+    summary(table)
+
+
+def measured(
+    row: dict[str, object], name: str, seed: int, arguments: argparse.Namespace
+) -> dict[str, object]:
+    folder = arguments.runs / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    run: Model = loang.train(
+        preset="quick",
+        budget=arguments.budget,
+        seed=seed,
+        changes=[*OBJECTIVES[name], *arguments.set, "training.reports=1"],
+        out=folder,
+    )
+    judge = Judge(folder, arguments.count, 0)
+    way = SamplingSettings(sampler="ddim", steps=arguments.steps, spacing="log-snr")
+    found = judge.distance(way)
+    facts = {key: run.facts.get(key) for key in ("images", "seconds", "validation_loss")}
+    return row | found | {"trained_" + key: value for key, value in facts.items()} | judge.about()
+
+
+def summary(table: Table) -> None:
+    """Mean and spread over seeds, the best first."""
+    found: dict[str, list[float]] = {}
+    for row in table.rows:
+        found.setdefault(row["objective"], []).append(float(row["distance"]))
+    for name in sorted(found, key=lambda name: statistics.mean(found[name])):
+        values = found[name]
+        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+        print(f"{name:24} {statistics.mean(values):.4f} ± {spread:.4f} ({len(values)} seeds)")
+
+
+if __name__ == "__main__":
+    main()
