@@ -75,6 +75,14 @@ def test_a_walk_leaves_no_mode_behind_it_between_its_steps(model):
         assert not torch.is_autocast_enabled("cpu")
 
 
+def test_a_walk_can_be_taken_up_at_any_of_its_levels(model):
+    states = list(model.walk(range(3), seed=2, precision="float32"))
+    half = [state.t for state in states[3:]]
+    again = list(model.walk(range(3), start=states[3].x, levels=half, precision="float32"))
+    assert [state.t for state in again] == half
+    torch.testing.assert_close(again[-1].x, states[-1].x, atol=1e-6, rtol=0)
+
+
 def test_saved_and_loaded_is_the_same_model(model, tmp_path):
     model.save(tmp_path / "model.safetensors")
     for place in (tmp_path, tmp_path / "model.safetensors"):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from loang import device, model_file, random, samplers
+from loang import device, model_file, random
 from loang.config import SamplingSettings, Settings
 from loang.data.memory import require_bytes
 from loang.data.scaling import to_pixels
@@ -20,6 +20,7 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.files import MODEL
 from loang.samplers import State
+from loang.walking import in_evaluation, sampler_of
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Model:
         sampling: SamplingSettings | None = None,
         labels: Int[Tensor, " n"] | None = None,
         levels: Sequence[float] | None = None,
+        start: Float[Tensor, "n c h w"] | None = None,
         precision: str | None = None,
     ) -> Iterator[State]:
         """The walk from noise of the samples number `indices`: one state a level, in one batch.
@@ -74,7 +76,8 @@ class Model:
             sampling: sampler and steps; None takes the model's own.
             labels: one an image, 0..classes-1, or `classes` for no label; None takes
                 those of `labels`.
-            levels: falling times that end at 0; None spaces the steps evenly.
+            levels: falling times that end at 0; None takes those of `sampling`.
+            start: x at the time levels[0], signal(t) * x_0 + noise(t) * eps; None is noise.
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
         """
         sampling = sampling or self.settings.sampling
@@ -89,33 +92,15 @@ class Model:
             )
 
         schedule = self.denoiser.schedule
-        sampler = samplers.named(
-            sampling.sampler,
-            eta=sampling.eta,
-            variance=sampling.variance,
-            churn=sampling.churn,
-            tolerance=sampling.tolerance,
-        )
-        walk = sampler(
+        walk = sampler_of(sampling)(
             self.denoiser,
-            schedule.start * noise(0),
+            schedule.start * noise(0) if start is None else start.to(at),
             levels or schedule.levels(sampling.steps, sampling.levels or sampling.spacing),
             lambda step: noise(step + 1),
             labels,
         )
         dtype = device.autocast_type(at, precision or self.settings.training.precision)
-        training = self.denoiser.training
-        self.denoiser.eval()
-        try:
-            while True:
-                # Entered anew for each step: a generator must not leave a mode behind it.
-                with torch.inference_mode(), device.autocast(at, dtype):
-                    state = next(walk, None)
-                if state is None:
-                    return
-                yield state
-        finally:
-            self.denoiser.train(training)
+        return in_evaluation(self.denoiser, walk, at, dtype)
 
     def frames(
         self, walk: Iterable[State], every: int = 1
