@@ -196,18 +196,18 @@ def test_training_changes_images_and_tells_how_and_validation_changes_none():
     changes = ("data.flips=true", "data.rotations=true", "data.shifts=2", "data.told=true")
     plain, subject = trainer(), trainer(*changes)
     before, x0 = plain.batch(40, 24)[0], subject.batch(40, 24)[0]
-    told = subject.told(40, 24)
+    told = subject.batch(40, 24).told
     still = (told == 0).all(1)
     assert torch.equal(x0[still], before[still])
     assert not torch.equal(x0, before)
-    assert torch.equal(told[8:], subject.told(48, 16))
-    assert plain.told(40, 24) is None
+    assert torch.equal(told[8:], subject.batch(48, 16).told)
+    assert plain.batch(40, 24).told is None
     asked = []
     subject.denoiser.network.register_forward_pre_hook(
         lambda _, given, named: asked.append(named), with_kwargs=True
     )
     subject.step(0.0)
-    assert torch.equal(asked[0]["augmentation"], subject.told(0, 32))
+    assert torch.equal(asked[0]["augmentation"], subject.batch(0, 32).told)
     seen = []
     subject.denoiser.network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     subject.validate(subject.images)

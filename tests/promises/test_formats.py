@@ -25,7 +25,16 @@ LATER = {
             *("follow_links", "fit", "background", "range", "labels_file", "label_column"),
             *("image_column", "unreadable", "rotations", "shifts", "told"),
         ],
-        "training": ["micro_batch"],
+        "network": ["self_conditioning"],
+        "schedule": ["sigma_min", "sigma_max"],
+        "denoiser": ["deviation", "learn_variance"],
+        "training": [
+            *("micro_batch", "objective", "levels", "level_mean", "level_deviation"),
+        ],
+        "sampling": [
+            *("spacing", "levels", "churn", "tolerance"),
+            *("guidance", "guidance_interval", "guidance_rescale"),
+        ],
     },
     "state": {"progress": ["skipped", "returns"], "": ["micro_batch"]},
 }

@@ -35,8 +35,8 @@ def trainer(*changes, preset="quick"):
 
 
 def test_flips_mirror_half_of_the_images_left_to_right_and_change_nothing_else():
-    plain, _ = trainer().batch(0, 370)
-    flipped, _ = trainer("data.flips=true").batch(0, 370)
+    plain = trainer().batch(0, 370).x0
+    flipped = trainer("data.flips=true").batch(0, 370).x0
     mirrored = (flipped == plain.flip(3)).flatten(1).all(1)
     same = (flipped == plain).flatten(1).all(1)
     assert bool((mirrored ^ same).all())
@@ -47,7 +47,7 @@ def test_flips_mirror_half_of_the_images_left_to_right_and_change_nothing_else()
 def test_labels_are_hidden_as_often_as_asked_and_otherwise_kept(share):
     subject = trainer(f"training.label_dropout={share}")
     label = torch.arange(3).repeat(1000)
-    hidden = subject._hide(label, 4, torch.arange(len(label)))
+    hidden = subject.objective.hidden(label, 4, torch.arange(len(label)))
     gone = hidden == 3  # the index of "no label"
     assert torch.equal(hidden[~gone], label[~gone])
     assert gone.float().mean() == pytest.approx(share, abs=0.03)
@@ -55,7 +55,7 @@ def test_labels_are_hidden_as_often_as_asked_and_otherwise_kept(share):
 
 def test_labels_belong_to_their_images():
     subject = trainer()
-    x0, label = subject.batch(11, 37)
+    x0, label, _ = subject.batch(11, 37)
     pixels = (subject.images.pixels[:, :, :, 0] / 127.5 - 1).astype(np.float32)
     for image, of in zip(x0[:, 0].numpy(), label.tolist(), strict=True):
         which = np.flatnonzero(np.abs(pixels - image).max(axis=(1, 2)) < 1e-5)
@@ -65,10 +65,10 @@ def test_labels_belong_to_their_images():
 
 def test_times_are_drawn_from_1_to_T_and_noise_anew_each_step():
     subject = trainer("schedule.steps=10", "sampling.steps=10")
-    t, eps = subject.noise("train", 0, torch.arange(2000))
+    t, eps = subject.objective.noise("train", 0, torch.arange(2000))
     assert set(t.tolist()) == set(range(1, 11))
-    again, _ = subject.noise("train", 0, torch.arange(2000))
-    later, other = subject.noise("train", 1, torch.arange(2000))
+    again, _ = subject.objective.noise("train", 0, torch.arange(2000))
+    later, other = subject.objective.noise("train", 1, torch.arange(2000))
     assert torch.equal(t, again)
     assert not torch.equal(t, later)
     assert abs(float((eps * other).mean())) < 0.02
@@ -291,7 +291,7 @@ def test_an_examination_names_the_images_that_give_no_number():
     pixels = np.random.default_rng(0).random((37, 8, 8, 1), np.float32)
     pixels[11] = np.nan
     labels = subject.images.labels
-    subject.feed = Feed(Images(pixels, spec, labels), torch.device("cpu"))
+    subject.source.feed = Feed(Images(pixels, spec, labels), torch.device("cpu"))
     seen = {}
     for step in range(1, 9):
         found = examine(subject, step)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # Upper bounds are far beyond what anybody trains: settings may come from a stranger's file.
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,6 +32,7 @@ SamplerName = Literal[
     "ode",
 ]
 Beta = Annotated[float, Field(gt=0, lt=1)]
+Length = Annotated[float, Field(gt=0, lt=0.28)]
 
 
 class Section(BaseModel):
@@ -143,10 +144,32 @@ class EmaSettings(Section):
     """training/ema.py."""
 
     kind: Literal["power", "constant"] = "power"
-    length: Annotated[float, Field(gt=0, lt=0.28)] = Field(
+    length: Length = Field(
         0.06, description="power: the average's standard deviation, as a share of the run"
     )
     decay: Share = Field(0.9999, description="constant: the factor a step, ramped up at first")
+    snapshots: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        0, description="how many over the run, for averages of any length after it; 0 keeps none"
+    )
+    snapshot_lengths: tuple[Length, ...] = Field(
+        (0.05, 0.1), min_length=1, max_length=4, description="of the averages that they hold"
+    )
+    snapshot_precision: Literal["float32", "float16"] = Field(
+        "float32", description="that they are stored in"
+    )
+    choose: bool = Field(
+        False, description="score several lengths when training is over, and keep the best"
+    )
+
+    @model_validator(mode="after")
+    def _has_snapshots(self) -> "EmaSettings":
+        if self.choose and not self.snapshots:
+            raise ValueError(
+                "ema.choose makes averages of snapshots, and ema.snapshots is 0: ask for 32"
+            )
+        if len(set(self.snapshot_lengths)) < len(self.snapshot_lengths):
+            raise ValueError(f"ema.snapshot_lengths has one twice: {self.snapshot_lengths}")
+        return self
 
 
 class TrainingSettings(Section):
@@ -157,6 +180,9 @@ class TrainingSettings(Section):
         None, description="images computed at once, their gradients added up; None: the batch"
     )
     budget: Word = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
+    objective: Literal["denoising", "consistency"] = Field(
+        "denoising", description="consistency: bring a trained model to few steps"
+    )
     weighting: Literal["simple", "eps", "vlb", "min-snr"] = "simple"
     levels: Literal["uniform", "log-normal", "logit-normal"] = Field(
         "uniform", description="how the noise levels of training are drawn"

@@ -8,7 +8,6 @@ import torch
 from loang import device
 from loang.data import order
 from loang.errors import LoangError
-from loang.loss import denoising_loss
 from loang.training.trainer import Progress, Trainer
 from loang.training.watch import Watch
 
@@ -46,10 +45,7 @@ def examine(trainer: Trainer, step: int) -> Examination:
     try:
         with torch.no_grad(), device.autocast(trainer.device, trainer.dtype):
             for number in range(training.batch):
-                x0, label = trainer.batch(position + number, 1)
-                t, eps = trainer.noise("train", step - 1, torch.tensor([number]))
-                told = trainer.told(position + number, 1)
-                loss = denoising_loss(trainer.denoiser, x0, t, eps, label, augmentation=told)
+                loss = trainer.objective.loss(trainer.moment, torch.tensor([number]))
                 losses.append(float(loss.plain))
         trainer.gradients()
     finally:

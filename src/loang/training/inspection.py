@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from loang.training.objective import OWN
 from loang.untrusted import shown
 
 MOST_FILES = 16
@@ -93,13 +94,15 @@ def check_tensors(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         ValueError: they are not.
     """
     weights = tensors.get("model", {})
+    own = tensors.get("objective", {})
+    trained = {**weights, **{f"{OWN}{name}": tensor for name, tensor in own.items()}}
     for name, tensor in tensors.get("ema", {}).items():
         if name not in weights or tensor.shape != weights[name].shape:
             raise ValueError(f"its average {shown(name)} is of no weight")
     slots: dict[str, set[str]] = {}
     for path, tensor in tensors.get("optimizer", {}).items():
         name, _, slot = path.rpartition("/")
-        shape = () if slot == "step" else weights[name].shape if name in weights else None
+        shape = () if slot == "step" else trained[name].shape if name in trained else None
         if shape is None or tensor.shape != shape or not tensor.is_floating_point():
             raise ValueError(f"its optimizer's {shown(path)} is of no weight")
         slots.setdefault(name, set()).add(slot)

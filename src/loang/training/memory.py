@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from loang import device
-from loang.loss import denoising_loss
 from loang.training.trainer import Trainer
 
 BESIDE_LAYERS = 1.15
@@ -47,16 +46,13 @@ def _kept_bytes(trainer: Trainer, images: int) -> int:
         return tensor
 
     numbers = torch.arange(images)
-    x0, label = trainer.batch(0, images)
-    t, eps = trainer.noise("train", 0, numbers)
-    told = trainer.told(0, images)
     trainer.denoiser.train()
     with (
         trainer.dropout(0, 0),
         torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
         device.autocast(trainer.device, trainer.dtype),
     ):
-        loss = denoising_loss(trainer.denoiser, x0, t, eps, label, augmentation=told)
+        loss = trainer.objective.loss(trainer.moment, numbers)
         total = sum(kept.values())  # before the graph, and with it the storages, are gone
     del loss
     return total

@@ -1,4 +1,4 @@
-"""The training step: Ho et al. 2020, algorithm 1, one batch at a time."""
+"""The training step, one batch at a time; what is minimised is its objective's."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -6,22 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Real
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from loang import augment, device, random
+from loang import device, random
 from loang.config import Settings
-from loang.data import order
 from loang.data.images import Images
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
-from loang.loss import denoising_loss
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
+from loang.training.denoising import Denoising
 from loang.training.ema import ConstantDecay, Ema, PowerDecay
-from loang.training.feed import Feed
-from loang.training.levels import Levels
+from loang.training.examples import Examples, Source
+from loang.training.objective import OWN, Moment, Objective
 
 
 @dataclass
@@ -61,10 +60,11 @@ class Step(NamedTuple):
 
 
 class Trainer:
-    """A denoiser, its optimizer and average, and the images it learns.
+    """A denoiser, its objective, optimizer and average, and the images it learns.
 
-    All that decides a step is the settings, the weights, the optimizer, the average and the
-    `Progress`: a checkpoint of these goes on exactly. No generator holds any state.
+    All that decides a step is the settings, the weights, the optimizer, the average, what the
+    objective keeps and the `Progress`: a checkpoint of these goes on exactly. No generator holds
+    any state.
 
     Args:
         denoiser: trained in place.
@@ -77,12 +77,13 @@ class Trainer:
         self, denoiser: Denoiser, images: Images, settings: Settings, on: torch.device
     ) -> None:
         self.denoiser = denoiser.to(on)
-        self.feed = Feed(images, on)
+        self.source = Source(images, settings, denoiser.classes, on)
         self.settings = settings
         self.device = on
         self.dtype = device.autocast_type(on, settings.training.precision)
         self.progress = Progress()
-        self.levels = Levels.of(settings.training)
+        self.share = 0.0
+        self.objective = objective(self.denoiser, self.source, settings)
         chosen = settings.optimizer
         self.fused = on.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
@@ -93,6 +94,8 @@ class Trainer:
             weight_decay=chosen.weight_decay,
             fused=self.fused,
         )
+        if own := list(self.objective.parameters().values()):
+            self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
         training = settings.training
         self.micro_batch = min(training.micro_batch or training.batch, training.batch)
         """Images computed at once; the gradients of a batch's parts are added up."""
@@ -108,7 +111,12 @@ class Trainer:
     @property
     def images(self) -> Images:
         """Of the training split."""
-        return self.feed.images
+        return self.source.images
+
+    @property
+    def moment(self) -> Moment:
+        """Where the run stands."""
+        return Moment(self.progress.step, self.progress.images, self.share)
 
     def step(self, share: float) -> Step:
         """One step of the optimizer.
@@ -123,6 +131,7 @@ class Trainer:
             LoangError: not even a single image fits in memory.
         """
         progress, chosen = self.progress, self.settings.optimizer
+        self.share = share
         for group in self.optimizer.param_groups:
             group["lr"] = progress.slowing * learning_rate(chosen, progress.step, share)
         loss = self.gradients()
@@ -135,6 +144,7 @@ class Trainer:
             self.optimizer.step()
         elif bool(sound):
             self.optimizer.step()
+        self.objective.settle()
 
         progress.step += 1
         progress.images += self.settings.training.batch
@@ -160,22 +170,14 @@ class Trainer:
 
     def _gradients(self) -> Float[Tensor, ""]:
         """Leaves the batch's mean gradient in the parameters; returns its mean loss."""
-        training, progress = self.settings.training, self.progress
+        training, moment = self.settings.training, self.moment
         self.denoiser.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for start in range(0, training.batch, self.micro_batch):
             numbers = torch.arange(start, min(start + self.micro_batch, training.batch))
-            position = progress.images + start
-            x0, label = self.batch(position, len(numbers))
-            told = self.told(position, len(numbers))
-            t, eps = self.noise("train", progress.step, numbers)
-            label = self._hide(label, progress.step, numbers)
-            with (
-                self.dropout(progress.step, start),
-                device.autocast(self.device, self.dtype),
-            ):
-                loss = denoising_loss(self.denoiser, x0, t, eps, label, training.weighting, told)
+            with self.dropout(moment.step, start), device.autocast(self.device, self.dtype):
+                loss = self.objective.loss(moment, numbers)
             (loss.weighted.sum() / training.batch).backward()
             total += loss.plain.detach().sum() / training.batch
         return total
@@ -192,77 +194,13 @@ class Trainer:
             torch.manual_seed(seed)
             yield
 
-    def batch(
-        self, position: int, size: int
-    ) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"] | None]:
-        """The images number position, position + 1, ... of the run in [-1, 1], and their labels.
-
-        They are changed as the settings ask: `told` says how.
-        """
-        indices = order.batch(position, size, len(self.images), self.settings.training.seed)
-        x0 = self.feed(indices)
-        x0 = augment.apply(x0, self._changes(position, size))
-        label = None
-        if self.denoiser.classes and self.images.labels is not None:
-            label = torch.from_numpy(self.images.labels[indices]).to(self.device)
-        x0 = x0.to(self.device, memory_format=torch.channels_last)
-        return x0, label
-
-    def told(self, position: int, size: int) -> Float[Tensor, "n parameters"] | None:
-        """How `batch` changes these images, for a network that is told; else None."""
-        data, spec = self.settings.data, self.images.spec
-        if not augment.parameters(data, spec):
-            return None
-        return augment.told(data, spec, self._changes(position, size)).to(self.device)
-
-    def _changes(self, position: int, size: int) -> augment.Changes:
-        return augment.draw(
-            self.settings.data,
-            self.images.spec,
-            seed=self.settings.training.seed,
-            positions=torch.arange(position, position + size),
-        )
-
-    def noise(
-        self, purpose: str, step: int, indices: Int[Tensor, " n"]
-    ) -> tuple[Real[Tensor, " n"], Float[Tensor, "n c h w"]]:
-        """Times as the settings ask, and standard normal noise, for the images of those numbers."""
-        seed = self.settings.training.seed
-        indices = indices.to(self.device)
-        t = self.levels.draw(
-            self.denoiser.schedule,
-            seed=seed,
-            purpose=f"{purpose} time",
-            step=step,
-            indices=indices,
-        )
-        eps = random.normal(
-            self.images.spec.shape,
-            seed=seed,
-            purpose=f"{purpose} noise",
-            step=step,
-            indices=indices,
-        )
-        return t, eps
-
-    def _hide(
-        self, label: Int[Tensor, " n"] | None, step: int, numbers: Int[Tensor, " n"]
-    ) -> Int[Tensor, " n"] | None:
-        """Some labels become "no label", so that the network learns both (Ho and Salimans 2022)."""
-        if label is None:
-            return None
-        drawn = random.uniform(
-            seed=self.settings.training.seed,
-            purpose="label dropout",
-            step=step,
-            indices=numbers.to(self.device),
-        )
-        hidden = drawn < self.settings.training.label_dropout
-        return torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
+    def batch(self, position: int, size: int) -> Examples:
+        """The images number position, position + 1, ... of the run."""
+        return self.source(position, size)
 
     @torch.no_grad()
     def validate(self, images: Images) -> float:
-        """The mean squared error over all of the images, with the same noise each time."""
+        """The mean of the objective's error over all of the images, the same each time."""
         # Without gradients a batch takes a fraction of the memory that it takes in training.
         batch = min(256, 4 * self.micro_batch)
         total = torch.zeros((), dtype=torch.float64)
@@ -275,10 +213,9 @@ class Trainer:
             label = None
             if self.denoiser.classes and images.labels is not None:
                 label = torch.from_numpy(images.labels[indices.numpy()]).to(self.device)
-            t, eps = self.noise("validation", 0, indices)
             with device.autocast(self.device, self.dtype):
-                loss = denoising_loss(self.denoiser, x0, t, eps, label)
-            total += loss.plain.cpu().double().sum()
+                error = self.objective.error(x0, label, indices)
+            total += error.cpu().double().sum()
         self.denoiser.train(training)
         return float(total / len(images))
 
@@ -288,16 +225,18 @@ class Trainer:
 
     def checkpoint(self, facts: Mapping[str, Any]) -> Checkpoint:
         """All that `restore` needs, with `facts` kept beside the progress."""
-        names = [name for name, _ in self.denoiser.network.named_parameters()]
+        names = list(self._trained())
         slots = {}
         for index, values in self.optimizer.state_dict()["state"].items():
             for slot, value in values.items():
                 slots[f"{names[index]}/{slot}"] = value
+        own = self.objective.tensors()
         return Checkpoint(
             tensors={
                 "model": dict(self.denoiser.network.state_dict()),
                 "ema": self.ema.tensors,
                 "optimizer": slots,
+                **({"objective": dict(own)} if own else {}),
             },
             state={
                 "progress": asdict(self.progress),
@@ -312,7 +251,8 @@ class Trainer:
         self.denoiser.network.load_state_dict(dict(tensors["model"]))
         for name, tensor in self.ema.tensors.items():
             tensor.copy_(tensors["ema"][name])
-        parameters = dict(self.denoiser.network.named_parameters())
+        self.objective.restore(tensors.get("objective", {}))
+        parameters = self._trained()
         names = list(parameters)
         state: dict[int, dict[str, Tensor]] = {}
         for path, tensor in tensors["optimizer"].items():
@@ -327,6 +267,28 @@ class Trainer:
         self.micro_batch = checkpoint.state.get("micro_batch", self.micro_batch)
         facts: Mapping[str, Any] = checkpoint.state["facts"]
         return facts
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """All that the optimizer changes, in its order."""
+        own = self.objective.parameters()
+        return {
+            **dict(self.denoiser.network.named_parameters()),
+            **{f"{OWN}{name}": parameter for name, parameter in own.items()},
+        }
+
+
+def objective(denoiser: Denoiser, source: Source, settings: Settings) -> Objective:
+    """The one that the settings name.
+
+    Raises:
+        LoangError: it can't be trained from these settings.
+    """
+    chosen = settings.training.objective
+    if chosen != "denoising":
+        raise LoangError(
+            f"There is no objective {chosen} yet.", "Set training.objective=denoising."
+        )
+    return Denoising(denoiser, source, settings)
 
 
 class Averaged:
