@@ -100,7 +100,7 @@ class Model:
             labels,
         )
         dtype = device.autocast_type(at, precision or self.settings.training.precision)
-        return in_evaluation(self.denoiser, walk, at, dtype)
+        return in_evaluation([self.denoiser], walk, at, dtype)
 
     def frames(
         self, walk: Iterable[State], every: int = 1
