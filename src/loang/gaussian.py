@@ -1,60 +1,63 @@
-"""Two things that the variational bound asks of Gaussians: a distance, and a likelihood of pixels.
+"""Gaussians as likelihoods need them: how far two lie apart, and what one gives a bin of values."""
 
-Both are in nats for each value of an image, so that a mean over values is comparable between
-sizes; divided by log(2) they are bits.
-"""
+import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loang.schedule.base import widest
-
-FAR = 100.0
-"""Standard deviations that are as good as infinitely many."""
+NARROW = 1e-3
+"""Of a bin, in standard deviations: below it the density times its width is right to 1e-7."""
 
 
 def kl(
-    mean: Float[Tensor, "*#shape"],
-    log_variance: Float[Tensor, "*#shape"],
-    other_mean: Float[Tensor, "*#shape"],
-    other_log_variance: Float[Tensor, "*#shape"],
-) -> Float[Tensor, "..."]:
-    """KL(N(mean, variance) || N(other mean, other variance)) of each value, in nats.
+    mean1: Float[Tensor, "*shape"],
+    log_var1: Float[Tensor, "..."],
+    mean2: Float[Tensor, "*shape"],
+    log_var2: Float[Tensor, "..."],
+) -> Float[Tensor, "*shape"]:
+    """KL(N(mean1, var1) || N(mean2, var2)) of each value, in nats.
 
-    Shapes are broadcast. Nichol and Dhariwal 2021, eq. 6: L_t, between posterior and model.
+    The variances are given by their logarithms, and broadcast.
     """
-    apart = log_variance - other_log_variance
-    distance = (mean - other_mean).square() * (-other_log_variance).exp()
-    return 0.5 * (apart.exp() - 1 - apart + distance)
+    apart = (mean1 - mean2).square() * (-log_var2).exp()
+    ratio = log_var1 - log_var2
+    # expm1: for nearly equal variances nothing cancels.
+    return (torch.expm1(ratio) - ratio + apart) / 2
 
 
 def discretized_log_likelihood(
     x: Float[Tensor, "*shape"],
-    mean: Float[Tensor, "*#shape"],
-    log_variance: Float[Tensor, "*#shape"],
+    mean: Float[Tensor, "*shape"],
+    log_var: Float[Tensor, "..."],
     levels: int = 256,
 ) -> Float[Tensor, "*shape"]:
-    """log P(x) of each value, in nats, for pixels of so many levels (Ho et al. 2020, eq. 13).
+    """log of what N(mean, var) gives the bin of each value, in nats (Ho et al. 2020, eq. 13).
 
-    The Gaussian's share of the interval around x; the first and the last interval reach to
-    infinity, so that all levels' shares add up to 1. Nothing is rounded away: a pixel a thousand
-    standard deviations off still has a likelihood and a gradient.
+    [-1, 1] has so many levels, 2 / (levels - 1) apart; each has the bin around it, the first and
+    the last also all that lies beyond. The sum over the levels is 1. Exact far from the mean too,
+    where the difference of two cumulative functions is nothing but rounding.
 
     Args:
-        x: values in [-1, 1], where the levels lie evenly from -1 to 1.
-        mean: broadcast to x's shape, as is the next.
-        log_variance: natural logarithm.
-        levels: 2 or more; 256 for 8 bits.
+        x: values at the levels.
+        mean: of the Gaussian of each value.
+        log_var: its variance's logarithm; broadcast.
+        levels: 256 for 8 bits, 65,536 for 16; there float64 is needed.
     """
-    dtype = widest(x.device)
     half = 1 / (levels - 1)
-    off, deviation = x.to(dtype) - mean.to(dtype), (0.5 * log_variance.to(dtype)).exp()
-    low, high = (off - half) / deviation, (off + half) / deviation
-    low = torch.where(x < -1 + half, high.clamp(max=0) - FAR, low)
-    high = torch.where(x > 1 - half, low.clamp(min=0) + FAR, high)
-    # Of two intervals that mirror one another, that in the lower tail is the exact one.
-    mirrored = low + high > 0
-    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
-    below, up_to = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
-    return (up_to + torch.log(-torch.expm1(below - up_to))).to(x.dtype)
+    scale = (-log_var / 2).exp()
+    from_mean = x - mean
+    low, high = (from_mean - half) * scale, (from_mean + half) * scale
+    below = torch.special.log_ndtr(high)  # of the first level
+    above = torch.special.log_ndtr(-low)  # of the last
+    # The same bin seen from the other side where it lies right of the mean: the smaller tails.
+    right = from_mean > 0
+    near = torch.where(right, above, below)
+    far = torch.special.log_ndtr(torch.where(right, -high, low))
+    # The clamp keeps gradients finite where the other form is taken.
+    inside = near + torch.log1p(-(far - near).clamp(max=-NARROW / 10).exp())
+    width = high - low
+    density = width.log() - (from_mean * scale).square() / 2 - math.log(2 * math.pi) / 2
+    inside = torch.where(width < NARROW, density, inside)
+    inside = torch.where(x > 1 - half, above, inside)
+    return torch.where(x < half - 1, below, inside)
