@@ -36,9 +36,12 @@ def model():
     return Model(denoiser, SPEC, settings, {"step": 3})
 
 
-@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 1.0)])
+@pytest.mark.parametrize(
+    ("sampler", "eta"),
+    [("ddpm", None), ("ddim", 0.0), ("ddim", 1.0), ("dpmpp-2m-sde", None)],
+)
 def test_a_sample_does_not_depend_on_how_many_are_drawn_with_it(model, sampler, eta):
-    sampling = drawing.sampling(model, sampler, eta=eta)
+    sampling = drawing.sampling(model, sampler=sampler, eta=eta)
     asked = {"sampling": sampling, "precision": "float32"}
     together = list(model.walk(range(7), seed=5, **asked))[-1].x
     apart = torch.cat([list(model.walk([index], seed=5, **asked))[-1].x for index in range(7)])

@@ -1,51 +1,68 @@
 """From a model to files: a sheet of samples, single images or an array, and the walk to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 
-from loang import files, pictures
+from loang import files, pictures, samplers, walking
 from loang.config import SamplingSettings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
 from loang.pictures.single import save_stack
+from loang.sampling import Asked, given, option
 
 SHEETS = (".png", ".webp")
 STACKS = (".tif", ".tiff")
 
 
 def sampling(
-    model: Model,
-    sampler: str | None = None,
-    steps: int | None = None,
-    eta: float | None = None,
-    variance: str | None = None,
+    model: Model, *, guide: Model | None = None, **asked: Unpack[Asked]
 ) -> SamplingSettings:
-    """The model's own way of sampling, with what is given in its place.
+    """The model's own way of sampling, with what is asked in its place.
+
+    Args:
+        model: from `loang.load`.
+        guide: a worse model that is to guide it.
+        **asked: sampler, steps, guidance and more: see `loang.sampling.Asked`.
 
     Raises:
-        LoangError: there is no such sampler, or the number of steps can't be.
+        LoangError: there is no such sampler, it does not know what is asked of it, the number of
+            steps can't be, or the model can't be guided so.
     """
-    asked = {"sampler": sampler, "steps": steps, "eta": eta, "variance": variance}
-    given = {key: value for key, value in asked.items() if value is not None}
-    values = model.settings.sampling.model_dump() | given
-    most = model.denoiser.schedule.most_steps
-    if not 1 <= values["steps"] <= most:
-        raise LoangError(
-            f"This model can't be sampled in {values['steps']} steps.",
-            f"Its schedule has {most}: choose --steps from 1 to {most}.",
-        )
-    try:
-        return SamplingSettings(**values)
-    except ValueError:
-        raise LoangError(
-            "There is no way of sampling by "
-            + ", ".join(f"{key} {value}" for key, value in given.items())
-            + ".",
-            "Samplers are ddim (with eta 0 to 1) and ddpm (variance fixed-small or fixed-large).",
-        ) from None
+    wishes, schedule = given(asked), model.denoiser.schedule
+    values = model.settings.sampling.model_dump() | wishes
+    if {"steps", "spacing"} & wishes.keys():
+        values["levels"] = None
+    steps = values.pop("steps")  # may be any number until the schedule has seen it
+    settings = SamplingSettings(**values).model_copy(update={"steps": steps})
+    count = len(walking.levels_of(settings, schedule)) - 1
+    if settings.levels is not None:
+        settings = settings.model_copy(update={"steps": count})
+    settings = walking.chosen(settings, schedule)
+    _check_options(settings.sampler, wishes)
+    if settings.guidance == 1:
+        idle = ["guide"] if guide else []
+        idle += [key for key in ("guidance_interval", "guidance_rescale") if wishes.get(key)]
+        if idle:
+            raise LoangError(
+                f"Without guidance {option(idle[0])} does nothing.", "Add --guidance 1.5, say."
+            )
+    model.check_guidance(settings, guide)
+    return settings
+
+
+def _check_options(sampler: str, wishes: Mapping[str, Any]) -> None:
+    """Whether the sampler knows what is asked of it."""
+    for key in ("eta", "variance", "churn", "tolerance"):
+        if key in wishes and key not in samplers.METHODS[sampler].options:
+            knowing = [name for name, each in samplers.METHODS.items() if key in each.options]
+            raise LoangError(
+                f"The sampler {sampler} knows no {option(key)}.",
+                f"Leave it away, or take --sampler {' or '.join(knowing)}.",
+            )
 
 
 def draw(
@@ -59,6 +76,7 @@ def draw(
     gif: bool = False,
     every: int | None = None,
     batch: int = 64,
+    guide: Model | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Draw samples and write them; returns what was written.
@@ -76,6 +94,7 @@ def draw(
             batch, and of one sheet of samples, at the most.
         every: every so many-th level becomes a frame; None makes about 40 of them.
         batch: how many are drawn at once.
+        guide: a worse model of the same images, for autoguidance.
         on_step: called with (steps done, steps in all).
 
     Raises:
@@ -91,12 +110,21 @@ def draw(
     written = [out]
     if gif:
         shown = range(min(count, batch, pictures.columns(model.spec) * pictures.rows(model.spec)))
-        walk = model.walk(shown, seed=seed, sampling=settings, labels=model.labels(shown, index))
+        labels = model.labels(shown, index)
+        walk = model.walk(shown, seed=seed, sampling=settings, labels=labels, guide=guide)
         written.append(_beside(out, ".gif"))
-        every = every or pictures.spacing(settings.steps)
+        every = every or pictures.spacing(
+            len(walking.levels_of(settings, model.denoiser.schedule)) - 1
+        )
         pictures.save_walk(model.frames(walk, every), model.spec, written[-1])
     pixels = model.sample(
-        count, seed=seed, sampling=settings, label=index, batch=batch, on_step=on_step
+        count,
+        seed=seed,
+        sampling=settings,
+        label=index,
+        batch=batch,
+        guide=guide,
+        on_step=on_step,
     )
     if _is_folder(out):
         pictures.save_singles(pixels, model.spec, out)

@@ -13,6 +13,7 @@ from loang import device, parameterization
 from loang.denoiser import DenoiserLike, Estimate
 from loang.errors import LoangError
 from loang.process import like
+from loang.sampling import check_interval
 from loang.schedule import Schedule
 
 POINTS = 33
@@ -141,22 +142,6 @@ class Guided:
             device.release_memory(x_t.device)  # outside of the handler, which holds on to it
         weak = _estimate(self.denoiser, x, at, hidden, shown)
         return _estimate(self.denoiser, x_t, t, label, given), weak.x0
-
-
-def check_interval(interval: tuple[float, float] | None) -> None:
-    """Whether guidance would ever be asked for.
-
-    Raises:
-        LoangError: the interval is empty.
-    """
-    if interval is not None and interval[0] >= interval[1]:
-        low, high = interval
-        raise LoangError(
-            f"The interval of guidance, {low:g} to {high:g}, holds no noise level.",
-            f"Name the lesser noise first: --guidance-interval {high:g}:{low:g}."
-            if high < low
-            else "Name two levels of noise / signal, as in --guidance-interval 0.2:5.",
-        )
 
 
 def check_guide(denoiser: DenoiserLike, guide: DenoiserLike) -> None:

@@ -20,7 +20,7 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.files import MODEL
 from loang.samplers import State
-from loang.walking import in_evaluation, sampler_of
+from loang.walking import chosen, in_evaluation, levels_of, sampler_of, seen_by
 
 
 @dataclass
@@ -63,6 +63,7 @@ class Model:
         labels: Int[Tensor, " n"] | None = None,
         levels: Sequence[float] | None = None,
         start: Float[Tensor, "n c h w"] | None = None,
+        guide: "Model | None" = None,
         precision: str | None = None,
     ) -> Iterator[State]:
         """The walk from noise of the samples number `indices`: one state a level, in one batch.
@@ -78,9 +79,15 @@ class Model:
                 those of `labels`.
             levels: falling times that end at 0; None takes those of `sampling`.
             start: x at the time levels[0], signal(t) * x_0 + noise(t) * eps; None is noise.
+            guide: a worse model of the same images, for autoguidance (guidance.py).
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
+
+        Raises:
+            LoangError: the levels can't be, or neither the labels nor the guide can guide.
         """
-        sampling = sampling or self.settings.sampling
+        schedule = self.denoiser.schedule
+        sampling = chosen(sampling or self.settings.sampling, schedule)
+        weaker = None if guide is None else self._weaker(guide)
         at = self.device
         numbers = torch.as_tensor(list(indices), dtype=torch.long, device=at)
         labels = self.labels(indices) if labels is None else labels
@@ -91,16 +98,39 @@ class Model:
                 self.spec.shape, seed=seed, purpose="sample", step=step, indices=numbers
             )
 
-        schedule = self.denoiser.schedule
         walk = sampler_of(sampling)(
-            self.denoiser,
+            seen_by(self.denoiser, sampling, weaker),
             schedule.start * noise(0) if start is None else start.to(at),
-            levels or schedule.levels(sampling.steps, sampling.levels or sampling.spacing),
+            levels or levels_of(sampling, schedule),
             lambda step: noise(step + 1),
             labels,
         )
         dtype = device.autocast_type(at, precision or self.settings.training.precision)
-        return in_evaluation([self.denoiser], walk, at, dtype)
+        networks = [self.denoiser] if weaker is None else [self.denoiser, weaker]
+        return in_evaluation(networks, walk, at, dtype)
+
+    def check_guidance(self, sampling: SamplingSettings, guide: "Model | None" = None) -> None:
+        """Whether this model can be guided so.
+
+        Raises:
+            LoangError: it knows no labels and has no guide, or one of other images.
+        """
+        seen_by(self.denoiser, sampling, None if guide is None else self._weaker(guide))
+
+    def _weaker(self, guide: "Model") -> Denoiser:
+        """The denoiser of a model that guides this one, on this one's device.
+
+        Raises:
+            LoangError: it draws other images.
+        """
+        own, other = self.spec, guide.spec
+        classes = guide.knows_labels and own.class_names != other.class_names
+        if own.shape != other.shape or (own.low, own.high) != (other.low, other.high) or classes:
+            raise LoangError(
+                f"The guide draws other images ({other}) than the model ({own}).",
+                "Take one as the guide that was trained on the same images, but less or smaller.",
+            )
+        return guide.denoiser.to(self.device)
 
     def frames(
         self, walk: Iterable[State], every: int = 1
@@ -125,6 +155,7 @@ class Model:
         labels: Int[Tensor, " count"] | None = None,
         first: int = 0,
         batch: int = 64,
+        guide: "Model | None" = None,
         precision: str | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Shaped[np.ndarray, "count h w c"]:
@@ -138,13 +169,14 @@ class Model:
             labels: one a sample, in place of `label`.
             first: the number of the first sample: `sample(2, first=3)` is the end of `sample(5)`.
             batch: how many are drawn at once.
+            guide: a worse model of the same images, for autoguidance.
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
             on_step: called after each step of each batch with (steps done, steps in all).
 
         Raises:
-            LoangError: they do not fit in memory, or what the model draws is not all numbers.
+            LoangError: as `walk`; or they do not fit in memory, or are not all numbers.
         """
-        sampling = sampling or self.settings.sampling
+        steps = len(levels_of(sampling or self.settings.sampling, self.denoiser.schedule)) - 1
         # Asked first: a stranger's model may draw images of any size.
         one = math.prod(self.spec.shape) * np.dtype(self.spec.depth).itemsize
         drawn = 8 * math.prod(self.spec.shape) * min(count, batch)  # noise and result
@@ -157,10 +189,12 @@ class Model:
                 asked = self.labels(part, label)
             else:
                 asked = labels[part.start - first : part.stop - first]
-            walk = self.walk(part, seed=seed, sampling=sampling, labels=asked, precision=precision)
+            walk = self.walk(
+                part, seed=seed, sampling=sampling, labels=asked, guide=guide, precision=precision
+            )
             for step, state in enumerate(walk):
                 if on_step:
-                    on_step(done * sampling.steps + step, len(parts) * sampling.steps)
+                    on_step(done * steps + step, len(parts) * steps)
                 last = state.x
             images.append(self._stored(last))
         return np.concatenate(images)

@@ -1,6 +1,7 @@
-"""How a model walks from noise to images: the sampler of its settings, step by step."""
+"""How a model walks from noise to images: which sampler, which levels, guided by what."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -8,9 +9,73 @@ from torch import nn
 from loang import device, samplers
 from loang.config import SamplingSettings
 from loang.denoiser import Denoiser, DenoiserLike
+from loang.errors import LoangError
 from loang.guidance import Guided
 from loang.samplers import Sampler, State
+from loang.schedule import Schedule
 from loang.self_conditioning import SelfConditioned
+
+
+def chosen(sampling: SamplingSettings, schedule: Schedule) -> SamplingSettings:
+    """The same, with what was measured best for so many evaluations in the place of "auto"."""
+    if sampling.sampler != "auto":
+        return sampling
+    steps = sampling.steps if sampling.levels is None else len(sampling.levels)
+    best = samplers.best(samplers.kind_of(schedule), steps)
+    update = {"sampler": best.sampler, "steps": best.steps}
+    if sampling.spacing is None:
+        update["spacing"] = best.spacing
+    return sampling.model_copy(update=update)
+
+
+def levels_of(sampling: SamplingSettings, schedule: Schedule) -> list[float]:
+    """The times that a walk visits, from the noisiest down to 0.
+
+    Raises:
+        LoangError: given levels do not fall, or there are more steps than the schedule has.
+    """
+    sampling = chosen(sampling, schedule)
+    most = schedule.most_steps
+    if sampling.levels is None and not 1 <= sampling.steps <= most:
+        raise LoangError(
+            f"This model can't be sampled in {sampling.steps} steps.",
+            f"Its schedule has {most}: choose --steps from 1 to {most}.",
+        )
+    try:
+        return schedule.levels(sampling.steps, sampling.levels or sampling.spacing)
+    except ValueError:
+        raise LoangError(
+            f"The levels {', '.join(f'{t:g}' for t in sampling.levels or ())} are not falling times"
+            f" of this model, whose times go from {schedule.T:g} down to 0.",
+            f"Write them from the noisiest down: --levels {schedule.T:g},{schedule.T / 2:g}.",
+        ) from None
+
+
+def described(sampling: Mapping[str, Any]) -> str:
+    """A way of sampling in words: "ddim, 50 steps, eta 0".
+
+    Args:
+        sampling: values of `SamplingSettings`, not all of them if they are of an older version.
+    """
+    name = sampling["sampler"]
+    options = samplers.METHODS[name].options if name in samplers.METHODS else ()
+    said = [name, f"{sampling['steps']} steps"]
+    if levels := sampling.get("levels"):
+        said[1] = "levels " + " ".join(f"{t:g}" for t in levels)
+    elif spacing := sampling.get("spacing"):
+        said[1] += f" spaced by {spacing}"
+    said += [f"{key} {_number(sampling[key])}" for key in options if key in sampling]
+    if (scale := sampling.get("guidance", 1)) != 1:
+        interval = sampling.get("guidance_interval")
+        where = "" if interval is None else " for noise {:g} to {:g}".format(*interval)
+        said.append(f"guidance {scale:g}{where}")
+        if rescale := sampling.get("guidance_rescale"):
+            said.append(f"rescaled by {rescale:g}")
+    return ", ".join(said)
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def sampler_of(sampling: SamplingSettings) -> Sampler:

@@ -147,7 +147,7 @@ def test_two_of_one_name_are_told_apart_by_their_paths(run, place, tmp_path):
         (["{place}/run", "-n", "1"], "Nothing can be measured on 1"),
         (["{place}/run", "--features", "pixel"], "Did you mean pixels"),
         (["{place}/run", "--steps", "999"], "can't be sampled in 999 steps"),
-        (["{place}/run", "--sampler", "euler"], "no way of sampling by sampler euler."),
+        (["{place}/run", "--sampler", "euler-heun"], "no sampler 'euler-heun'. Did you mean euler"),
         (["{place}/data.npz", "{place}/data.npz", "-n", "999"], "holds 200 images, not 999"),
         (["{place}/data.npz", "{place}/data.npz", "--history"], "--history is of a run"),
         (["--compare", "{place}/run", "nowhere"], "no images at nowhere"),

@@ -48,7 +48,7 @@ def test_each_class_is_drawn_as_it_is(run, sampler, steps):
     from loang import drawing
 
     model = loang.load(run)
-    sampling = drawing.sampling(model, sampler, steps)
+    sampling = drawing.sampling(model, sampler=sampler, steps=steps)
     dark, bright = (model.sample(24, label=label, sampling=sampling) for label in (0, 1))
     assert abs(dark[:, :, :4].mean() - 160) < 20
     assert abs(dark[:, :, 4:].mean() - 40) < 20

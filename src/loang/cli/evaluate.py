@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from loang import sampling
+from loang.cli import sampling_options as options
 from loang.errors import LoangError
 
 
@@ -52,16 +54,18 @@ def evaluate(
         bool, typer.Option("--json", help="Print report.json, and nothing else.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of samples and of which images are compared.")] = 0,
-    sampler: Annotated[
-        str | None, typer.Option(help="ddim or ddpm.", show_default="the model's")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="1 to the schedule's.", show_default="the model's")
-    ] = None,
-    eta: Annotated[
-        float | None, typer.Option(help="ddim: 0 deterministic, 1 as noisy as ddpm.")
-    ] = None,
-    variance: Annotated[str | None, typer.Option(help="ddpm: fixed-small or fixed-large.")] = None,
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    spacing: options.Spacing = None,
+    levels: options.Levels = None,
+    eta: options.Eta = None,
+    variance: options.Variance = None,
+    churn: options.Churn = None,
+    tolerance: options.Tolerance = None,
+    guidance: options.Guidance = None,
+    guidance_interval: options.GuidanceInterval = None,
+    guidance_rescale: options.GuidanceRescale = None,
+    guide: options.Guide = None,
     batch: Annotated[int, typer.Option(help="How many are drawn at once.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
@@ -83,7 +87,25 @@ def evaluate(
         )
     command = shlex.join(["loang", *sys.argv[1:]])
     asked = Asked(
-        count, tuple(features or ("auto",)), seed, sampler, steps, eta, variance, batch, device
+        count,
+        tuple(features or ("auto",)),
+        seed,
+        sampling=sampling.Asked(
+            sampler=sampler,
+            steps=steps,
+            spacing=spacing,
+            levels=sampling.read_levels(levels),
+            eta=eta,
+            variance=variance,
+            churn=churn,
+            tolerance=tolerance,
+            guidance=guidance,
+            guidance_interval=sampling.read_interval(guidance_interval),
+            guidance_rescale=guidance_rescale,
+        ),
+        guide=guide,
+        batch=batch,
+        device=device,
     )
     with resumable(), stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
         if compare is not None:

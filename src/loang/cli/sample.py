@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from loang import sampling
+from loang.cli import sampling_options as options
+
 
 def sample(
     model: Annotated[
@@ -20,16 +23,18 @@ def sample(
     label: Annotated[
         str | None, typer.Option(help="A class, by name or number.", show_default="all in turn")
     ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="ddim or ddpm.", show_default="the model's")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="1 to the schedule's.", show_default="the model's")
-    ] = None,
-    eta: Annotated[
-        float | None, typer.Option(help="ddim: 0 deterministic, 1 as noisy as ddpm.")
-    ] = None,
-    variance: Annotated[str | None, typer.Option(help="ddpm: fixed-small or fixed-large.")] = None,
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    spacing: options.Spacing = None,
+    levels: options.Levels = None,
+    eta: options.Eta = None,
+    variance: options.Variance = None,
+    churn: options.Churn = None,
+    tolerance: options.Tolerance = None,
+    guidance: options.Guidance = None,
+    guidance_interval: options.GuidanceInterval = None,
+    guidance_rescale: options.GuidanceRescale = None,
+    guide: options.Guide = None,
     gif: Annotated[bool, typer.Option("--gif", help="Draw the walk from noise as well.")] = False,
     every: Annotated[
         int | None, typer.Option(min=1, help="Of the walk: every so many-th step is a frame.")
@@ -38,7 +43,22 @@ def sample(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Draw images with a trained model."""
-    from loang import api, drawing
+    asked = sampling.Asked(
+        sampler=sampler,
+        steps=steps,
+        spacing=spacing,
+        levels=sampling.read_levels(levels),
+        eta=eta,
+        variance=variance,
+        churn=churn,
+        tolerance=tolerance,
+        guidance=guidance,
+        guidance_interval=sampling.read_interval(guidance_interval),
+        guidance_rescale=guidance_rescale,
+    )
+    sampling.given(asked)  # slips are told before torch is there
+
+    from loang import api, drawing, walking
     from loang.cli.console import say, step_bar
     from loang.files import shown
 
@@ -46,7 +66,10 @@ def sample(
         model = api.newest_model()
         say(f"Sampling from {shown(model.parent)}, the newest model here.")
     loaded = api.load(model, device=device)
-    settings = drawing.sampling(loaded, sampler, steps, eta, variance)
+    weaker = None if guide is None else api.load(guide, device=device)
+    settings = drawing.sampling(loaded, guide=weaker, **asked)
+    if (sampler or loaded.settings.sampling.sampler) == "auto":
+        say(f"auto takes {walking.described(settings.model_dump())}.")
     with step_bar("sampling") as on_step:
         written = drawing.draw(
             loaded,
@@ -58,6 +81,7 @@ def sample(
             gif=gif,
             every=every,
             batch=batch,
+            guide=weaker,
             on_step=on_step,
         )
     for path in written:

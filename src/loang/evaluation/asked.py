@@ -1,12 +1,14 @@
 """What a person asks of an evaluation, checked. No torch: it answers at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loang.errors import LoangError
 from loang.evaluation.subject import is_model
 from loang.metrics.features import known
+from loang.sampling import Asked as AskedOfSampling
+from loang.sampling import given
 from loang.training.folder import CONFIG
 
 COUNT = 1000
@@ -21,7 +23,8 @@ class Asked:
             all of the images.
         features: names of feature spaces; the sentences of the report speak of the first.
         seed: of samples, and of which real images play which part.
-        sampler, steps, eta, variance: how a model is sampled; None takes its own way.
+        sampling: how a model is sampled; nothing takes its own way.
+        guide: a worse model that guides it.
         batch: how many are drawn at once.
         device: of a model: "auto", "cpu", "cuda", "cuda:1" or "mps".
     """
@@ -29,10 +32,8 @@ class Asked:
     count: int | None = None
     features: Sequence[str] = ("auto",)
     seed: int = 0
-    sampler: str | None = None
-    steps: int | None = None
-    eta: float | None = None
-    variance: str | None = None
+    sampling: AskedOfSampling = field(default_factory=AskedOfSampling)
+    guide: str | Path | None = None
     batch: int = 64
     device: str = "auto"
 
@@ -52,6 +53,11 @@ class Asked:
             raise LoangError("There is no feature space to measure in.", "Name one, or auto.")
         for name in self.features:
             known(name)
+        given(self.sampling)
+        if self.guide is not None and not is_model(Path(self.guide)):
+            raise LoangError(
+                f"There is no model at {self.guide}.", "Name a run's folder or a model as --guide."
+            )
 
 
 def check_subject(subject: Path, data: str | Path | None) -> None:

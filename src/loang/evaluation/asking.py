@@ -57,6 +57,7 @@ class Asking:
         self.command = command
         self.tell = on_stage or (lambda what, done, total: None)
         self.on_progress = on_progress
+        self.guide = None if asked.guide is None else Model.load(asked.guide, on=asked.device)
 
     def report(self, subject: Path, data: str | Path | None, *, history: bool = False) -> Report:
         """Measure a model's samples, or images.
@@ -176,6 +177,7 @@ class Asking:
             sampling=sampling,
             shares=_shares(model, dataset),
             batch=asked.batch,
+            guide=self.guide,
             on_step=lambda done, total: self.tell(f"sampling {name}", done, total),
         )
         labels, notices = images.labels, _other_images(model, dataset)
@@ -190,7 +192,8 @@ class Asking:
         about = {
             "kind": "model",
             "weights": drawn.weights_digest(model),
-            "sampling": sampling.model_dump(),
+            "sampling": sampling.model_dump(mode="json"),
+            "guide": None if self.guide is None else drawn.weights_digest(self.guide),
             "drawn_on": device.describe(model.device, _precision(model)),
             "seed": asked.seed,
             "facts": dict(model.facts),
@@ -198,8 +201,7 @@ class Asking:
         return Subject(name, images, about, (*notices, *told))
 
     def _sampling(self, model: Model) -> SamplingSettings:
-        asked = self.asked
-        return drawing.sampling(model, asked.sampler, asked.steps, asked.eta, asked.variance)
+        return drawing.sampling(model, guide=self.guide, **self.asked.sampling)
 
     def _evaluate(
         self,

@@ -48,6 +48,7 @@ def draw(
     sampling: SamplingSettings,
     shares: Float[np.ndarray, " classes"] | None = None,
     batch: int = 64,
+    guide: Model | None = None,
     on_step: OnStep | None = None,
 ) -> Images:
     """The samples number 0..count-1 of a model, with the labels that were asked of it.
@@ -60,7 +61,8 @@ def draw(
         sampling: sampler and steps.
         shares: of the classes, for a model that knows them; None takes them equal.
         batch: how many are drawn at once.
-        on_step: called with (steps done, steps in all).
+        guide: a worse model that guides it.
+        on_step: called with (images done, images in all).
 
     Raises:
         LoangError: the disk is full, or the folder can't be written.
@@ -69,7 +71,7 @@ def draw(
     if model.knows_labels:
         classes = len(model.spec.class_names)
         labels = labels_like(np.ones(classes) if shares is None else shares, count)
-    place = folder / _key(model, seed, sampling, shares) if folder else None
+    place = folder / _key(model, seed, sampling, shares, guide) if folder else None
     parts = []
     for first in range(0, count, PART):
         wanted = min(PART, count - first)
@@ -82,7 +84,8 @@ def draw(
                 sampling=sampling,
                 labels=labels,
                 batch=batch,
-                on_step=_from(on_step, first + len(kept), count, sampling.steps),
+                guide=guide,
+                on_step=_from(on_step, first + len(kept), count),
             )
             kept = np.concatenate([kept, more])
             if place:
@@ -111,6 +114,7 @@ def _draw(
     sampling: SamplingSettings,
     labels: Int64[np.ndarray, " n"] | None,
     batch: int,
+    guide: Model | None,
     on_step: OnStep | None,
 ) -> Shaped[np.ndarray, "k h w c"]:
     chosen = None if labels is None else torch.from_numpy(labels[numbers.start : numbers.stop])
@@ -121,6 +125,7 @@ def _draw(
         labels=chosen,
         first=numbers.start,
         batch=batch,
+        guide=guide,
         on_step=on_step,
     )
 
@@ -130,6 +135,7 @@ def _key(
     seed: int,
     sampling: SamplingSettings,
     shares: Float[np.ndarray, " classes"] | None,
+    guide: Model | None,
 ) -> str:
     decides = [
         weights_digest(model),
@@ -138,6 +144,7 @@ def _key(
         model.settings.training.precision,
         model.device.type,
         None if shares is None else np.asarray(shares, np.float64).tolist(),
+        None if guide is None else weights_digest(guide),
     ]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -162,10 +169,9 @@ def _read(place: Path | None, first: int, model: Model) -> Shaped[np.ndarray, "k
     return np.array(kept) if sound else nothing
 
 
-def _from(on_step: OnStep | None, done: int, count: int, steps: int) -> OnStep | None:
-    """Progress over all images, told by one part of them."""
+def _from(on_step: OnStep | None, done: int, count: int) -> OnStep | None:
+    """Progress over all images, told by the steps of one part of them."""
     if on_step is None:
         return None
-    return lambda step, total: on_step(
-        done * steps + step * min(PART, count - done) * steps // total, count * steps
-    )
+    part = min(PART - done % PART, count - done)
+    return lambda step, total: on_step(done + part * step // total, count)

@@ -7,6 +7,7 @@ from typing import Any
 from loang.evaluation.report import COLUMNS, Report, Space
 from loang.evaluation.table import MEASURES, Cell
 from loang.metrics.estimate import NORMAL_95, Estimate, difference
+from loang.walking import described
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 NOTICEABLE = 0.05  # a difference of shares that is worth a sentence
@@ -183,8 +184,7 @@ def sampled(report: Report) -> str | None:
     asked = report.subject.get("sampling")
     if asked is None:
         return None
-    way = f"eta {asked['eta']:g}" if asked["sampler"] == "ddim" else f"variance {asked['variance']}"
-    return f"{asked['sampler']}, {asked['steps']} steps, {way}"
+    return described(asked) + (" by another model" if report.subject.get("guide") else "")
 
 
 def heads(space: Space) -> list[str]:
