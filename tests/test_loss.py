@@ -6,8 +6,9 @@ from torch import nn
 
 from loang import parameterization, process, schedule
 from loang.denoiser import Denoiser
-from loang.loss import denoising_loss, weight
+from loang.loss import denoising_loss
 from loang.process import like
+from loang.weighting import weight
 
 LINEAR = schedule.linear()
 PURE = LINEAR.with_zero_terminal_snr()

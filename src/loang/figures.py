@@ -38,13 +38,17 @@ def schedule_figure(out: Path, steps: int = 1000) -> None:
         build_schedule(ScheduleSettings(kind=kind, steps=steps, zero_terminal_snr=zero))
         for kind, zero in SHOWN
     ]
-    pictures.schedule_chart({each.name: each.alpha_bar.numpy() for each in made}, out)
+    every = torch.arange(steps + 1)
+    alpha_bar = {each.name: each.signal(every).square().numpy() for each in made}
+    pictures.schedule_chart(alpha_bar, out)
 
 
 def noising_figure(
     dataset: Dataset, settings: Settings, out: Path, index: int = 0, seed: int = 0
 ) -> None:
     """One image at t = 0, T/10, ... T, with the same noise at each: the article's figure 7.
+
+    Of a schedule of real time, at the levels of a walk; what is larger than an image is shrunk.
 
     Raises:
         LoangError: there is no image of that number.
@@ -55,15 +59,16 @@ def noising_figure(
             f"They count from 0 to {len(dataset.train) - 1}.",
         )
     of = build_schedule(settings.schedule)
-    t = torch.tensor(levels(of.T))
+    t = torch.tensor(of.levels(min(COLUMNS - 1, of.most_steps))[::-1])
     x0 = to_model(dataset.train[np.array([index])], dataset.spec).expand(len(t), -1, -1, -1)
     eps = random.normal(
         dataset.spec.shape, seed=seed, purpose="figure", step=0, indices=torch.tensor([index])
     ).expand_as(x0)
     x_t = process.diffuse(of, x0, t, eps)
+    x_t = x_t / process.like(of.size(t), x_t)
     spec = dataset.spec
     shown = pictures.to_display(to_pixels(x_t, spec), spec.low, spec.high)
-    captions = [f"t = {time}" for time in t.tolist()]
+    captions = [caption(time) for time in t.tolist()]
     pictures.save_image(pictures.captioned_rows([shown], column_captions=captions), out)
 
 
@@ -81,7 +86,7 @@ def denoising_figure(model: Model, out: Path, seed: int = 0, label: str | None =
         pictures.to_display(to_pixels(torch.cat(images), spec), spec.low, spec.high)
         for images in ([state.x for state in chosen], [state.x0 for state in chosen])
     )
-    captions = [f"t = {state.t}" for state in chosen]
+    captions = [caption(state.t) for state in chosen]
     picture = pictures.captioned_rows(
         [noisy, seen], column_captions=captions, row_captions=["x_t", "predicted x_0"]
     )
@@ -92,3 +97,8 @@ def levels(last: int) -> Sequence[int]:
     """0, a tenth, two tenths ... of `last`: eleven numbers, fewer where it is small."""
     count = min(COLUMNS, last + 1)
     return [round(last * i / max(count - 1, 1)) for i in range(count)]
+
+
+def caption(t: float) -> str:
+    """A time in a few digits; a whole one in full."""
+    return f"t = {int(t)}" if t == int(t) else f"t = {t:.3g}"

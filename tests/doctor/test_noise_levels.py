@@ -1,11 +1,14 @@
 """Which levels are looked at, and what the errors there are said to mean."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from loang.doctor import learning
-from loang.doctor.levels import Levels, apart, choose_times, compared
-from loang.schedule import cosine, linear
+from loang.doctor.levels import Levels, apart, choose_times, compared, noisy
+from loang.schedule import Edm, Flow, cosine, linear
 
 RNG = np.random.default_rng(0)
 GAUSSIAN = np.array([0.001, 0.01, 0.05, 0.1, 0.15, 0.199])[:, None] * RNG.uniform(
@@ -34,6 +37,23 @@ def test_levels_reach_from_faint_noise_to_nearly_nothing_else(schedule):
     log_snr = [float(np.log(a / (1 - a))) for a in schedule.alpha_bar[times].tolist()]
     assert log_snr[0] > 4
     assert log_snr[-1] < -4
+
+
+@pytest.mark.parametrize("schedule", [Edm(), Flow(), Edm(0.1, 5)])
+def test_levels_of_a_real_time_are_evenly_spread_in_log_snr(schedule):
+    times = torch.tensor(choose_times(schedule), dtype=torch.float64)
+    log_snr = schedule.log_snr(times)
+    assert len(times) == 10
+    assert float(times.min()) > 0
+    assert float(times.max()) <= schedule.T
+    torch.testing.assert_close(log_snr.diff(), log_snr.diff().mean().expand(9))
+    assert float(log_snr[0]) == pytest.approx(min(8, -2 * math.log(schedule.first)), abs=0.01)
+    assert float(log_snr[-1]) >= -8.0001
+    x0 = torch.zeros(2, 1, 8, 8)
+    drawn = [noisy(schedule, x0, t, seed=0, purpose="test") for t in times.tolist()]
+    sizes = torch.stack([x.std() for x in drawn]) / schedule.noise(times).float()
+    assert bool(((sizes > 0.8) & (sizes < 1.2)).all())
+    assert not any(torch.equal(x / drawn[0].std(), drawn[0] / drawn[0].std()) for x in drawn[1:])
 
 
 def test_a_terminal_time_without_image_is_no_level():

@@ -49,6 +49,18 @@ def test_the_published_schedule_is_enough_for_small_images_and_not_for_large_one
     assert finding.verdict == "warning"
 
 
+def test_the_noise_of_edm_drowns_small_images_and_not_large_ones():
+    edm = ("schedule.kind=edm", "denoiser.predicts=edm")
+    finding, facts = found(BRIGHT, *edm)
+    mean = 2 * 230 / 255 - 1
+    assert facts["brightness_in_noise"] == pytest.approx(mean / 80 * 32, rel=1e-6)
+    assert "1.2 % of the image" in finding.what
+    finding, _ = found(BRIGHT, *edm, pixels=512 * 512)
+    assert finding.verdict == "warning"
+    assert "schedule.sigma_max=320" in finding.remedy
+    assert found(BRIGHT, "schedule.kind=flow", "denoiser.predicts=flow")[0].verdict == "good"
+
+
 @pytest.mark.parametrize("images", [BRIGHT, None])
 def test_zero_terminal_snr_leaves_nothing(images):
     assert found(images, "schedule.zero_terminal_snr=true", *SHORT[:2])[0].verdict == "good"

@@ -28,8 +28,10 @@ LATER = {
         "network": ["self_conditioning"],
         "schedule": ["sigma_min", "sigma_max"],
         "denoiser": ["deviation", "learn_variance"],
+        "ema": ["snapshots", "snapshot_lengths", "snapshot_precision", "choose"],
         "training": [
             *("micro_batch", "objective", "levels", "level_mean", "level_deviation"),
+            *("min_snr_gamma", "stratified", "pairing"),
         ],
         "sampling": [
             *("spacing", "levels", "churn", "tolerance"),

@@ -65,10 +65,11 @@ def test_labels_belong_to_their_images():
 
 def test_times_are_drawn_from_1_to_T_and_noise_anew_each_step():
     subject = trainer("schedule.steps=10", "sampling.steps=10")
-    t, eps = subject.objective.noise("train", 0, torch.arange(2000))
+    objective, numbers = subject.objective, torch.arange(2000)
+    t, eps = objective.times(0, numbers).t, objective.noise("train", 0, numbers)
     assert set(t.tolist()) == set(range(1, 11))
-    again, _ = subject.objective.noise("train", 0, torch.arange(2000))
-    later, other = subject.objective.noise("train", 1, torch.arange(2000))
+    again = objective.times(0, numbers).t
+    later, other = objective.times(1, numbers).t, objective.noise("train", 1, numbers)
     assert torch.equal(t, again)
     assert not torch.equal(t, later)
     assert abs(float((eps * other).mean())) < 0.02

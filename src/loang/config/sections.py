@@ -30,6 +30,7 @@ SamplerName = Literal[
     "deis",
     "ipndm",
     "ode",
+    "consistency",
 ]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 Length = Annotated[float, Field(gt=0, lt=0.28)]
@@ -183,14 +184,27 @@ class TrainingSettings(Section):
     objective: Literal["denoising", "consistency"] = Field(
         "denoising", description="consistency: bring a trained model to few steps"
     )
-    weighting: Literal["simple", "eps", "vlb", "min-snr"] = "simple"
-    levels: Literal["uniform", "log-normal", "logit-normal"] = Field(
+    weighting: Literal[
+        "simple", "eps", "vlb", "min-snr", "truncated-snr", "p2", "edm", "learned"
+    ] = Field("simple", description="how much the error at each noise level counts")
+    min_snr_gamma: Positive = Field(5.0, description="min-snr: beyond it SNR counts no more")
+    levels: Literal["uniform", "log-normal", "logit-normal", "importance"] = Field(
         "uniform", description="how the noise levels of training are drawn"
     )
-    level_mean: float = Field(
-        -1.2, description="log-normal: of log(sigma); logit-normal: of logit(t)"
+    level_mean: float | None = Field(
+        None, description="of log(sigma), log-normal: None is -1.2; of logit(t), logit-normal: 0"
     )
-    level_deviation: Positive = 1.2
+    level_deviation: Positive | None = Field(
+        None, description="log-normal: None is 1.2; logit-normal: 1"
+    )
+    stratified: bool = Field(
+        False, description="spread the levels of a batch evenly, so that its loss varies less"
+    )
+    pairing: Literal["independent", "immiscible"] = Field(
+        "independent",
+        description="of images with noises; immiscible: those of a batch are handed round until"
+        " they lie nearest",
+    )
     label_dropout: Share = Field(0.1, description="share of labels hidden, so it learns both")
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0
     device: Word = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -232,6 +246,25 @@ class SamplingSettings(Section):
     )
     guidance_rescale: Share = Field(
         0.0, description="how far contrast is put back to what it was (Lin et al. 2023)"
+    )
+
+
+class DistillationSettings(Section):
+    """training/consistency.py: of a model that learns to leap where its teacher walks."""
+
+    steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="of the student's walk")
+    leaps: Literal["level", "image"] = Field(
+        "level",
+        description="level: each to the next level, a DDIM walk; image: each to the image, from"
+        " which the sampler consistency goes back to the next level",
+    )
+    follows: Literal["walk", "teacher", "images"] = Field(
+        "walk",
+        description="walk: the teacher's, from where a leap begins; teacher: one short step of it,"
+        " from anywhere; images: one of the images that it is asked about",
+    )
+    chain: tuple[Whole, Whole] = Field(
+        (8, 8), description="short steps from noise to image, at first and at last"
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from loang.config.sections import (
     DataSettings,
     DenoiserSettings,
+    DistillationSettings,
     EmaSettings,
     EvaluationSettings,
     OptimizerSettings,
@@ -35,6 +36,7 @@ class Settings(Section):
     training: TrainingSettings = TrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    distillation: DistillationSettings = DistillationSettings()
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -83,6 +85,47 @@ class Settings(Section):
             raise ValueError(
                 f"denoiser.learn_variance is of the steps that a schedule has, and schedule.kind"
                 f" is {schedule.kind}"
+            )
+        self._check_training(discrete)
+
+    def _check_training(self, discrete: bool) -> None:
+        """Raises ValueError for weights and levels that mean nothing, or nothing together."""
+        kind, training = self.schedule.kind, self.training
+        weighting, levels = training.weighting, training.levels
+        if weighting == "vlb" and not discrete:
+            raise ValueError(
+                f"training.weighting is vlb, whose weight has no end towards the image where"
+                f" schedule.kind is {kind}: take eps, or a schedule in steps"
+            )
+        if weighting == "vlb" and levels in ("log-normal", "logit-normal"):
+            raise ValueError(
+                f"training.weighting is vlb, which is the bound if every step counts the same,"
+                f" and training.levels is {levels}: take uniform or importance"
+            )
+        if weighting == "truncated-snr" and self.denoiser.predicts == "eps":
+            raise ValueError(
+                "training.weighting is truncated-snr, which counts an image's error in pure noise"
+                " in full, and denoiser.predicts is eps, which says nothing of it: predict v or x0"
+            )
+        if weighting == "learned" and levels == "importance":
+            raise ValueError(
+                "training.weighting is learned, which makes the losses of all levels the same,"
+                " and training.levels is importance, which draws by their difference: take one"
+            )
+        if levels == "logit-normal" and kind == "edm":
+            raise ValueError(
+                "training.levels is logit-normal, which is of a time that ends in pure noise, and"
+                " schedule.kind is edm: take log-normal"
+            )
+        given = [
+            name
+            for name in ("level_mean", "level_deviation")
+            if getattr(training, name) is not None
+        ]
+        if given and levels in ("uniform", "importance"):
+            raise ValueError(
+                f"training.{given[0]} is of log-normal and logit-normal levels, and"
+                f" training.levels is {levels}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loang.doctor.finding import Finding, Part, Table
-from loang.doctor.levels import LARGEST, Compared, Levels, apart
+from loang.doctor.levels import LARGEST, Compared, Levels, apart, written
 from loang.evaluation.words import number, percent
 
 WORST = 1.1  # times the Gaussian's error, above which the worst level is worth a sentence,
@@ -25,7 +25,7 @@ def examine(levels: Levels, predicts: str) -> Part:
     Args:
         levels: with "network" at least; with "gaussian" and "plain" there is something to compare
             it with, with "training" a gap to measure.
-        predicts: what the network answers: "eps", "x0" or "v".
+        predicts: what the network answers, as "eps" or "v".
     """
     findings = []
     if "gaussian" in levels.errors:
@@ -175,7 +175,7 @@ def _table(levels: Levels) -> Table:
     ratios = levels.compare("network", "gaussian") if "gaussian" in levels.errors else []
     rows = []
     for i, (t, log_snr) in enumerate(zip(levels.times, levels.log_snr, strict=True)):
-        row = [f"t = {t}", f"{log_snr:+.1f}", *(number(float(means[name][i])) for name in shown)]
+        row = [written(t), f"{log_snr:+.1f}", *(number(float(means[name][i])) for name in shown)]
         if ratios:
             row.append(str(ratios[i]))
         rows.append(row)
@@ -195,8 +195,9 @@ def _table(levels: Levels) -> Table:
 
 
 def _level(levels: Levels, i: int) -> str:
-    return f"t = {levels.times[i]} (log-SNR {levels.log_snr[i]:+.1f})"
+    return f"{written(levels.times[i])} (log-SNR {levels.log_snr[i]:+.1f})"
 
 
 def _places(levels: Levels, short: Sequence[int]) -> str:
-    return "t = " + ", ".join(str(levels.times[i]) for i in short)
+    times = (written(levels.times[i]).removeprefix("t = ") for i in short)
+    return "t = " + ", ".join(times)

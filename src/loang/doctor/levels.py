@@ -20,7 +20,8 @@ from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.doctor.gaussian import Gaussian
 from loang.evaluation.words import number
-from loang.schedule import Schedule
+from loang.samplers import state
+from loang.schedule import Discrete, Schedule
 
 LEVELS = 10
 SPREAD = 8.0  # of log-SNR: between them noise of 2 % and an image of 2 %
@@ -72,7 +73,7 @@ class Levels:
         variance: of a held-out value about the mean image.
     """
 
-    times: Sequence[int]
+    times: Sequence[float]
     log_snr: Sequence[float]
     errors: Mapping[str, Float64[np.ndarray, "levels _"]]
     variance: float = 1.0
@@ -138,9 +139,15 @@ def apart(one: Float64[np.ndarray, "levels n"], other: Float64[np.ndarray, "leve
     return Compared(ratio, float(np.hypot(errors[0], ratio * errors[1])) / low)
 
 
-def choose_times(schedule: Schedule, count: int = LEVELS) -> list[int]:
-    """Times whose log-SNR are spread evenly over what the schedule has of -8..8."""
-    every = torch.arange(1, int(schedule.T) + 1)
+def choose_times(schedule: Schedule, count: int = LEVELS) -> list[float]:
+    """Times whose log-SNR are spread evenly over what the schedule has of -8..8; rising."""
+    if not isinstance(schedule, Discrete):
+        reach = torch.tensor([schedule.first, schedule.T], dtype=torch.float64)
+        high, low = schedule.log_snr(reach).clamp(-SPREAD, SPREAD).tolist()
+        log_snr = torch.linspace(high, low, count, dtype=torch.float64)
+        found: list[float] = schedule.times((-log_snr / 2).exp()).tolist()
+        return found
+    every = torch.arange(1, schedule.T + 1)
     known = schedule.log_snr(every)
     ends = max(float(known[-1]), -SPREAD), min(float(known[0]), SPREAD)
     wanted = torch.linspace(ends[1], ends[0], count, dtype=torch.float64)
@@ -148,10 +155,15 @@ def choose_times(schedule: Schedule, count: int = LEVELS) -> list[int]:
     return sorted({int(every[index]) for index in nearest})
 
 
+def written(t: float) -> str:
+    """A time as a person reads it: whole ones in full."""
+    return f"t = {t}" if isinstance(t, int) else f"t = {t:.3g}"
+
+
 def noisy(
     schedule: Schedule,
     x0: Float[Tensor, "n c h w"],
-    t: int,
+    t: float,
     *,
     seed: int,
     purpose: str,
@@ -159,10 +171,12 @@ def noisy(
 ) -> Float[Tensor, "n c h w"]:
     """x_t of these images; image number `first`, ... always has the same noise."""
     indices = torch.arange(first, first + len(x0), device=x0.device)
+    # Whole times are their own key; others are told apart by their millionths.
+    step = t if isinstance(t, int) else round(t / schedule.T * 2**20)
     eps = random.normal(
-        x0.shape[1:], seed=seed, purpose=f"doctor {purpose}", step=t, indices=indices
+        x0.shape[1:], seed=seed, purpose=f"doctor {purpose}", step=step, indices=indices
     )
-    return process.diffuse(schedule, x0, torch.full_like(indices, t), eps)
+    return process.diffuse(schedule, x0, state.times(t, x0), eps)
 
 
 @torch.inference_mode()
@@ -170,7 +184,7 @@ def network_errors(
     denoiser: Denoiser,
     images: Images,
     rows: Int64[np.ndarray, " n"],
-    times: Sequence[int],
+    times: Sequence[float],
     *,
     dtype: torch.dtype | None,
     seed: int = 0,
@@ -191,7 +205,7 @@ def network_errors(
         for level, t in enumerate(times):
             x_t = noisy(denoiser.schedule, x0, t, seed=seed, purpose=purpose, first=start)
             with device.autocast(at, dtype):
-                seen = denoiser(x_t, torch.full((len(part),), t, device=at), label).x0
+                seen = denoiser(x_t, state.times(t, x_t), label).x0
             found[level, start : start + len(part)] = _error(seen, x0)
             if on_batch is not None:
                 on_batch(len(part))
@@ -203,7 +217,7 @@ def simple_errors(
     denoiser: Denoiser,
     images: Images,
     rows: Int64[np.ndarray, " n"],
-    times: Sequence[int],
+    times: Sequence[float],
     *,
     seed: int = 0,
     purpose: str = "held out",
@@ -218,7 +232,7 @@ def simple_errors(
         x0 = to_model(images[rows[start : start + BATCH]], images.spec)
         for level, t in enumerate(times):
             x_t = noisy(schedule, x0, t, seed=seed, purpose=purpose, first=start)
-            time = torch.tensor(t)
+            time = state.times(t, x_t[:1])
             signal, noise = float(schedule.signal(time)), float(schedule.noise(time))
             for name, guess in (
                 ("gaussian", gaussian.estimate),

@@ -1,9 +1,9 @@
 """What is left of the image at the noisiest time, where sampling starts from noise alone.
 
-Training at t = T shows sqrt(alpha_bar_T) of an image under the noise; sampling starts from N(0, 1)
-without it. The brightness of a whole channel stands out best, as noise averages out: over P pixels
-its mean has a standard deviation of 1/sqrt(P). If training showed more than that, the network
-takes the plain noise for an image of medium grey (Lin et al. 2023, section 3).
+Training at t = T shows signal(T) of an image under the noise; sampling starts from noise without
+it. The brightness of a whole channel stands out best, as noise averages out: over P pixels its mean
+has a standard deviation of noise(T)/sqrt(P). If training showed more than that, the network takes
+the plain noise for an image of medium grey (Lin et al. 2023, section 3).
 """
 
 import math
@@ -35,6 +35,7 @@ def examine(settings: Settings, images: Images | None, pixels: int, seed: int = 
     schedule = build_schedule(settings.schedule)
     last = torch.tensor(schedule.T)
     signal, noise = float(schedule.signal(last)), float(schedule.noise(last))
+    share = signal / float(schedule.size(last))
     mean, spread = [0.5], [0.0]
     if images is not None:
         rows = shuffled(len(images), seed=seed, purpose="doctor terminal")
@@ -47,10 +48,10 @@ def examine(settings: Settings, images: Images | None, pixels: int, seed: int = 
         "alpha_bar": signal**2,
         "signal": signal,
         "mean_brightness": mean,
-        "shift": [signal * m for m in mean],
+        "shift": [share * m for m in mean],
         "brightness_in_noise": seen,
     }
-    left = f"{percent(signal)} of the image"
+    left = f"{percent(share)} of the image"
     if signal == 0 or seen < SEEN:
         return Part(
             (
@@ -63,7 +64,7 @@ def examine(settings: Settings, images: Images | None, pixels: int, seed: int = 
             ),
             facts,
         )
-    moved = ", ".join(f"{signal * m:+.3f}" for m in mean)
+    moved = ", ".join(f"{share * m:+.3f}" for m in mean)
     return Part(
         (
             Finding(
@@ -81,6 +82,8 @@ def examine(settings: Settings, images: Images | None, pixels: int, seed: int = 
 
 
 def _remedy(settings: Settings) -> str:
+    if settings.schedule.kind == "edm":
+        return f"Train with --set schedule.sigma_max={4 * settings.schedule.sigma_max:g}."
     change = "--set schedule.zero_terminal_snr=true"
     if settings.denoiser.predicts == "eps":
         change += " --set denoiser.predicts=v"

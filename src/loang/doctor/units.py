@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from loang.denoiser import Denoiser
 from loang.doctor.finding import Finding, Part
 from loang.evaluation.words import number
+from loang.samplers import state
 
 WATCHED = (nn.Conv2d, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.GELU, nn.ReLU)
 STILL = 1e-6  # of a layer's usual range of values, below which a channel is constant
@@ -95,7 +96,7 @@ def watched(network: nn.Module) -> Iterator[dict[str, Channels]]:
 def look(
     denoiser: Denoiser,
     x: Sequence[Float[Tensor, "n c h w"]],
-    times: Sequence[int],
+    times: Sequence[float],
     label: Tensor | None = None,
 ) -> Anatomy:
     """Show the network noisy images of several times, and note what each channel does.
@@ -103,13 +104,13 @@ def look(
     Args:
         denoiser: on the images' device.
         x: x_t, a batch a time.
-        times: 1..T, one a batch.
+        times: above 0, up to T, one a batch.
         label: one an image of a batch.
     """
     network = denoiser.network.eval()
     with watched(network) as seen:
         for x_t, t in zip(x, times, strict=True):
-            denoiser.predict(x_t, torch.full((len(x_t),), t, device=x_t.device), label)
+            denoiser.predict(x_t, state.times(t, x_t), label)
     zero, filters, broken = [], {}, []
     for name, layer in network.named_modules():
         weight = getattr(layer, "weight", None)

@@ -1,16 +1,35 @@
 """Learning to denoise: Ho et al. 2020, algorithm 1, with what came after it."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int, Real
-from torch import Tensor
+from torch import Tensor, nn
 
-from loang import random
+from loang import process, random
 from loang.config import Settings
+from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.loss import Loss, denoising_loss
-from loang.training.examples import Source
-from loang.training.levels import Levels
+from loang.schedule import Discrete
+from loang.training import pairing
+from loang.training.examples import Examples, Source
+from loang.training.importance import Drawn, Importance
+from loang.training.levels import Levels, shares, stratified_shares
 from loang.training.objective import Moment, Objective
+from loang.uncertainty import Uncertainty
+from loang.weighting import Weighting
+
+SHOWN = 0.5
+"""The share of images that are trained with an estimate in sight: Chen et al. 2023, algorithm 1."""
+
+
+class Times(NamedTuple):
+    """The times of some images, and how they were drawn, where that was by importance."""
+
+    t: Real[Tensor, " n"]
+    drawn: Drawn | None = None
 
 
 class Denoising(Objective):
@@ -19,7 +38,7 @@ class Denoising(Objective):
     Args:
         denoiser: it is trained.
         source: of the images.
-        settings: levels, weighting and so on.
+        settings: levels, weighting, pairing and so on.
     """
 
     def __init__(self, denoiser: Denoiser, source: Source, settings: Settings) -> None:
@@ -27,13 +46,40 @@ class Denoising(Objective):
         self.source = source
         self.settings = settings.training
         self.levels = Levels.of(settings.training)
+        chosen = settings.training.weighting
+        self.weighting: Weighting | Uncertainty = (
+            Uncertainty().to(source.device) if chosen == "learned" else chosen
+        )
+        self.importance: Importance | None = None
+        if settings.training.levels == "importance":
+            self.importance = Importance(denoiser.schedule, source.device)
+        self._pairs: tuple[Moment, Tensor] | None = None
 
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
         """Of the images of those numbers; numbers follow one another."""
-        x0, label, told = self.source(moment.position + int(numbers[0]), len(numbers))
-        t, eps = self.noise("train", moment.step, numbers)
-        label = self.hidden(label, moment.step, numbers)
-        return denoising_loss(self.denoiser, x0, t, eps, label, self.settings.weighting, told)
+        examples = self.source(moment.position + int(numbers[0]), len(numbers))
+        x0, told = examples.x0, examples.told
+        t, drawn = self.times(moment.step, numbers)
+        eps = self.noise("train", moment.step, self.noises(moment, numbers, examples))
+        label = self.hidden(examples.label, moment.step, numbers)
+        loss = denoising_loss(
+            self.denoiser,
+            x0,
+            t,
+            eps,
+            label,
+            self.weighting,
+            told,
+            given=self.first_look(moment.step, numbers, Examples(x0, label, told), t, eps),
+            gamma=self.settings.min_snr_gamma,
+            pixel_levels=pixel_levels(self.source.images.spec),
+        )
+        if self.importance is None or drawn is None:
+            return loss
+        self.importance.note(drawn.bins, loss.weighted, first=int(numbers[0]) == 0)
+        # Both become what uniform draws would give on average.
+        factor = drawn.weight.to(loss.plain.dtype)
+        return Loss(factor * loss.weighted, factor * loss.plain)
 
     def error(
         self,
@@ -41,31 +87,121 @@ class Denoising(Objective):
         label: Int[Tensor, " n"] | None,
         numbers: Int[Tensor, " n"],
     ) -> Float[Tensor, " n"]:
-        """The mean squared error of the network's own answer, at levels as training draws them."""
-        t, eps = self.noise("validation", 0, numbers)
+        """The mean squared error of the network's own answer, without weights.
+
+        At uniform times of a schedule in steps, so that all runs on it are comparable; at times as
+        training draws them of one of real time, whose ends hardly matter. Images are not paired,
+        and no estimate is shown.
+        """
+        schedule = self.denoiser.schedule
+        levels = Levels("uniform") if isinstance(schedule, Discrete) else self.levels
+        t = levels.draw(
+            schedule,
+            seed=self.settings.seed,
+            purpose="validation time",
+            step=0,
+            indices=numbers.to(self.source.device),
+        )
+        eps = self.noise("validation", 0, numbers)
         return denoising_loss(self.denoiser, x0, t, eps, label).plain
+
+    def settle(self) -> None:
+        """Remember the batch's losses, where levels are drawn by them."""
+        if self.importance is not None:
+            self.importance.settle()
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """Those of the learnt weights."""
+        learned = self.weighting
+        return {"uncertainty": learned.weight} if isinstance(learned, Uncertainty) else {}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Learnt weights, and the losses that levels are drawn by."""
+        history = {} if self.importance is None else self.importance.tensors()
+        return {**self.parameters(), **{f"importance/{name}": history[name] for name in history}}
+
+    def times(self, step: int, numbers: Int[Tensor, " n"]) -> Times:
+        """Noise levels as the settings ask, for the images of those numbers."""
+        chosen, schedule, purpose = self.settings, self.denoiser.schedule, "train time"
+        seed, numbers = chosen.seed, numbers.to(self.source.device)
+        if chosen.stratified:
+            share = stratified_shares(
+                chosen.batch, seed=seed, purpose=purpose, step=step, indices=numbers
+            )
+        elif self.importance is not None:
+            share = shares(seed=seed, purpose=purpose, step=step, indices=numbers)
+        else:
+            draw = self.levels.draw
+            return Times(draw(schedule, seed=seed, purpose=purpose, step=step, indices=numbers))
+        if self.importance is None:
+            return Times(self.levels.times(schedule, share))
+        drawn = self.importance.draw(share)
+        return Times(self.levels.times(schedule, drawn.share), drawn)
 
     def noise(
         self, purpose: str, step: int, numbers: Int[Tensor, " n"]
-    ) -> tuple[Real[Tensor, " n"], Float[Tensor, "n c h w"]]:
-        """Times as the settings ask, and standard normal noise, for the images of those numbers."""
-        seed = self.settings.seed
-        numbers = numbers.to(self.source.device)
-        t = self.levels.draw(
-            self.denoiser.schedule,
-            seed=seed,
-            purpose=f"{purpose} time",
-            step=step,
-            indices=numbers,
-        )
-        eps = random.normal(
+    ) -> Float[Tensor, "n c h w"]:
+        """Standard normal noise of those numbers."""
+        return random.normal(
             self.source.images.spec.shape,
-            seed=seed,
+            seed=self.settings.seed,
             purpose=f"{purpose} noise",
             step=step,
-            indices=numbers,
+            indices=numbers.to(self.source.device),
         )
-        return t, eps
+
+    def noises(
+        self, moment: Moment, numbers: Int[Tensor, " n"], examples: Examples
+    ) -> Int[Tensor, " n"]:
+        """The numbers of these images' noises: their own, or as the whole batch is paired.
+
+        Pairing holds the whole batch, its images and its noises, at once, also where the network
+        sees it in parts: what is learnt does not depend on the parts.
+        """
+        batch = self.settings.batch
+        if self.settings.pairing == "independent" or len(numbers) > batch:
+            return numbers
+        if self._pairs is None or self._pairs[0] != moment:
+            every = torch.arange(batch)
+            if len(numbers) < batch:
+                examples = self.source(moment.position, batch)
+            eps = self.noise("train", moment.step, every)
+            self._pairs = moment, pairing.nearest(examples.x0, eps, examples.label)
+        return self._pairs[1][numbers]
+
+    @torch.no_grad()
+    def first_look(
+        self,
+        step: int,
+        numbers: Int[Tensor, " n"],
+        examples: Examples,
+        t: Real[Tensor, " n"],
+        eps: Float[Tensor, "n c h w"],
+    ) -> Float[Tensor, "n c h w"] | None:
+        """For a network that is shown its own last estimate: that, for half of the images.
+
+        The other half, and the first pass itself, see an image of zeros, as a walk does at its
+        first step (Chen et al. 2023, algorithm 1; no gradient goes through the first pass).
+        """
+        denoiser = self.denoiser
+        if not denoiser.self_conditioned:
+            return None
+        # Drawn on the CPU, where `numbers` lie: which images are chosen asks no GPU.
+        drawn = random.uniform(
+            seed=self.settings.seed, purpose="self-conditioning", step=step, indices=numbers
+        )
+        x0 = examples.x0
+        given = torch.zeros_like(x0)
+        chosen = (drawn < SHOWN).nonzero()[:, 0].to(x0.device)
+        if not len(chosen):
+            return given
+        x_t, t = process.diffuse(denoiser.schedule, x0, t, eps)[chosen], t[chosen]
+        label, told = (each if each is None else each[chosen] for each in examples[1:])
+        estimate = denoiser.read(denoiser.predict(x_t, t, label, told), x_t, t)
+        given[chosen] = estimate.x0.to(given.dtype)
+        # Autocast keeps weights that it has cast; those of this pass know no gradient.
+        torch.clear_autocast_cache()
+        return given
 
     def hidden(
         self, label: Int[Tensor, " n"] | None, step: int, numbers: Int[Tensor, " n"]
@@ -81,3 +217,8 @@ class Denoising(Objective):
         )
         hidden = drawn < self.settings.label_dropout
         return torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
+
+
+def pixel_levels(spec: ImageSpec) -> int:
+    """How many values a pixel can have; 256 where they are real numbers."""
+    return 256 if spec.depth == "float32" else round(spec.high - spec.low) + 1
