@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import loang.evaluation.comparison
     import loang.evaluation.report
     import loang.model
+    import loang.training.averaging
     import loang.training.plan
     import loang.training.run
 
@@ -291,6 +292,81 @@ def doctor(
         on_stage=on_stage,
         on_progress=on_progress,
     )
+
+
+def average(
+    run: str | Path,
+    *,
+    length: float | None = None,
+    best: bool = False,
+    samples: int | None = None,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda line: None,
+    on_progress: Progress | None = None,
+) -> tuple["loang.training.averaging.Averaged", Path]:
+    """A model with another average of a run's weights, made of its snapshots, and its file.
+
+    Args:
+        run: the folder of a run with `ema.snapshots`.
+        length: of the average: its profile's standard deviation, as a share of the run.
+        best: in place of a length: score several, and take the best.
+        samples: of `best`: how many are drawn for each, 2 or more; 0 takes the validation loss,
+            None what the run was asked for.
+        data: of `best`: where the images are now; None where the run found them.
+        out: the model file; None puts it in the run's folder, beside the run's own model.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        say: told what is tried.
+        on_progress: told of a download.
+
+    Raises:
+        LoangError: a mistake in any of these; snapshots that are not there or do not reach that
+            far; or a place that can't be written.
+    """
+    if (length is None) != best:
+        raise LoangError(
+            "An average is of one length, or the best of several.",
+            "Write --length 0.08, or --best.",
+        )
+    if not best and (samples is not None or data is not None):
+        raise LoangError(
+            "Nothing is measured where the length is given.", "Leave --samples and --data away."
+        )
+    if samples is not None and (samples < 0 or samples == 1):
+        raise LoangError(
+            f"A distance can't be measured on {samples} samples.",
+            "Ask for some hundreds, or for 0: then the validation loss decides.",
+        )
+    folder = RunFolder(Path(run))
+    folder.read_config()
+    if out is not None:
+        files.check_folder(Path(out).parent)
+
+    from loang.training import averaging
+
+    if length is not None:
+        made = averaging.of_length(folder.path, length, device=device)
+    else:
+        made = averaging.best(
+            folder.path,
+            samples=samples,
+            data=None if data is None else str(data),
+            device=device,
+            say=say,
+            on_progress=on_progress,
+        )
+    name = f"average-{made.average.length:g}.safetensors"
+    path = folder.path / name if out is None else Path(out)
+    if path.resolve() == folder.model.resolve():
+        lock = folder.claim()  # while it trains, the run replaces this file itself
+        try:
+            made.model.save(path)
+        finally:
+            lock.release()
+    else:
+        made.model.save(path)
+    return made, path
 
 
 def newest_model(folder: Path = Path("runs")) -> Path:

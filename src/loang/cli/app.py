@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import loang
-from loang.cli import doctor, evaluate, sample, show, train
+from loang.cli import average, doctor, evaluate, sample, show, train
 
 app = typer.Typer(
     help="Train, sample, measure and show diffusion models on your own images.",
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
+app.command("average")(average.average)
 app.command("doctor")(doctor.doctor)
 app.add_typer(show.app, name="show")
 

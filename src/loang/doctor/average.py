@@ -1,18 +1,29 @@
 """The average of the weights: how far back it reaches, and whether it is better than the last."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from loang.config import EmaSettings
 from loang.doctor.finding import Finding, Part
 from loang.doctor.levels import Compared, Levels, compared
 from loang.evaluation.words import percent
 from loang.training.ema import power_exponent
+from loang.training.profiles import LONGEST
 
 START = 0.1  # the share of the run whose weights know little yet
 HEAVY = 0.02  # of the average, on these, that harms
 NEVER = 2**63
 SHORTEST = 1e-4  # length of an average; below it the exponent grows beyond what can be computed
 LAGGING, HARMFUL = 1.01, 1.05  # its error to that of the last weights: worth a word, and a warning
+
+
+def of_model(settings: EmaSettings, facts: Mapping[str, Any]) -> EmaSettings:
+    """The average that a model has: the run's, or that of a length chosen after training."""
+    length = facts.get("average_length")
+    if not isinstance(length, float) or not 0 < length < LONGEST:
+        return settings
+    return settings.model_copy(update={"kind": "power", "length": length})
 
 
 def weight_before(average: EmaSettings, step: int, steps: int) -> float:

@@ -153,6 +153,9 @@ def _with_checkpoint(
             )
     if found.model is None or found.steps < step:
         model.denoiser.network.load_state_dict(dict(held.tensors["ema"]))
+        # The run's own average, whatever the older model file had.
+        own = {name: fact for name, fact in model.facts.items() if not name.startswith("average_")}
+        model.facts = own
     elif found.steps > step:  # weights of different steps can't be compared
         return found
     images = _count(held.state["progress"].get("images"))

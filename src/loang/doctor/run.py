@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from loang import device as devices
-from loang.config import SamplingSettings
+from loang.config import EmaSettings, SamplingSettings
 from loang.data.download import Progress
 from loang.data.images import Dataset
 from loang.data.scaling import to_model
@@ -36,7 +36,20 @@ from loang.model import Model
 REAL = 1000  # images that samples are compared with,
 VALUES = 2**24  # and values of these, at the most
 SHOWN = 32  # images that the network's parts are looked at with
-FEW_STEPS = {"ddim": 10, "ddpm": 100}
+FEW_STEPS = {
+    "ddpm": 100,
+    "ddim": 10,
+    "euler": 10,
+    "euler-ancestral": 20,
+    "dpmpp-2m-sde": 10,
+    "heun": 5,
+    "dpmpp-2m": 5,
+    "dpmpp-3m": 5,
+    "unipc": 5,
+    "deis": 5,
+    "ipndm": 5,
+}
+"""Below which samples are no measure of what was learnt; others choose their steps themselves."""
 OnStage = Callable[[str, int, int], None]
 
 
@@ -90,7 +103,7 @@ def examine_patient(
             parts["levels"] = learning.examine(measured, patient.settings.denoiser.predicts)
         parts["units"] = _units(patient, patient.model, how, seed)
         parts["samples"] = _samples(patient.model, patient.dataset, how, seed, told)
-    parts["average"] = average.examine(patient.settings.ema, patient.steps, measured)
+    parts["average"] = average.examine(_average(patient), patient.steps, measured)
     parts["terminal"] = _terminal(patient, seed)
     train = 0 if patient.dataset is None else len(patient.dataset.train)
     parts["log"] = record.examine(
@@ -105,6 +118,11 @@ def examine_patient(
         {name: part.facts for name, part in parts.items() if part.facts},
         tuple(table for part in parts.values() for table in part.tables),
     )
+
+
+def _average(patient: Patient) -> EmaSettings:
+    facts = {} if patient.model is None else patient.model.facts
+    return average.of_model(patient.settings.ema, facts)
 
 
 def _measure(
@@ -218,7 +236,7 @@ def _way(sampling: SamplingSettings) -> str:
 
 
 def _steps(sampling: SamplingSettings, most: int) -> tuple[Finding, ...]:
-    least = FEW_STEPS[sampling.sampler]
+    least = FEW_STEPS.get(sampling.sampler, 1)
     if sampling.steps >= min(least, most):
         return ()
     return (

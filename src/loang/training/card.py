@@ -1,5 +1,6 @@
 """The card that a run leaves beside its model: what it is, its numbers, how to use it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from loang.model import Model
@@ -24,6 +25,7 @@ def text(model: Model, folder: RunFolder) -> str:
         f" {duration(facts['seconds'])}, on {facts['hardware']}",
         "training loss": _number(facts["loss"]),
         "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
+        **({"average": _average(facts)} if "average_length" in facts else {}),
         "sampled with": f"{sampling.sampler}, {sampling.steps} steps",
         "made by": f"loang {facts['loang']}, torch {facts['torch']}",
     }
@@ -49,6 +51,18 @@ loang sample {folder.path.name} -n 100 --out samples
 noise, `{folder.chart.name}` the losses, `{folder.log.name}` every number, `{folder.config.name}`
 every setting.
 """
+
+
+def _average(facts: Mapping[str, Any]) -> str:
+    """Which average of the weights it is, and how that was chosen."""
+    length = facts["average_length"]
+    said = "the run's own" if length is None else f"of length {length:g} of the run"
+    if facts.get("average_snapshots"):
+        error = f"{100 * facts['average_error']:.2g} %"
+        said += f", made of {facts['average_snapshots']} snapshots (its profile to {error})"
+    if facts.get("average_chosen_by"):
+        said += f"; the best of several by {facts['average_chosen_by']}"
+    return said
 
 
 def _number(value: Any) -> str:

@@ -1,10 +1,16 @@
 """An exponential moving average of the weights: what is sampled, and what is kept."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from loang.config import EmaSettings
+
+MODEL_AVERAGE = "ema"
+"""The file in a checkpoint of the average that is the model."""
 
 
 def power_exponent(length: float) -> float:
@@ -27,6 +33,7 @@ class PowerDecay:
     """The factor of the average at step 1, 2, ...: (1 - 1/step)**(gamma + 1), 0 at the first."""
 
     def __init__(self, length: float) -> None:
+        self.length = length
         self.exponent = power_exponent(length) + 1
 
     def __call__(self, step: int) -> float:
@@ -74,3 +81,30 @@ class Ema:
         torch._foreach_lerp_(
             [self.tensors[name] for name in names], [current[name] for name in names], weight
         )
+
+
+def averages(settings: EmaSettings, network: nn.Module) -> dict[str, Ema]:
+    """All averages that a run tracks, by their file in a checkpoint.
+
+    That which is the model comes first; those that only snapshots are taken of come after it.
+    """
+    weights = network.state_dict()
+    decay: PowerDecay | ConstantDecay = ConstantDecay(settings.decay)
+    if settings.kind == "power":
+        decay = PowerDecay(settings.length)
+    found = {MODEL_AVERAGE: Ema(weights.items(), decay)}
+    if settings.snapshots:
+        for number, length in enumerate(settings.snapshot_lengths, 1):
+            found[f"{MODEL_AVERAGE}-{number}"] = Ema(weights.items(), PowerDecay(length))
+    return found
+
+
+@contextlib.contextmanager
+def lent(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """A network has other weights for a while, and then its own again, bit for bit."""
+    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.load_state_dict(dict(weights))
+    try:
+        yield
+    finally:
+        network.load_state_dict(own)

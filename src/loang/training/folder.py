@@ -4,6 +4,7 @@ config.json                  the resolved settings, complete; loads back to the 
 log.jsonl                    one line a measurement: log.py
 .lock                        who writes here now
 checkpoints/step-NNNNNNNN/   checkpoint.py
+averages/                    snapshots of averages, where they are asked for: averages.py
 samples/                     the same seeds, drawn as training goes
 samples.png, walk.gif        the last of them, and how they came from noise
 training.png                 loss and learning rate
@@ -42,6 +43,7 @@ class RunFolder:
         self.lock = path / ".lock"
         self.log = path / "log.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.averages = path / "averages"
         self.samples = path / "samples"
         self.grid = path / "samples.png"
         self.walk = path / "walk.gif"
@@ -65,8 +67,7 @@ class RunFolder:
                 self._refuse_run()
         else:
             taken = [path.name for path in self._files() if path.exists()]
-            if self.samples.exists():
-                taken.append(self.samples.name)
+            taken += [each.name for each in (self.averages, self.samples) if each.exists()]
             if taken:
                 raise LoangError(
                     f"{self.path} holds no run, but files that a run would replace:"
@@ -94,7 +95,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         with files.writing(self.lock):
             lock = Lock(self.lock, f"The run in {self.path}")
-        for place in (self.path, self.samples):
+        for place in (self.path, self.averages, self.samples):
             files.remove_leftovers(place)
         return lock
 
@@ -109,7 +110,9 @@ class RunFolder:
             if self.holds_run():
                 if self.checkpoints.exists():
                     shutil.rmtree(self.checkpoints)
-                for path in (*self._files(), *self.samples.glob("[0-9]" * 8 + ".png")):
+                drawn = self.samples.glob("[0-9]" * 8 + ".png")
+                averages = self.averages.glob(f"{CHECKPOINT}*.safetensors")
+                for path in (*self._files(), *drawn, *averages):
                     path.unlink(missing_ok=True)
 
     def _files(self) -> tuple[Path, ...]:

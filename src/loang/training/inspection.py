@@ -96,7 +96,8 @@ def check_tensors(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
     weights = tensors.get("model", {})
     own = tensors.get("objective", {})
     trained = {**weights, **{f"{OWN}{name}": tensor for name, tensor in own.items()}}
-    for name, tensor in tensors.get("ema", {}).items():
+    averages = [each for file, each in tensors.items() if file.partition("-")[0] == "ema"]
+    for name, tensor in (item for average in averages for item in average.items()):
         if name not in weights or tensor.shape != weights[name].shape:
             raise ValueError(f"its average {shown(name)} is of no weight")
     slots: dict[str, set[str]] = {}

@@ -3,8 +3,10 @@
 import torch
 
 from loang import device, files
+from loang.build import weight_shapes
 from loang.errors import LoangError
 from loang.training import checkpoint
+from loang.training.averages import Snapshots, held, size
 from loang.training.checkpoint import Checkpoint
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.ledger import Ledger
@@ -28,6 +30,9 @@ class Keeper:
         self.folder = folder
         self.reporter = reporter
         self.saver = Saver(folder.checkpoints, plan.settings.training.keep)
+        shapes = weight_shapes(plan.settings, plan.dataset.spec)
+        self.snapshots = Snapshots(folder.averages, shapes)
+        self._last_snapshot = 0
 
     @property
     def has_any(self) -> bool:
@@ -51,6 +56,29 @@ class Keeper:
             [ledger.best["step"]] if ledger.best else [],
         )
 
+    def snapshot(self, trainer: Trainer) -> None:
+        """Begin to write the averages as they are now; once a step."""
+        progress = trainer.progress
+        if progress.step == self._last_snapshot:
+            return
+        self._last_snapshot = progress.step
+        self.saver.wait()
+        self.tell_failures(trainer)
+        copies = held(trainer.averages, self.plan.settings.ema.snapshot_precision)
+        about = {"step": progress.step, "images": progress.images, "seconds": progress.seconds}
+        self.saver.save_beside(size(copies), lambda: self.snapshots.write(copies, about))
+
+    def forget_later(self, trainer: Trainer) -> None:
+        """Remove what was logged, and the snapshots, of later steps than that of the trainer.
+
+        Raises:
+            LoangError: a snapshot can't be removed.
+        """
+        self.saver.wait()
+        self.reporter.cut(trainer)
+        self._last_snapshot = 0
+        self.snapshots.cut(trainer.progress.step)
+
     def take_up(self, trainer: Trainer) -> tuple[Ledger, list[str]]:
         """Bring a trainer to the newest whole checkpoint.
 
@@ -71,7 +99,7 @@ class Keeper:
                 "Put the same images back, or start a new run with --out.",
             )
         self._restore(trainer, found, step)
-        self.reporter.cut(trainer)
+        self.forget_later(trainer)
         warnings = [
             f"Warning: {problem} It is kept as {checkpoint.ASIDE}, and an older one is used."
             for problem in wrong

@@ -47,11 +47,20 @@ class Plan:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """On the disk: weights, average and two moments, four bytes each."""
-        return 4 * 4 * self.parameters
+        """On the disk: weights, averages and two moments, four bytes each."""
+        average = self.settings.ema
+        tracked = len(average.snapshot_lengths) if average.snapshots else 0
+        return 4 * (4 + tracked) * self.parameters
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """On the disk: all snapshots of averages that the run leaves."""
+        average = self.settings.ema
+        one = (4 if average.snapshot_precision == "float32" else 2) * self.parameters
+        return average.snapshots * len(average.snapshot_lengths) * one
 
     def check_disk(self, place: Path) -> list[str]:
-        """Whether a run that writes there has room for two checkpoints and the model file.
+        """Whether there is room for two checkpoints, the model file and snapshots of averages.
 
         A checkpoint is deleted only when the next one is whole, so there are two for a moment.
 
@@ -61,7 +70,7 @@ class Plan:
         Raises:
             LoangError: there is not even so much; says how much is missing.
         """
-        model = 4 * self.parameters
+        model = 4 * self.parameters + self.snapshot_bytes
         files.check_space(place, 2 * self.checkpoint_bytes + model)
         most = self.settings.training.keep + 2  # the best, and the one that is being written
         needed, free = most * self.checkpoint_bytes + model, files.free_space(place)
@@ -87,6 +96,17 @@ class Plan:
             + (f", {classes} classes" if classes else ""),
             f"{settings.network.kind} network of {self.parameters:,} parameters,"
             f" on {device.describe(self.device, dtype)}, for {self.budget}",
+            *self._describe_snapshots(),
+        ]
+
+    def _describe_snapshots(self) -> list[str]:
+        average = self.settings.ema
+        if not average.snapshots:
+            return []
+        lengths = " and ".join(f"{length:g}" for length in average.snapshot_lengths)
+        return [
+            f"{average.snapshots} snapshots of averages of length {lengths} take"
+            f" {files.amount(self.snapshot_bytes)} in averages/; they may be deleted after training"
         ]
 
 

@@ -16,7 +16,9 @@ from loang.config import SamplingSettings
 from loang.errors import LoangError
 from loang.model import Model
 from loang.training import card
+from loang.training.averages import Average, Snapshots
 from loang.training.budget import duration
+from loang.training.choice import Choice, Judge, choose
 from loang.training.display import Display
 from loang.training.folder import RunFolder
 from loang.training.ledger import Ledger
@@ -49,6 +51,8 @@ class Reporter:
         self.charted = time.monotonic()
         self.over = False
         """Whether training is over."""
+        self.choice: Choice | None = None
+        """Of the average that the model file has, where the run has chosen one."""
         self._told: set[str] = set()
 
     def record(self, trainer: Trainer, **values: Any) -> None:
@@ -101,11 +105,35 @@ class Reporter:
             self.charted = time.monotonic()
         self.display.say("  ".join(said))
 
+    def choose(self, trainer: Trainer, ledger: Ledger, snapshots: Snapshots) -> None:
+        """Score averages of several lengths, and make the best the model; where that is asked."""
+        average = self.plan.settings.ema
+        if not average.choose:
+            return
+        self.over = True
+        self._told.clear()
+        with self.harmless("The length of the average can't be chosen"):
+            if self.plan.settings.evaluation.samples:
+                self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
+            judge = Judge(trainer, self.plan.dataset, self.monitor)
+            length = average.length if average.kind == "power" else None
+            own = Average(trainer.ema.tensors, length)
+            choice = choose(snapshots, judge, own, self.display.say)
+            facts = {**choice.facts(), "validation_loss": judge.loss(choice.average.weights)}
+            with trainer.averaged(choice.average.weights):
+                model = self.model(trainer, ledger)
+                model.facts = {**model.facts, **facts}
+                model.save(self.folder.model)
+            ledger.validation_loss, self.choice = facts["validation_loss"], choice
+            self.record(trainer, event="average", **choice.facts(), scores=choice.table())
+            for line in choice.sentences():
+                self.display.say(line)
+
     def finish(self, trainer: Trainer, ledger: Ledger) -> None:
         """The pictures and the card that a finished run leaves."""
         folder, self.over = self.folder, True
         self._told.clear()
-        with trainer.averaged():
+        with trainer.averaged(self.choice.average.weights if self.choice else None):
             model = self.model(trainer, ledger)
             with self.harmless("Samples can't be drawn"):
                 count = pictures.columns(model.spec) * pictures.rows(model.spec)
@@ -196,4 +224,5 @@ class Reporter:
             "weights": "averaged",
             "loss": ledger.loss,
             "validation_loss": ledger.validation_loss,
+            **({} if self.choice is None else self.choice.facts()),
         }

@@ -100,7 +100,7 @@ class Run:
                     f"The checkpoints of {self.folder.path} are gone; only its model is left.",
                     "Put them back, or start anew with --overwrite, which replaces the model.",
                 )
-            self.reporter.cut(self.trainer)
+            self.keeper.forget_later(self.trainer)
             self.notes.append("No checkpoint was written yet: training starts anew.")
             return
         self.ledger, warnings = self.keeper.take_up(self.trainer)
@@ -144,6 +144,8 @@ class Run:
                 self._save()
                 raise Interrupted(interruption.signal, self.folder.path, self.keeper.what_is_kept())
             if not self.ledger.finished:
+                if self.plan.settings.ema.snapshots:
+                    self.keeper.snapshot(self.trainer)
                 self.reporter.over = True
                 self._report()
                 self.ledger.finished = True
@@ -151,9 +153,10 @@ class Run:
                 self.keeper.require_saved()
             if interruption.signal is not None:
                 raise Interrupted(interruption.signal, self.folder.path, OVER)
-        self.display.say("Drawing samples, and the walk that leads to them ...")
         with Interruption(at_once=True) as interruption:
             try:
+                self.reporter.choose(self.trainer, self.ledger, self.keeper.snapshots)
+                self.display.say("Drawing samples, and the walk that leads to them ...")
                 self.reporter.finish(self.trainer, self.ledger)
                 return Model.load(self.folder.model, on=str(self.plan.device))
             except KeyboardInterrupt:
@@ -161,8 +164,8 @@ class Run:
                 raise Interrupted(number, self.folder.path, OVER) from None
 
     def _loop(self, interruption: Interruption) -> None:
-        progress, settings = self.trainer.progress, self.plan.settings.training
-        reports, measurements = self._marks()
+        progress, settings = self.trainer.progress, self.plan.settings
+        reports, measurements, snapshots = self._marks()
         clock = Clock(progress.seconds)
         saved = since = clock.read()
         images = progress.images
@@ -171,14 +174,17 @@ class Run:
             progress = self.trainer.progress
             now = progress.seconds = clock.read()
             if (progress.step % LOOK == 0 or self.share >= 1) and self._look():
-                progress, (reports, measurements) = self.trainer.progress, self._marks()
+                progress = self.trainer.progress
+                reports, measurements, snapshots = self._marks()
                 progress.seconds = since = clock.read()
                 images = progress.images
                 continue
+            if snapshots.passed(self.share) and settings.ema.snapshots:
+                self.keeper.snapshot(self.trainer)
             report = reports.passed(self.share)
             if measurements.passed(self.share) or report or now - since > MEASUREMENT_SECONDS:
                 self._measure(progress.images - images, now - since)
-                save = now - saved > 60 * settings.checkpoint_minutes
+                save = now - saved > 60 * settings.training.checkpoint_minutes
                 if self.share < 1 and (report or save):
                     if report:
                         self._report()
@@ -192,11 +198,13 @@ class Run:
         if progress.images > images:
             self._measure(progress.images - images, progress.seconds - since)
 
-    def _marks(self) -> tuple[Marks, Marks]:
-        """Of reports and of measurements, from where the run stands."""
+    def _marks(self) -> tuple[Marks, Marks, Marks]:
+        """Of reports, of measurements and of snapshots, from where the run stands."""
         epochs = self.plan.budget.epochs
         reports = round(epochs) if epochs else self.plan.settings.training.reports
-        return Marks(reports, self.share), Marks(MEASUREMENTS, self.share)
+        counts = reports, MEASUREMENTS, self.plan.settings.ema.snapshots
+        one, other, third = (Marks(count, self.share) for count in counts)
+        return one, other, third
 
     def _step(self) -> None:
         """One step, whose numbers are watched; what a save has failed at meanwhile is told."""
@@ -267,7 +275,7 @@ class Run:
             )
             self.trainer.micro_batch = micro_batch
             self.ledger = Ledger()
-            self.reporter.cut(self.trainer)
+            self.keeper.forget_later(self.trainer)
         progress = self.trainer.progress
         progress.seconds = failed.seconds
         progress.skipped, progress.returns = failed.skipped, failed.returns + 1

@@ -1,4 +1,4 @@
-"""What a run saves, written in a thread beside training: checkpoints, and the model file."""
+"""What a run saves, written in a thread beside training: checkpoints, model file, snapshots."""
 
 import contextlib
 import threading
@@ -46,12 +46,29 @@ class Saver:
         """
         self.wait()
         with self._kept():
-            job = step, checkpoint.snapshot(state), write_model, tuple(best)
-            # A daemon: a second Ctrl-C need not wait for a slow disk.
-            self._thread = threading.Thread(
-                target=self._write, args=job, name="loang saver", daemon=True
-            )
-            self._thread.start()
+            copied, stay = checkpoint.snapshot(state), tuple(best)
+            self._start(lambda: self._write(step, copied, write_model, stay))
+
+    def save_beside(self, size: int, write: Callable[[], None]) -> None:
+        """Begin to write something else: whole before any later checkpoint is.
+
+        Args:
+            size: bytes that it takes.
+            write: called in the thread; all that it needs is copied already.
+        """
+        self.wait()
+
+        def checked() -> None:
+            with self._kept():
+                check_space(self.folder, size + RESERVE)
+                write()
+
+        self._start(checked)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        # A daemon: a second Ctrl-C need not wait for a slow disk.
+        self._thread = threading.Thread(target=work, name="loang saver", daemon=True)
+        self._thread.start()
 
     @property
     def busy(self) -> bool:

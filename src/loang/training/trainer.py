@@ -18,7 +18,7 @@ from loang.errors import LoangError
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
 from loang.training.denoising import Denoising
-from loang.training.ema import ConstantDecay, Ema, PowerDecay
+from loang.training.ema import MODEL_AVERAGE, Ema, averages, lent
 from loang.training.examples import Examples, Source
 from loang.training.objective import OWN, Moment, Objective
 
@@ -102,16 +102,17 @@ class Trainer:
         self.drops = any(
             isinstance(part, torch.nn.Dropout) and part.p > 0 for part in denoiser.modules()
         )
-        average = settings.ema
-        decay = (
-            PowerDecay(average.length) if average.kind == "power" else ConstantDecay(average.decay)
-        )
-        self.ema = Ema(denoiser.network.state_dict().items(), decay)
+        self.averages = averages(settings.ema, denoiser.network)
 
     @property
     def images(self) -> Images:
         """Of the training split."""
         return self.source.images
+
+    @property
+    def ema(self) -> Ema:
+        """The average that is the model."""
+        return self.averages[MODEL_AVERAGE]
 
     @property
     def moment(self) -> Moment:
@@ -148,7 +149,9 @@ class Trainer:
 
         progress.step += 1
         progress.images += self.settings.training.batch
-        self.ema.update(self.denoiser.network.state_dict().items(), progress.step)
+        weights = self.denoiser.network.state_dict()
+        for average in self.averages.values():
+            average.update(weights.items(), progress.step)
         return Step(loss, gradient)
 
     def gradients(self) -> Float[Tensor, ""]:
@@ -219,9 +222,11 @@ class Trainer:
         self.denoiser.train(training)
         return float(total / len(images))
 
-    def averaged(self) -> "Averaged":
-        """A context in which the denoiser has the average's weights."""
-        return Averaged(self)
+    def averaged(
+        self, weights: Mapping[str, Tensor] | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """A context in which the denoiser has the average's weights, or those of another."""
+        return lent(self.denoiser.network, self.ema.tensors if weights is None else weights)
 
     def checkpoint(self, facts: Mapping[str, Any]) -> Checkpoint:
         """All that `restore` needs, with `facts` kept beside the progress."""
@@ -234,7 +239,7 @@ class Trainer:
         return Checkpoint(
             tensors={
                 "model": dict(self.denoiser.network.state_dict()),
-                "ema": self.ema.tensors,
+                **{file: average.tensors for file, average in self.averages.items()},
                 "optimizer": slots,
                 **({"objective": dict(own)} if own else {}),
             },
@@ -249,8 +254,9 @@ class Trainer:
         """Go on from a checkpoint; returns the facts that it keeps."""
         tensors = checkpoint.tensors
         self.denoiser.network.load_state_dict(dict(tensors["model"]))
-        for name, tensor in self.ema.tensors.items():
-            tensor.copy_(tensors["ema"][name])
+        for file, average in self.averages.items():
+            for name, tensor in average.tensors.items():
+                tensor.copy_(tensors[file][name])
         self.objective.restore(tensors.get("objective", {}))
         parameters = self._trained()
         names = list(parameters)
@@ -289,18 +295,3 @@ def objective(denoiser: Denoiser, source: Source, settings: Settings) -> Objecti
             f"There is no objective {chosen} yet.", "Set training.objective=denoising."
         )
     return Denoising(denoiser, source, settings)
-
-
-class Averaged:
-    """Lends the average's weights to the denoiser, and gives back its own, bit for bit."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        network = self.trainer.denoiser.network
-        self.own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        network.load_state_dict(self.trainer.ema.tensors)
-
-    def __exit__(self, *_: object) -> None:
-        self.trainer.denoiser.network.load_state_dict(self.own)
