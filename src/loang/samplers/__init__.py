@@ -1,32 +1,39 @@
 """Samplers: from noise to images, one generator of states a family."""
 
-from functools import partial
-
-from loang.process import Variance
+from loang.samplers.auto import Choice, best, kind_of
 from loang.samplers.ddim import ddim
 from loang.samplers.ddpm import ddpm
+from loang.samplers.deis import deis, ipndm
+from loang.samplers.dpm_solver import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m
+from loang.samplers.euler import euler, euler_ancestral
+from loang.samplers.heun import heun
+from loang.samplers.ode import flow, ode
+from loang.samplers.registry import METHODS, NAMES, Method, named
 from loang.samplers.state import Noise, Sampler, State
+from loang.samplers.unipc import unipc
 
-NAMES = ("ddim", "ddpm")
-
-__all__ = ["NAMES", "Noise", "Sampler", "State", "ddim", "ddpm", "named"]
-
-
-def named(
-    name: str,
-    *,
-    eta: float = 0.0,
-    variance: Variance = "fixed-small",
-    churn: float = 0.0,
-    tolerance: float = 1e-3,
-) -> Sampler:
-    """The sampler of that name, with the options that it knows.
-
-    Raises:
-        KeyError: there is none of that name in `NAMES`.
-    """
-    samplers: dict[str, Sampler] = {
-        "ddim": partial(ddim, eta=eta),
-        "ddpm": partial(ddpm, variance=variance),
-    }
-    return samplers[name]
+__all__ = [
+    "METHODS",
+    "NAMES",
+    "Choice",
+    "Method",
+    "Noise",
+    "Sampler",
+    "State",
+    "best",
+    "ddim",
+    "ddpm",
+    "deis",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_3m",
+    "euler",
+    "euler_ancestral",
+    "flow",
+    "heun",
+    "ipndm",
+    "kind_of",
+    "named",
+    "ode",
+    "unipc",
+]
