@@ -120,4 +120,5 @@ def step_bound(
     last = -gaussian.discretized_log_likelihood(
         x0.to(wide), mean.to(wide), log_variance.to(wide), pixel_levels
     )
-    return torch.where(like(s, x_t) == 0, last.to(apart.dtype), apart).flatten(1).mean(1)
+    apart, last = (each.flatten(1).mean(1) for each in (apart, last))
+    return torch.where(s == 0, last.to(apart.dtype), apart)

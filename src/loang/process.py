@@ -122,7 +122,7 @@ def learned_log_variance(
 ) -> Float[Tensor, "n *shape"]:
     """Between the logarithms of the two fixed variances (Nichol and Dhariwal 2021, eq. 15)."""
     small = like(posterior_log_variance(schedule, t, s, "fixed-small"), share)
-    large = like(posterior_log_variance(schedule, t, s, "fixed-large"), share)
+    large = like(posterior_variance(schedule, t, s, "fixed-large").log(), share)
     return share * large + (1 - share) * small
 
 
