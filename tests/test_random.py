@@ -80,6 +80,16 @@ def test_normal_numbers_have_the_moments_of_the_normal_distribution():
         assert error < 4 * math.sqrt(variance / len(x)), power
 
 
+@pytest.mark.parametrize("shape", [(1,), (3,), (1, 5, 5)])
+def test_an_odd_number_of_values_is_normal_in_every_one_of_them(shape):
+    """The last word of a pair must be a word: with 0 in its place one value is never negative."""
+    x = random.normal(shape, seed=0, purpose="test", step=0, indices=torch.arange(20_000))
+    x = x.reshape(20_000, -1).double()
+    assert float(x.mean(0).abs().max()) < 5 / 20_000**0.5
+    assert float((x.square().mean(0) - 1).abs().max()) < 5 * (2 / 20_000) ** 0.5
+    assert float(((x < 0).double().mean(0) - 0.5).abs().max()) < 5 * 0.5 / 20_000**0.5
+
+
 def test_normal_numbers_lie_close_to_the_normal_distribution_function():
     """Kolmogorov and Smirnov: at this distance one honest sample of 10,000 would be refused."""
     x = random.normal((4,), indices=MANY, **ASK).double().flatten().sort().values

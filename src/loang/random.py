@@ -39,9 +39,9 @@ def normal(
         step: 0 or more, below 2**32.
         indices: one non-negative integer an item; the device is that of the result.
     """
-    bits = words(math.prod(shape), seed=seed, purpose=purpose, step=step, indices=indices)
-    if bits.shape[1] % 2:
-        bits = torch.nn.functional.pad(bits, (0, 1))
+    count = math.prod(shape)
+    even = count + count % 2  # two words make two numbers
+    bits = words(even, seed=seed, purpose=purpose, step=step, indices=indices)
     # (w + 1/2) / 2**32 lies in (0, 1), so the logarithm is finite. Halves, not neighbours, are
     # paired: both slices are then contiguous.
     uniform = (bits.to(_widest(bits.device)) + 0.5) * 2.0**-32
@@ -49,7 +49,7 @@ def normal(
     radius = (-2.0 * first.log()).sqrt()
     angle = (2.0 * math.pi) * second
     drawn = torch.cat((radius * angle.cos(), radius * angle.sin()), dim=1).to(torch.float32)
-    return drawn[:, : math.prod(shape)].reshape(len(indices), *shape)
+    return drawn[:, :count].reshape(len(indices), *shape)
 
 
 def uniform(
