@@ -1,5 +1,6 @@
 """A model: the same samples whatever is drawn beside them, and one file that holds all of it."""
 
+import copy
 import json
 
 import numpy as np
@@ -84,6 +85,51 @@ def test_a_walk_can_be_taken_up_at_any_of_its_levels(model):
     again = list(model.walk(range(3), start=states[3].x, levels=half, precision="float32"))
     assert [state.t for state in again] == half
     torch.testing.assert_close(again[-1].x, states[-1].x, atol=1e-6, rtol=0)
+
+
+def test_a_guide_is_put_into_evaluation_mode_and_back_as_well(model):
+    guide = copy.deepcopy(model)
+    guide.denoiser.train()
+    walk = model.walk([0], sampling=drawing.sampling(model, guidance=2.0, guide=guide), guide=guide)
+    next(walk)
+    assert not guide.denoiser.training
+    walk.close()
+    assert guide.denoiser.training
+
+
+def test_guided_by_itself_it_is_itself(model):
+    sampling = drawing.sampling(model, guidance=3.0, guide=model)
+    asked = {"seed": 1, "precision": "float32"}
+    *_, guided = model.walk(range(2), sampling=sampling, guide=model, **asked)
+    *_, plain = model.walk(range(2), **asked)
+    torch.testing.assert_close(guided.x, plain.x, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_self_conditioned_network_is_shown_what_each_walk_saw_last(model, guidance):
+    settings = changed(model.settings, ["network.self_conditioning=true"])
+    denoiser = build.build_denoiser(settings, SPEC)
+    shown = []
+    forward = denoiser.network.forward
+
+    def record(*inputs, given=None):
+        shown.append(given)
+        return forward(*inputs, given=given)
+
+    denoiser.network.forward = record
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter += 0.05
+    conditioned = Model(denoiser, SPEC, settings)
+    sampling = drawing.sampling(conditioned, guidance=guidance)
+    for _ in range(2):  # nothing is left of the walk before
+        shown.clear()
+        states = list(conditioned.walk(range(2), sampling=sampling, precision="float32"))
+        assert len(shown) == len(states) - 1
+        assert not shown[0].any()
+        for state, given in zip(states[:-2], shown[1:], strict=True):
+            assert torch.equal(given[:2], state.x0)
+            assert torch.equal(given[-2:], state.x0)
 
 
 def test_saved_and_loaded_is_the_same_model(model, tmp_path):
