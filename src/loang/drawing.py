@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+from jaxtyping import Shaped
 
 from loang import files, pictures, samplers, walking
 from loang.config import SamplingSettings
@@ -106,7 +107,7 @@ def draw(
         raise LoangError(f"The seed {seed} is out of range.", "Choose one from 0 to 2**63 - 1.")
     settings = settings or model.settings.sampling
     index = None if label is None else model.class_index(label)
-    _check_place(out, model.spec)
+    check_place(out, model.spec)
     written = [out]
     if gif:
         shown = range(min(count, batch, pictures.columns(model.spec) * pictures.rows(model.spec)))
@@ -126,20 +127,33 @@ def draw(
         guide=guide,
         on_step=on_step,
     )
+    save(pixels, model.spec, out)
+    return written
+
+
+def save(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, out: Path) -> None:
+    """Write images to a file or a folder, as `draw` does.
+
+    Raises:
+        LoangError: the place can't be written.
+    """
     if _is_folder(out):
-        pictures.save_singles(pixels, model.spec, out)
+        pictures.save_singles(pixels, spec, out)
     elif out.suffix.lower() in SHEETS:
-        pictures.save_samples(pixels, model.spec, out)
+        pictures.save_samples(pixels, spec, out)
     elif out.suffix.lower() in STACKS:
         save_stack(pixels, pixels.nbytes, out)
     elif out.suffix.lower() == ".npy":
         with files.replacing(out) as beside, beside.open("wb") as file:
             np.save(file, pixels, allow_pickle=False)
-    return written
 
 
-def _check_place(out: Path, spec: ImageSpec) -> None:
-    """Before minutes are spent on drawing: whether `out` can be written, and can hold them."""
+def check_place(out: Path, spec: ImageSpec) -> None:
+    """Before minutes are spent on drawing: whether `out` can be written, and can hold them.
+
+    Raises:
+        LoangError: it can't.
+    """
     suffix = out.suffix.lower()
     if _is_folder(out):
         pictures.check_singles(spec)
