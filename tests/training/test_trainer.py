@@ -5,33 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from trainers import SPEC, TINY, trainer, weights
 
 from loang import build, presets
 from loang.config import changed
-from loang.data import Images, ImageSpec
+from loang.data import Images
 from loang.errors import LoangError
 from loang.training.examination import examine
 from loang.training.feed import Feed
 from loang.training.memory import images_that_fit, layer_bytes
 from loang.training.trainer import Trainer
-
-SPEC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
-TINY = (
-    "network.width=8",
-    "network.multipliers=1,1",
-    "network.heads=1",
-    "training.batch=8",
-    "training.precision=float32",
-)
-
-
-def trainer(*changes, preset="quick"):
-    rng = np.random.default_rng(0)
-    images = Images(rng.integers(0, 256, (37, 8, 8, 1), np.uint8), SPEC, np.arange(37) % 3)
-    tiny = TINY if preset == "quick" else ("training.batch=2",)
-    settings = changed(presets.preset(preset), [*tiny, *changes])
-    denoiser = build.build_denoiser(settings, SPEC)
-    return Trainer(denoiser, images, settings, torch.device("cpu"))
 
 
 def test_flips_mirror_half_of_the_images_left_to_right_and_change_nothing_else():
@@ -73,10 +56,6 @@ def test_times_are_drawn_from_1_to_T_and_noise_anew_each_step():
     assert torch.equal(t, again)
     assert not torch.equal(t, later)
     assert abs(float((eps * other).mean())) < 0.02
-
-
-def weights(subject):
-    return torch.cat([p.detach().flatten() for p in subject.denoiser.parameters()])
 
 
 def moved(subject, share=0.0, steps=1):

@@ -83,11 +83,12 @@ def shares(
 def stratified_shares(
     batch: int, *, seed: int, purpose: str, step: int, indices: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
-    """Shares that a whole batch has spread evenly: (i + u) / batch, in an order drawn anew.
+    """Shares that a whole batch has spread evenly: (i + u_i) / batch, in an order drawn anew.
 
     Each is uniform in (0, 1), but a batch has as many high ones as low ones, so its loss varies
-    less (Kingma et al. 2021, appendix I.1). They depend on the whole batch's size, and not on
-    which of its images are asked for together.
+    less (Kingma et al. 2021, appendix I.1, whose u is one for all: with one for each image what
+    is left of the variance is another `batch` times less). They depend on the whole batch's size,
+    and not on which of its images are asked for together.
 
     Args:
         batch: images in all.
@@ -99,5 +100,4 @@ def stratified_shares(
     every = torch.arange(batch, device=indices.device)
     keys = random.uniform(seed=seed, purpose=f"{purpose} order", step=step, indices=every)
     place = keys.argsort(stable=True).argsort()[indices]
-    start = shares(seed=seed, purpose=purpose, step=step, indices=every[:1])
-    return (place + start) / batch
+    return (place + shares(seed=seed, purpose=purpose, step=step, indices=indices)) / batch

@@ -1,0 +1,31 @@
+"""Trainers of a tiny network on 37 images of noise, and what they have learnt."""
+
+import numpy as np
+import torch
+
+from loang import build, presets
+from loang.config import changed
+from loang.data import Images, ImageSpec
+from loang.training.trainer import Trainer
+
+SPEC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
+TINY = (
+    "network.width=8",
+    "network.multipliers=1,1",
+    "network.heads=1",
+    "training.batch=8",
+    "training.precision=float32",
+)
+
+
+def trainer(*changes, preset="quick"):
+    rng = np.random.default_rng(0)
+    images = Images(rng.integers(0, 256, (37, 8, 8, 1), np.uint8), SPEC, np.arange(37) % 3)
+    tiny = TINY if preset == "quick" else ("training.batch=2",)
+    settings = changed(presets.preset(preset), [*tiny, *changes])
+    denoiser = build.build_denoiser(settings, SPEC)
+    return Trainer(denoiser, images, settings, torch.device("cpu"))
+
+
+def weights(subject):
+    return torch.cat([p.detach().flatten() for p in subject.denoiser.parameters()])
