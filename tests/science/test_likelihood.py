@@ -14,7 +14,7 @@ from loang import random, schedule
 from loang.denoiser import Estimate
 from loang.errors import LoangError
 from loang.likelihood import bound, drawn, every, flow
-from loang.likelihood.bound import decoder_term, first_look, prior_term
+from loang.likelihood.bound import decoder_term, first_look, last_log_variance, prior_term
 from loang.likelihood.solver import integrate
 from loang.process import like
 
@@ -201,7 +201,8 @@ def test_a_perfect_model_takes_the_entropy_by_both_methods(of):
     level = float(of.noise(t[:1]))
     known = -(noise(0)[::40].flatten() ** 2) / 2 - math.log(level * math.sqrt(2 * math.pi))
     found = flow(denoiser, x_1, tolerance=1e-5)
-    nats = decoder_term(of, few, estimate.x0, t, 16) + known - found.log_density
+    decoder = decoder_term(few, estimate.x0, last_log_variance(of, few, t), 16)
+    nats = decoder + known - found.log_density
     # Levels are told from their own noise with certainty: the density's noise is all that is left.
     exact = torch.zeros(len(few), dtype=torch.float64)
     for frequency, at in zip(frequencies, denoiser.levels, strict=True):

@@ -144,7 +144,7 @@ def resumable() -> Iterator[None]:
 
 def show_report(report: "loang.evaluation.report.Report", folder: Path) -> None:
     """What was found, in sentences and a table, and where all of it is."""
-    from loang.evaluation import output, words
+    from loang.evaluation import bits, output, words
 
     for notice in report.notices:
         say(notice)
@@ -152,6 +152,11 @@ def show_report(report: "loang.evaluation.report.Report", folder: Path) -> None:
         say()
         print_table([f"in {space.name}", *words.heads(space)], words.rows(space))
         for note in words.notes(space):
+            say(f"  {note}")
+    if report.likelihood is not None:
+        say()
+        print_table(bits.HEADS, bits.rows(report.likelihood))
+        for note in bits.notes(report.likelihood):
             say(f"  {note}")
     say()
     for sentence in words.sentences(report):

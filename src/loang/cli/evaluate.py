@@ -68,6 +68,9 @@ def evaluate(
     guide: options.Guide = None,
     batch: Annotated[int, typer.Option(help="How many are drawn at once.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    likelihood: Annotated[
+        bool, typer.Option("--likelihood", help="Bits per value of held-out images as well.")
+    ] = False,
 ) -> None:
     """Measure samples against real images: distances with their floor, copies, classes."""
     from loang import api
@@ -106,6 +109,7 @@ def evaluate(
         guide=guide,
         batch=batch,
         device=device,
+        likelihood=likelihood,
     )
     with resumable(), stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
         if compare is not None:

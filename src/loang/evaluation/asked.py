@@ -27,6 +27,7 @@ class Asked:
         guide: a worse model that guides it.
         batch: how many are drawn at once.
         device: of a model: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        likelihood: bits per value of held-out images as well, `count` of them at the most.
     """
 
     count: int | None = None
@@ -36,6 +37,7 @@ class Asked:
     guide: str | Path | None = None
     batch: int = 64
     device: str = "auto"
+    likelihood: bool = False
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 2:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from loang import device, drawing
+from loang import device, drawing, likelihood
 from loang.config import SamplingSettings
 from loang.data import open_dataset
 from loang.data.download import Progress
@@ -24,6 +24,7 @@ from loang.evaluation.real import real_images
 from loang.evaluation.report import Report
 from loang.evaluation.subject import Subject, is_model, name_of, open_images
 from loang.evaluation.units import brought
+from loang.likelihood import Likelihood
 from loang.metrics import features
 from loang.metrics.features import Features
 from loang.metrics.rows import shuffled
@@ -69,12 +70,19 @@ class Asking:
         if history and model is None:
             raise LoangError(f"{subject} holds images.", "--history is of a run's folder.")
         dataset = self.dataset(model, data, subject)
+        if self.asked.likelihood:
+            if model is None:
+                raise LoangError(f"{subject} holds images.", "--likelihood is of a model.")
+            likelihood.check(model, dataset.validation)
         draw = self.ready(subject, model, dataset)
         spaces = self.spaces(dataset)
         scored: Sequence[Mapping[str, Any]] = ()
         if history and model is not None:
             scored = self._history(subject, model, dataset, spaces[0])
-        return self._evaluate(draw(), dataset, spaces, scored)
+        report = self._evaluate(draw(), dataset, spaces, scored)
+        if self.asked.likelihood and model is not None:
+            report = replace(report, likelihood=self._likelihood(model, dataset))
+        return report
 
     def comparison(self, first: Path, second: Path, data: str | Path | None) -> Comparison:
         """Measure two against the same real images, by as many images of each.
@@ -82,6 +90,10 @@ class Asking:
         Raises:
             LoangError: as `report`; or the two are not of one size.
         """
+        if self.asked.likelihood:
+            raise LoangError(
+                "Likelihoods are not compared.", "Leave --likelihood away, or ask for it of each."
+            )
         paths = first, second
         models = [Model.load(p, on=self.asked.device) if is_model(p) else None for p in paths]
         learned = next((i for i in (0, 1) if models[i] is not None), 0)
@@ -218,6 +230,16 @@ class Asking:
             command=self.command,
             history=history,
             on_stage=self.tell,
+        )
+
+    def _likelihood(self, model: Model, dataset: Dataset) -> Likelihood:
+        return likelihood.measure(
+            model,
+            dataset.validation,
+            dataset.train,
+            effort=likelihood.Effort(images=self.asked.count or COUNT),
+            seed=self.asked.seed,
+            on_step=lambda done, total: self.tell("bits per value", done, total),
         )
 
     def _history(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from loang.evaluation import bits
 from loang.evaluation.report import Report, Space
 from loang.evaluation.table import BY_NAME, Cell
 from loang.evaluation.words import (
@@ -15,6 +16,7 @@ from loang.evaluation.words import (
     sampled,
     sentences,
 )
+from loang.likelihood import Likelihood
 from loang.metrics.classes import FEWEST
 
 
@@ -34,6 +36,8 @@ def markdown(report: Report, page: str | None = None) -> str:
     parts += ["", *_copies(report)]
     if report.classes is not None:
         parts += ["", *_classes(report)]
+    if report.likelihood is not None:
+        parts += ["", *_likelihood(report.likelihood)]
     if report.history:
         parts += ["", *_history(report)]
     parts += ["", "## How this was measured", "", *_bullets(_how(report))]
@@ -112,6 +116,11 @@ def _classes(report: Report) -> list[str]:
             f" {enough:,} they are too large: compare each with that beside it, not with others.",
         ]
     return lines
+
+
+def _likelihood(found: Likelihood) -> list[str]:
+    lines = ["## Likelihood of held-out images", "", *table(bits.HEADS, bits.rows(found))]
+    return [*lines, "", *_bullets(bits.notes(found))]
 
 
 def _history(report: Report) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loang.evaluation.table import MEASURES, Cell, Column
+from loang.likelihood.result import Likelihood
 from loang.metrics.classes import ClassDistance
 from loang.metrics.memorisation import Memorisation
 from loang.pictures.evaluation_page import Gallery
@@ -127,6 +128,7 @@ class Report:
         notices: what the person should know of it.
         gallery: the images that the page shows.
         history: of a run's checkpoints, in the order of steps; empty where not asked for.
+        likelihood: of held-out images by the model; None where not asked for.
     """
 
     subject: Mapping[str, Any]
@@ -138,6 +140,7 @@ class Report:
     notices: Sequence[str]
     gallery: Gallery = field(repr=False)
     history: Sequence[Mapping[str, Any]] = ()
+    likelihood: Likelihood | None = None
 
     @property
     def space(self) -> Space:
@@ -155,6 +158,7 @@ class Report:
             "memorisation": {name: _copies(found) for name, found in self.copies.items()},
             "classes": None if self.classes is None else self.classes.to_dict(),
             "history": [dict(point) for point in self.history],
+            "likelihood": None if self.likelihood is None else self.likelihood.to_dict(),
             "notices": list(self.notices),
             "provenance": dict(self.provenance),
         }

@@ -6,10 +6,16 @@ from typing import Any
 
 from loang.evaluation.report import COLUMNS, Report, Space
 from loang.evaluation.table import MEASURES, Cell
+from loang.likelihood import Likelihood
 from loang.metrics.estimate import NORMAL_95, Estimate, difference
 from loang.walking import described
 
 ARROWS = {"lower": "↓", "higher": "↑"}
+KNOWN = {
+    "uniform": "every level alike",
+    "pixel histogram": "each pixel's own histogram",
+    "pixel Gaussian": "each pixel's own Gaussian",
+}
 NOTICEABLE = 0.05  # a difference of shares that is worth a sentence
 
 
@@ -18,6 +24,7 @@ def sentences(report: Report) -> list[str]:
     said = [_distance(report.space), _told_apart(report.space), _balance(report.space)]
     said += [_asked(report), _missing(report)]
     said += [_copying(report), _trained(report)]
+    said += [_likely(report.likelihood)]
     return [sentence for sentence in said if sentence]
 
 
@@ -176,6 +183,27 @@ def _trained(report: Report) -> str | None:
     return (
         f"From step {first['step']:,} to step {last['step']:,} of training the Fréchet distance"
         f" went from {recorded(first['frechet'])} to {recorded(last['frechet'])}."
+    )
+
+
+def _likely(found: Likelihood | None) -> str | None:
+    """How many bits a held-out image takes, and what it takes without a model."""
+    if found is None:
+        return None
+    given = " given its class" if found.about["given_labels"] else ""
+    score = found.bound or found.flow
+    if score is None:
+        return None
+    if found.bound is None:
+        return (
+            f"The log-density of a held-out image{given}, its sign turned, is"
+            f" {measured(Cell(score.bits))} bits a value in its own units. Real numbers have no"
+            " bits of their own: compare it with other models of these images only."
+        )
+    best = min(found.baselines, key=lambda name: found.baselines[name])
+    return (
+        f"A held-out image{given} takes at most {measured(Cell(score.bits))} bits a value"
+        f" ({KNOWN[best]}: {found.baselines[best]:.2f})."
     )
 
 

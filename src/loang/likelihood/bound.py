@@ -70,10 +70,15 @@ def bound(
     discrete = isinstance(schedule, Discrete)
     estimate, x_t, t = first_look(denoiser, x0, noise(0), label)
     prior = prior_term(schedule, x0)
-    decoders = {"estimate": decoder_term(schedule, x0, estimate.x0, t, levels)}
+    fixed = last_log_variance(schedule, x0, t)
+    decoder = decoder_term(x0, estimate.x0, fixed, levels)
+    decoders = dict.fromkeys(FIXED if discrete else ("estimate",), decoder)
     if not discrete:
         seen = x_t / like(schedule.signal(t), x_t)
-        decoders["noisy image"] = decoder_term(schedule, x0, seen, t, levels)
+        decoders["noisy image"] = decoder_term(x0, seen, fixed, levels)
+    elif estimate.variance is not None:
+        learned = last_log_variance(schedule, x0, t, estimate.variance)
+        decoders["learned"] = decoder_term(x0, estimate.x0, learned, levels)
     sums: dict[str, Tensor] = {}
     for number, (t, weight) in enumerate(looks, start=1):
         x_t = process.diffuse(schedule, x0, t, noise(number))
@@ -85,7 +90,7 @@ def bound(
         for way, term in found.items():
             sums[way] = sums.get(way, torch.zeros_like(prior)) + weight * term
     if discrete:
-        return {way: Terms(prior, term, decoders["estimate"]) for way, term in sums.items()}
+        return {way: Terms(prior, term, decoders[way]) for way, term in sums.items()}
     return {way: Terms(prior, sums[""], decoder) for way, decoder in decoders.items()}
 
 
@@ -112,24 +117,34 @@ def prior_term(schedule: Schedule, x0: Float[Tensor, "n c h w"]) -> Float[Tensor
 
 
 def decoder_term(
-    schedule: Schedule,
     x0: Float[Tensor, "n c h w"],
     mean: Float[Tensor, "n c h w"],
-    t: Real[Tensor, " n"],
+    log_var: Float[Tensor, "n ..."],
     levels: int,
 ) -> Float[Tensor, " n"]:
-    """L_0: the discretised Gaussian of Ho et al. 2020, eq. 13, around an estimate of the image.
-
-    Its variance is that of the last step: of a discrete schedule, the posterior's of t = 2 under
-    every kind; where time is real, sigma² of the first time.
-    """
+    """L_0: the discretised Gaussian of Ho et al. 2020, eq. 13, around an estimate of the image."""
     wide = widest(x0.device)
-    if isinstance(schedule, Discrete):
-        log_var = process.posterior_log_variance(schedule, t, torch.zeros_like(t))
-    else:
-        log_var = 2 * schedule.sigma(t).log()
-    x, mean = x0.to(wide), mean.to(wide)
-    return -_summed(gaussian.discretized_log_likelihood(x, mean, like(log_var, x), levels))
+    x, mean, log_var = x0.to(wide), mean.to(wide), log_var.to(wide)
+    return -_summed(gaussian.discretized_log_likelihood(x, mean, log_var, levels))
+
+
+def last_log_variance(
+    schedule: Schedule,
+    x0: Float[Tensor, "n c h w"],
+    t: Real[Tensor, " n"],
+    share: Float[Tensor, "n c h w"] | None = None,
+) -> Float[Tensor, "n ..."]:
+    """The logarithm of the decoder's variance, at the first time t.
+
+    Of a discrete schedule it is the posterior's of t = 2, whichever variance is fixed, or what the
+    network's share makes of it; where time is real, sigma².
+    """
+    if not isinstance(schedule, Discrete):
+        return like(2 * schedule.sigma(t).log(), x0)
+    clean = torch.zeros_like(t)
+    if share is None:
+        return like(process.posterior_log_variance(schedule, t, clean), x0)
+    return process.learned_log_variance(schedule, t, clean, share)
 
 
 def _steps(

@@ -16,7 +16,7 @@ from loang.data.images import Images
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.likelihood.baselines import baselines
-from loang.likelihood.bound import bound, decoder_term, first_look
+from loang.likelihood.bound import bound, decoder_term, first_look, last_log_variance
 from loang.likelihood.flow import flow
 from loang.likelihood.looks import Look, drawn, every
 from loang.likelihood.result import Likelihood, Score, estimated
@@ -195,7 +195,8 @@ class _Measuring:
             signal, noise = (float(of(t[:1])) for of in (schedule.signal, schedule.noise))
             if levels:
                 density = _log_density_of(eps, noise) - found.log_density
-                decoder = decoder_term(schedule, x0, estimate.x0, t, levels)
+                log_var = last_log_variance(schedule, x0, t, estimate.variance)
+                decoder = decoder_term(x0, estimate.x0, log_var, levels)
                 parts.append(torch.stack((density, decoder)))
             else:  # the density of x_1 / signal, in the images' own units
                 half = (self.real.spec.high - self.real.spec.low) / 2

@@ -9,6 +9,7 @@ from loang.data.images import Images
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.schedule import Discrete
 
 
 def check(model: Model, real: Images) -> None:
@@ -30,7 +31,7 @@ def check(model: Model, real: Images) -> None:
             "A likelihood of one held-out image has no error.", "Name a data set that has more."
         )
     schedule = model.denoiser.schedule
-    if schedule.T == 1:
+    if isinstance(schedule, Discrete) and schedule.T == 1:
         raise LoangError("A schedule of one step has no bound.", "Leave --likelihood away.")
     levels_of(own)
     labels_of(model, real, np.arange(0))
