@@ -75,9 +75,13 @@ def test_a_run_is_measured_against_what_it_learned_from(run, place):
 
 def test_json_is_all_that_is_printed_where_it_is_asked_for(run, place):
     status, said, _ = run(
-        "evaluate", place / "run", "-n", 50, "--features", "pixels", "--json", "--history"
+        *("evaluate", place / "run", "-n", 50, "--features", "pixels", "--json", "--history"),
+        *("--sampler", "auto", "--steps", 4, "--guidance", 1.5, "--guide", place / "run"),
     )
     report = json.loads(said)
+    assert report["subject"]["sampling"]["sampler"] != "auto"
+    assert report["subject"]["sampling"]["guidance"] == 1.5
+    assert len(report["subject"]["guide"]) == 64
     assert status == 0
     assert report["spaces"][0]["name"] == "pixels-v1"
     steps = [point["step"] for point in report["history"]]
