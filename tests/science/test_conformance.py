@@ -13,7 +13,7 @@ from torch import nn
 from loang import parameterization, process, schedule
 from loang.denoiser import Denoiser, Estimate
 from loang.process import like
-from loang.samplers import ddim, ddpm
+from loang.samplers import ddim, ddpm, dpmpp_2m
 
 LINEAR = schedule.linear()
 LEADING = [901, 801, 701, 601, 501, 401, 301, 201, 101, 1, 0]
@@ -120,3 +120,15 @@ def test_ten_ddim_steps_give_the_published_sum(kind, published, make):
 def test_without_clipping_the_ddpm_sum_is_another():
     x, _, _ = thousand_steps("eps", clip=False)
     assert abs(total(x) - 258.9606) > 1
+
+
+@pytest.mark.parametrize(("kind", "published"), [("eps", 0.3301), ("v", 0.2251)])
+def test_ten_steps_of_dpm_solver_give_the_published_mean(kind, published):
+    """DPM-Solver++ 2M at round(linspace(0, 999, 11)) of theirs: it ends at their time 0, our 1."""
+    noise = TheirNoise()
+    theirs = reversed(torch.linspace(0, 999, 11).round().int().tolist())
+    levels = [*(t + 1 for t in theirs), 0]
+    *_, state, _ = dpmpp_2m(Denoiser(Ratio(), LINEAR, kind, clip=False), picture(), levels, noise)
+    assert state.t == 1
+    assert float(state.x.abs().double().mean()) == pytest.approx(published, abs=1e-4)
+    assert noise.draws == 0

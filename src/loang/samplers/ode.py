@@ -160,8 +160,7 @@ def _solve(
             slopes.append(_velocity(denoiser, end, angle + node * step, label))
         difference = like(step, x) * _sum(ERROR, slopes)
         size = difference.flatten(1).square().mean(1).sqrt().to(angle.dtype)
-        error = (size / tolerance).clamp(min=SMALL_ERROR)
-        error = torch.where(error.isfinite(), error, torch.ones_like(error))
+        error = torch.where(size.isfinite(), size / tolerance, 0).clamp(min=SMALL_ERROR)
         taken = error <= 1
         there = torch.where(last, torch.full_like(angle, ends[1]), angle + step)
         after = torch.where(taken, there, angle)
