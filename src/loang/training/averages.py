@@ -149,16 +149,16 @@ class Snapshots:
         shares, error = fit(stored, Profile(steps[-1], length))
         if error > NEAR:
             _refuse(length, stored)
-        total: dict[str, Tensor] = {}
+        # In float64: shares of either sign cancel.
+        total = {
+            name: torch.zeros(shape, dtype=torch.float64) for name, shape in self.shapes.items()
+        }
         place = 0
         for each in about:
-            part = shares[place : place + len(each["lengths"])]
-            place += len(part)
             for key, weight in self._read(each["step"]).items():
                 number, _, name = key.partition("/")
-                # Float64: shares of either sign cancel.
-                weighted = weight.double() * float(part[int(number)])
-                total[name] = total[name] + weighted if name in total else weighted
+                total[name].add_(weight, alpha=float(shares[place + int(number)]))
+            place += len(each["lengths"])
         weights = {name: weight.float() for name, weight in total.items()}
         return Average(weights, length, error, len(steps), about[-1])
 
