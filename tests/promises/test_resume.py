@@ -80,6 +80,20 @@ def change(place, file, edit):
         pytest.param(("ema.kind=constant",), id="constant-ema"),
         pytest.param(("network.dropout=0.3", "training.micro_batch=5"), id="dropout-accumulation"),
         pytest.param(("training.precision=bfloat16",), id="bfloat16"),
+        pytest.param(
+            (
+                *("training.levels=importance", "training.stratified=true", "schedule.steps=5"),
+                *("training.micro_batch=5", "denoiser.learn_variance=true"),
+            ),
+            id="importance-variances",
+        ),
+        pytest.param(
+            (
+                *("schedule.kind=flow", "denoiser.predicts=flow", "training.weighting=learned"),
+                *("training.pairing=immiscible", "network.self_conditioning=true"),
+            ),
+            id="flow-learnt-weights-pairs-estimates",
+        ),
     ],
 )
 def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(pictures, tiny, tmp_path, extra):
@@ -235,6 +249,16 @@ def test_each_ingredient_of_a_checkpoint_is_needed(pictures, tiny, tmp_path, fil
     loang.train(out=tmp_path / "again", resume=True)
     one, other = everything(tmp_path / "whole"), everything(tmp_path / "again")
     assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_checkpoint_without_what_its_objective_remembers_is_an_error_for_people(
+    pictures, tiny, tmp_path
+):
+    train(pictures, tmp_path / "run", tiny)
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"levels": "uniform"', '"levels": "importance"'))
+    with pytest.raises(LoangError, match="does not fit the settings"):
+        loang.train(out=tmp_path / "run", resume=True)
 
 
 def test_pictures_and_validation_change_no_training_step(pictures, tiny, tmp_path):

@@ -60,6 +60,21 @@ def test_every_objective_goes_on_from_what_a_checkpoint_keeps(changes):
     assert all(torch.equal(kept[name], same[name]) for name in kept)
 
 
+@pytest.mark.parametrize("name", ["uncertainty", "importance/squares", "importance/counts"])
+def test_what_an_objective_remembers_is_needed(name):
+    way = "weighting=learned" if name == "uncertainty" else "levels=importance"
+    changes = (f"training.{way}", "schedule.steps=4", "sampling.steps=4", "optimizer.warm_up=0")
+    subject, again = trainer(*changes), trainer(*changes)
+    for _ in range(12):
+        subject.step(0.0)
+    kept = snapshot(subject.checkpoint({}))
+    kept.tensors["objective"][name].zero_()
+    again.restore(kept)
+    subject.step(0.0)
+    again.step(0.0)
+    assert not torch.equal(weights(again), weights(subject))
+
+
 def test_importance_draws_by_losses_within_a_run():
     subject = trainer(*OBJECTIVES["stratified importance"], "schedule.steps=4", "sampling.steps=4")
     for _ in range(12):
