@@ -14,7 +14,7 @@ from loang.errors import LoangError
 from loang.evaluation import drawn
 from loang.model import Model
 from loang.samplers import METHODS
-from loang.walking import described
+from loang.walking import described, levels_of
 
 TINY = (
     *("network.width=8", "network.multipliers=1,1", "network.heads=1", "network.attention=[]"),
@@ -122,6 +122,8 @@ def test_a_model_whose_own_way_is_auto_draws_as_auto_does(tmp_path):
     model = made(changes=["sampling.sampler=auto"])
     asked = drawing.sampling(model)
     assert asked.sampler != "auto"
+    levels = [levels_of(way, model.denoiser.schedule) for way in (model.settings.sampling, asked)]
+    assert levels[0] == levels[1]
     np.testing.assert_array_equal(model.sample(2), model.sample(2, sampling=asked))
 
 
