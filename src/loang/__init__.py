@@ -1,6 +1,6 @@
 """Train, sample, measure and show diffusion models on your own images.
 
-The verbs: `train`, `load`, `evaluate` and `compare`; a loaded `Model` samples. Everything else
+The verbs: `train`, `distill`, `load`, `evaluate` and `compare`; a loaded `Model` samples. All else
 lies in the module that is named for it.
 """
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loang.api import compare, evaluate, load, train
+    from loang.api import compare, distill, evaluate, load, train
     from loang.data import Dataset, ImageSpec, open_dataset
     from loang.denoiser import Denoiser
     from loang.errors import LoangError
@@ -26,6 +26,7 @@ _HOMES = {
     "Model": "loang.model",
     "Schedule": "loang.schedule",
     "compare": "loang.api",
+    "distill": "loang.api",
     "evaluate": "loang.api",
     "load": "loang.api",
     "open_dataset": "loang.data",
@@ -41,6 +42,7 @@ __all__ = [
     "Schedule",
     "__version__",
     "compare",
+    "distill",
     "evaluate",
     "load",
     "open_dataset",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from loang import files
 from loang.config import Settings
@@ -11,7 +11,7 @@ from loang.errors import LoangError
 from loang.evaluation.asked import Asked as AskedOfEvaluation
 from loang.evaluation.asked import check_subject
 from loang.evaluation.subject import is_model
-from loang.training.asked import Asked, open_images, resolve
+from loang.training.asked import Asked, AskedOfStudent, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
 from loang.training.folder import RunFolder
@@ -85,6 +85,7 @@ def start(
     folder.check_free()
     dataset = open_images(settings, on_progress, places=places, gone=gone)
 
+    from loang.training.origin import about as about_now
     from loang.training.plan import prepare
     from loang.training.run import Run
 
@@ -95,7 +96,7 @@ def start(
     try:
         if not resume:
             folder.start(overwrite)
-            folder.write_config(prepared.settings, _about(prepared))
+            folder.write_config(prepared.settings, about_now(prepared))
         run = Run(prepared, folder, lock)
         run.notes += notes
         if resume:
@@ -109,6 +110,49 @@ def start(
         lock.release()
         raise
     return run
+
+
+def distill(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    steps: int = 2,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    display: Display | None = None,
+    on_progress: Progress | None = None,
+    **asked: Unpack[AskedOfStudent],
+) -> "loang.model.Model":
+    """Train a model that draws in a few steps what another draws in many; returns it.
+
+    Its run is gone on with as any other: `train(resume=True, out=...)`.
+
+    Args:
+        model: the teacher: a run's folder or a model file.
+        data: images to ask it about; None takes those that it learned from.
+        steps: of the student's walk, 1 or more.
+        out: the run's folder; None makes one in `runs`, named for model and steps.
+        overwrite: replace the run in that folder.
+        display: told of what happens; None shows nothing.
+        on_progress: told of a download.
+        **asked: budget, seed and more: see `loang.training.asked.AskedOfStudent`.
+
+    Raises:
+        LoangError: a mistake in any of these; the model is distilled already; its images are gone.
+        Interrupted: Ctrl-C or SIGTERM came; a checkpoint and the model file were written.
+    """
+    from loang.training.distill import start
+
+    run = start(
+        Path(model),
+        None if data is None else str(data),
+        steps=steps,
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+        on_progress=on_progress,
+        **asked,
+    )
+    return run.train(display or Display())
 
 
 def plan(
@@ -388,22 +432,3 @@ def default_folder(settings: Settings) -> Path:
     """`runs/DATA-PRESET`."""
     name = Path(settings.data.source or "data").resolve().stem
     return Path("runs") / f"{name}-{settings.preset}"
-
-
-def _about(plan: "loang.training.plan.Plan") -> dict[str, Any]:
-    import torch
-
-    import loang
-
-    data = plan.dataset
-    return {
-        "images": data.spec.to_dict(),
-        "data": {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "train": len(data.train),
-            "validation": len(data.validation),
-        },
-        PLACES: meant(plan.settings.data),
-        "versions": {"loang": loang.__version__, "torch": torch.__version__},
-    }

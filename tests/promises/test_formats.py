@@ -37,6 +37,7 @@ LATER = {
             *("spacing", "levels", "churn", "tolerance"),
             *("guidance", "guidance_interval", "guidance_rescale"),
         ],
+        "": ["distillation"],
     },
     "state": {"progress": ["skipped", "returns"], "": ["micro_batch"]},
 }

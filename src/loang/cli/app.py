@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import loang
-from loang.cli import average, doctor, evaluate, sample, show, train
+from loang.cli import average, distill, doctor, edit, evaluate, sample, show, train
 
 app = typer.Typer(
     help="Train, sample, measure and show diffusion models on your own images.",
@@ -15,7 +15,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("distill")(distill.distill)
 app.command("sample")(sample.sample)
+app.add_typer(edit.app, name="edit")
 app.command("evaluate")(evaluate.evaluate)
 app.command("average")(average.average)
 app.command("doctor")(doctor.doctor)

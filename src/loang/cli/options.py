@@ -36,3 +36,20 @@ def channels(text: str | None) -> int | None:
             f"{text!r} is no number of channels.", "Write grey, rgb, rgba or a number."
         )
     return int(text)
+
+
+def length(duration: str | None, epochs: float | None, images: int | None) -> str | None:
+    """A budget of training from the options --for, --epochs and --images; None if none is given.
+
+    Raises:
+        LoangError: two are given.
+    """
+    lengths = {
+        "--for": duration,
+        "--epochs": None if epochs is None else f"{epochs:.10g} epochs",
+        "--images": None if images is None else f"{images} images",
+    }
+    given = [name for name, value in lengths.items() if value is not None]
+    if len(given) > 1:
+        raise LoangError(f"{' and '.join(given)} both give a length.", "Choose one of them.")
+    return lengths[given[0]] if given else None

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from loang.errors import LoangError
-
 
 def train(
     data: Annotated[
@@ -68,14 +66,7 @@ def train(
     from loang.cli import options
     from loang.cli.console import console, download_bar, show_plan, show_result
 
-    lengths = {
-        "--for": duration,
-        "--epochs": None if epochs is None else f"{epochs:.10g} epochs",
-        "--images": None if images is None else f"{images} images",
-    }
-    given = [name for name, value in lengths.items() if value is not None]
-    if len(given) > 1:
-        raise LoangError(f"{' and '.join(given)} both give a length.", "Choose one of them.")
+    budget = options.length(duration, epochs, images)
 
     from loang import api
     from loang.training.asked import Asked
@@ -83,7 +74,7 @@ def train(
 
     asked: Asked = {
         "preset": preset,
-        "budget": lengths[given[0]] if given else None,
+        "budget": budget,
         "size": options.size(size),
         "fit": fit,
         "channels": options.channels(channels),

@@ -7,6 +7,7 @@ from loang.config.reading import LONGEST, changed, load
 from loang.config.sections import (
     DataSettings,
     DenoiserSettings,
+    DistillationSettings,
     EmaSettings,
     EvaluationSettings,
     OptimizerSettings,
@@ -23,6 +24,7 @@ __all__ = [
     "LONGEST",
     "DataSettings",
     "DenoiserSettings",
+    "DistillationSettings",
     "EmaSettings",
     "EvaluationSettings",
     "OptimizerSettings",

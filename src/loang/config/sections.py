@@ -252,19 +252,15 @@ class SamplingSettings(Section):
 class DistillationSettings(Section):
     """training/consistency.py: of a model that learns to leap where its teacher walks."""
 
+    method: Literal["leaps", "consistency", "tuning"] = Field(
+        "leaps",
+        description="leaps: from each level to the next, a DDIM walk; consistency, tuning: from"
+        " any level to the image, by the teacher's short steps or without it",
+    )
     steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="of the student's walk")
-    leaps: Literal["level", "image"] = Field(
-        "level",
-        description="level: each to the next level, a DDIM walk; image: each to the image, from"
-        " which the sampler consistency goes back to the next level",
-    )
-    follows: Literal["walk", "teacher", "images"] = Field(
-        "walk",
-        description="walk: the teacher's, from where a leap begins; teacher: one short step of it,"
-        " from anywhere; images: one of the images that it is asked about",
-    )
-    chain: tuple[Whole, Whole] = Field(
-        (8, 8), description="short steps from noise to image, at first and at last"
+    chain: tuple[Whole, Whole] | None = Field(
+        None,
+        description="short steps in a leap, at first and at last; None: 2 for leaps, else 8 to 32",
     )
 
 

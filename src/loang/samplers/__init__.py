@@ -1,6 +1,7 @@
 """Samplers: from noise to images, one generator of states a family."""
 
 from loang.samplers.auto import Choice, best, kind_of
+from loang.samplers.consistency import consistency
 from loang.samplers.ddim import ddim
 from loang.samplers.ddpm import ddpm
 from loang.samplers.deis import deis, ipndm
@@ -21,6 +22,7 @@ __all__ = [
     "Sampler",
     "State",
     "best",
+    "consistency",
     "ddim",
     "ddpm",
     "deis",

@@ -6,6 +6,7 @@ from functools import partial
 from types import MappingProxyType
 
 from loang.process import Variance
+from loang.samplers.consistency import consistency
 from loang.samplers.ddim import ddim
 from loang.samplers.ddpm import ddpm
 from loang.samplers.deis import deis, ipndm
@@ -71,6 +72,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "unipc": Method(unipc, "Zhao et al. 2023, UniPC-3 with B2", 4),
         "deis": Method(deis, "Zhang and Chen 2023, tAB-DEIS of a parabola", 3),
         "ipndm": Method(ipndm, "Liu et al. 2022; Zhang and Chen 2023, iPNDM", 4),
+        "consistency": Method(
+            consistency,
+            "Song et al. 2023, algorithm 1; of models distilled for it",
+            None,
+            deterministic=False,
+        ),
         "ode": Method(
             ode,
             "Song et al. 2021, eq. 13; Dormand and Prince 1980",

@@ -45,6 +45,23 @@ class Asked(TypedDict, total=False):
     changes: Sequence[str]
 
 
+class AskedOfStudent(TypedDict, total=False):
+    """What a person may ask of a distillation; None, or nothing, leaves it to the teacher's.
+
+    - budget: "5m", "2h30m", "50 epochs" or "1000000 images"
+    - seed: of everything that is random
+    - device: "auto", "cpu", "cuda", "cuda:1" or "mps"
+    - precision: "auto", "float32" or "bfloat16"
+    - changes: `section.key=value` for any setting; they come last
+    """
+
+    budget: str | None
+    seed: int | None
+    device: str | None
+    precision: str | None
+    changes: Sequence[str]
+
+
 # What may differ between the sessions of one run: none of it changes what is learnt.
 MAY_DIFFER = {
     "data.source",  # the fingerprint of the images must be the same

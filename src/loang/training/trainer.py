@@ -17,6 +17,7 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
+from loang.training.consistency import Consistency
 from loang.training.denoising import Denoising
 from loang.training.ema import MODEL_AVERAGE, Ema, averages, lent
 from loang.training.examples import Examples, Source
@@ -287,11 +288,8 @@ def objective(denoiser: Denoiser, source: Source, settings: Settings) -> Objecti
     """The one that the settings name.
 
     Raises:
-        LoangError: it can't be trained from these settings.
+        LoangError: this denoiser can't be trained so.
     """
-    chosen = settings.training.objective
-    if chosen != "denoising":
-        raise LoangError(
-            f"There is no objective {chosen} yet.", "Set training.objective=denoising."
-        )
+    if settings.training.objective == "consistency":
+        return Consistency(denoiser, source, settings)
     return Denoising(denoiser, source, settings)

@@ -1,0 +1,70 @@
+"""`loang distill`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def distill(
+    model: Annotated[Path, typer.Argument(help="The model that walks many steps: a run or file.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Images, as for `loang train`.", show_default="those that the model learned from"
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Of the new model's walk.")] = 2,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Length as time.", show_default="the model's"),
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length in epochs.")] = None,
+    images: Annotated[int | None, typer.Option(help="Length in images seen.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder.", show_default="runs/MODEL-STEPS-steps")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run there.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting: optimizer.learning_rate=1e-4."
+        ),
+    ] = None,
+) -> None:
+    """Make a model that draws in two steps, or so, what another draws in many.
+
+    It is a run as any other: go on with one by `loang train --resume --out DIR`.
+    """
+    from loang.cli import options
+    from loang.cli.console import console, download_bar, say
+    from loang.files import shown
+
+    budget = options.length(duration, epochs, images)
+
+    from loang.training.display import ConsoleDisplay
+    from loang.training.distill import start
+
+    with download_bar() as on_progress:
+        run = start(
+            model,
+            data,
+            steps=steps,
+            out=out,
+            overwrite=overwrite,
+            on_progress=on_progress,
+            budget=budget,
+            seed=seed,
+            device=device,
+            precision=precision,
+            changes=tuple(changes or ()),
+        )
+    run.train(ConsoleDisplay(console))
+    place = shown(run.folder.path)
+    say()
+    say("Next:")
+    say(f"  loang sample {place} -n 100")
+    say(f"  loang evaluate {place} -n 5000")

@@ -1,0 +1,250 @@
+"""Few steps in place of many: a student learns to leap where its teacher walks.
+
+A leap from t to s is a single step of DDIM, by an image that the student answers at x_t. Three ways
+to learn which (`distillation.method`):
+
+- "leaps": a student of N steps leaps from each level of its walk to the next, where the teacher's
+  short steps lead (Luhman and Luhman 2021; Salimans and Ho 2022, all halvings at once). Its sampler
+  is DDIM at these levels and at no others.
+- "consistency": from any t it leaps to the image, to the same as from a point r one short step of
+  the teacher below t (Song et al. 2023, algorithm 2). Its sampler is `samplers/consistency.py`.
+- "tuning": the same, but the short step is that of the image and the noise which x_t was made from,
+  and no teacher is asked (Geng et al. 2025).
+
+Levels are counted by their angle, atan(noise / signal), from 0 of an image to pi / 2 of pure noise.
+It is the cosine schedule's own time, and the same for every schedule.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int, Real
+from torch import Tensor
+
+from loang import parameterization, random
+from loang.config import DistillationSettings, Settings
+from loang.denoiser import Denoiser
+from loang.errors import LoangError
+from loang.loss import Loss
+from loang.parameterization import squared_error_ratio
+from loang.process import like
+from loang.schedule import Schedule
+from loang.training.examples import Source
+from loang.training.objective import Moment, Objective
+
+MOST_WEIGHT = 100.0
+"""Of an answer's squared error: eps says next to nothing of the image where the noise is pure."""
+
+
+def leaps(schedule: Schedule, steps: int) -> list[float]:
+    """The levels between which a student of so many steps leaps: evenly spaced angles, T first.
+
+    Raises:
+        ValueError: there can't be so many.
+    """
+    angles = torch.linspace(math.pi / 2, 0, steps + 1, dtype=torch.float64)[1:-1]
+    return schedule.levels(steps, [schedule.round(schedule.time(math.tan(a))) for a in angles])
+
+
+class Consistency(Objective):
+    """The squared error of a leap against two leaps: the teacher's short one, the student's rest.
+
+    Args:
+        denoiser: the student, with the teacher's weights as long as nothing else is restored.
+        source: of the images.
+        settings: `distillation` above all.
+
+    Raises:
+        LoangError: the network is shown its own last estimate, which one leap has not.
+    """
+
+    def __init__(self, denoiser: Denoiser, source: Source, settings: Settings) -> None:
+        if denoiser.self_conditioned:
+            raise LoangError(
+                "This model looks at its own last estimate, and a leap has none before it.",
+                "Distil a model that was trained with network.self_conditioning=false.",
+            )
+        self.denoiser = denoiser
+        self.source = source
+        self.training = settings.training
+        self.settings: DistillationSettings = settings.distillation
+        self.teacher = copy.deepcopy(denoiser).eval().requires_grad_(False)
+        schedule = denoiser.schedule
+        levels = torch.tensor(leaps(schedule, self.settings.steps)[::-1], dtype=torch.float64)
+        self.ends = _angle(schedule, levels).to(source.device)
+        """The angles of the levels between segments, from 0 up."""
+
+    def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
+        """Of the images of those numbers; numbers follow one another."""
+        x0, label, told = self.source(moment.position + int(numbers[0]), len(numbers))
+        numbers = numbers.to(x0.device)
+        if label is not None:
+            drawn = self._uniform("label dropout", moment.step, numbers)
+            hidden = drawn < self.training.label_dropout
+            label = torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
+        short = self._short(moment.share)
+        angle, eps = self._noised("train", moment.step, numbers)
+        return self._leap(x0, angle, eps, short, label, told)
+
+    def error(
+        self,
+        x0: Float[Tensor, "n c h w"],
+        label: Int[Tensor, " n"] | None,
+        numbers: Int[Tensor, " n"],
+    ) -> Float[Tensor, " n"]:
+        """Without weights, at the shortest steps that training comes to."""
+        angle, eps = self._noised("validation", 0, numbers.to(x0.device))
+        return self._leap(x0, angle, eps, self._short(1.0), label).plain
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The teacher: its file may be gone when a run goes on."""
+        return self.teacher.network.state_dict()
+
+    def _short(self, share: float) -> float:
+        """The angle of a short step: the number of them in a leap rises by factors."""
+        leaps = self.settings.method == "leaps"
+        first, last = self.settings.chain or ((2, 2) if leaps else (8, 32))
+        whole = math.pi / 2 / (self.settings.steps if leaps else 1)
+        return whole / (first * (last / first) ** share)
+
+    def _leap(
+        self,
+        x0: Float[Tensor, "n c h w"],
+        angle: Float[Tensor, " n"],
+        eps: Float[Tensor, "n c h w"],
+        short: float,
+        label: Int[Tensor, " n"] | None,
+        told: Float[Tensor, "n parameters"] | None = None,
+    ) -> Loss:
+        denoiser, schedule = self.denoiser, self.denoiser.schedule
+        t = schedule.times(angle.tan())
+        signal, noise = like(schedule.signal(t), x0), like(schedule.noise(t), x0)
+        x_t = signal * x0 + noise * eps
+        with torch.no_grad():
+            if self.settings.method == "leaps":
+                image = self._walked(x_t, angle, short, label, told)
+            else:
+                r = schedule.times((angle - short).clamp(min=0).tan())
+                near = x0
+                if self.settings.method == "consistency":
+                    near = _image(self.teacher, x_t, t, label, told)
+                x_r = step(schedule, x_t, near, t, r)
+                # Its dropout is that of the answer at t, which draws the same numbers anew.
+                with torch.random.fork_rng(devices=_gpus(x0.device)):
+                    far = _image(denoiser, x_r, r.clamp(min=schedule.first), label, told)
+                image = torch.where((r > 0).reshape(-1, 1, 1, 1), far, near)
+        eps_there = parameterization.to_eps("x0", image, x_t, signal, noise)
+        target = parameterization.target(
+            denoiser.kind, image, eps_there, signal, noise, denoiser.deviation
+        )
+        answer = denoiser.predict(x_t, t, label, told).image
+        plain = (answer - target).square().flatten(1).mean(1)
+        return Loss(self._weight(t).to(plain.dtype) * plain, plain)
+
+    def _walked(
+        self,
+        x_t: Float[Tensor, "n c h w"],
+        angle: Float[Tensor, " n"],
+        short: float,
+        label: Int[Tensor, " n"] | None,
+        told: Float[Tensor, "n parameters"] | None,
+    ) -> Float[Tensor, "n c h w"]:
+        """The image whose one step to the next level lands where the teacher's short steps do.
+
+        An image of the walk so far, and one of its next step, make one of both: see `two_leaps`.
+        """
+        schedule = self.denoiser.schedule
+        end = self.ends[torch.searchsorted(self.ends, angle) - 1]
+        steps = max(1, round(math.pi / 2 / self.settings.steps / short))
+        angles = [torch.lerp(angle, end, k / steps) for k in range(steps + 1)]
+        marks = [schedule.times(each.tan()) for each in angles]
+        x, image = x_t, x_t
+        for number, (t, r) in enumerate(pairwise(marks)):
+            near = _image(self.teacher, x, t, label, told)
+            x = step(schedule, x, near, t, r)
+            image = two_leaps(schedule, image, near, marks[0], t, r) if number else near
+        return image
+
+    def _weight(self, t: Real[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Whatever is predicted, as if it were v: SNR + 1 in units of the image."""
+        denoiser, schedule = self.denoiser, self.denoiser.schedule
+        signal, noise = schedule.signal(t), schedule.noise(t)
+        v = 1 + (signal / noise).square()
+        ratio = squared_error_ratio(denoiser.kind, signal, noise, denoiser.deviation)
+        return (v / ratio).clamp(max=MOST_WEIGHT)
+
+    def _noised(
+        self, purpose: str, step: int, numbers: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c h w"]]:
+        """Angles and noise for the images of those numbers."""
+        schedule = self.denoiser.schedule
+        share = self._uniform(f"{purpose} time", step, numbers)
+        first = torch.tensor([schedule.first], dtype=share.dtype, device=share.device)
+        low = _angle(schedule, first)
+        if self.settings.method == "leaps":  # where these begin
+            angle = self.ends[1 + (share * (len(self.ends) - 1)).long()]
+        else:
+            angle = low + (self.ends[-1] - low) * share
+        eps = random.normal(
+            self.source.images.spec.shape,
+            seed=self.training.seed,
+            purpose=f"{purpose} noise",
+            step=step,
+            indices=numbers,
+        )
+        return angle, eps
+
+    def _uniform(self, purpose: str, step: int, numbers: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return random.uniform(seed=self.training.seed, purpose=purpose, step=step, indices=numbers)
+
+
+def step(
+    schedule: Schedule,
+    x_t: Float[Tensor, "n c h w"],
+    x0: Float[Tensor, "n c h w"],
+    t: Real[Tensor, " n"],
+    s: Real[Tensor, " n"],
+) -> Float[Tensor, "n c h w"]:
+    """DDIM's step from t to s with an image that is given (Song et al. 2021, eq. 12, eta = 0)."""
+    of_x_t = schedule.noise(s) / schedule.noise(t)
+    of_x0 = schedule.signal(s) - of_x_t * schedule.signal(t)
+    return like(of_x0, x_t) * x0 + like(of_x_t, x_t) * x_t
+
+
+def two_leaps(
+    schedule: Schedule,
+    first: Float[Tensor, "n c h w"],
+    second: Float[Tensor, "n c h w"],
+    t: Real[Tensor, " n"],
+    r: Real[Tensor, " n"],
+    s: Real[Tensor, " n"],
+) -> Float[Tensor, "n c h w"]:
+    """The image whose one step from t to s lands where two do: `first` to r, `second` on to s.
+
+    A weighted mean of the two. It follows from a step in units of the signal, with sigma for
+    noise / signal: z_s = x0 + (sigma_s / sigma_t) (z_t - x0). At s = 0 it is `second`.
+    """
+    sigma_t, sigma_r, sigma_s = schedule.sigma(t), schedule.sigma(r), schedule.sigma(s)
+    share = like((1 - sigma_s / sigma_r) / (1 - sigma_s / sigma_t), second)
+    return share * second + (1 - share) * first
+
+
+def _image(
+    denoiser: Denoiser,
+    x_t: Float[Tensor, "n c h w"],
+    t: Real[Tensor, " n"],
+    label: Int[Tensor, " n"] | None,
+    told: Float[Tensor, "n parameters"] | None,
+) -> Float[Tensor, "n c h w"]:
+    return denoiser.read(denoiser.predict(x_t, t, label, told), x_t, t).x0
+
+
+def _angle(schedule: Schedule, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return torch.atan2(schedule.noise(t), schedule.signal(t))
+
+
+def _gpus(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []

@@ -1,0 +1,175 @@
+"""From a model that walks many steps to one that leaps in a few: a run of its own."""
+
+from pathlib import Path
+from typing import Any, Unpack
+
+from loang import config, files
+from loang.build import build_schedule
+from loang.config import (
+    DistillationSettings,
+    EmaSettings,
+    SamplingSettings,
+    Settings,
+    TrainingSettings,
+)
+from loang.data import Dataset
+from loang.data.download import Progress
+from loang.data.spec import ImageSpec
+from loang.errors import LoangError
+from loang.model import Model
+from loang.training.asked import AskedOfStudent, open_images
+from loang.training.consistency import leaps
+from loang.training.folder import RunFolder
+from loang.training.origin import about
+from loang.training.places import beside
+from loang.training.plan import prepare
+from loang.training.run import Run
+
+SLOWER = 0.5
+"""The learning rate's factor: the weights are good already."""
+
+
+def start(
+    teacher: Path,
+    data: str | None = None,
+    *,
+    steps: int = 2,
+    out: Path | None = None,
+    overwrite: bool = False,
+    on_progress: Progress | None = None,
+    **asked: Unpack[AskedOfStudent],
+) -> Run:
+    """Everything up to the first step; see `loang.distill`.
+
+    The run's first checkpoint is the teacher itself, so that it can be gone on with from then on,
+    without the teacher's file.
+    """
+    model = Model.load(teacher, on="cpu")
+    if model.settings.training.objective == "consistency":
+        raise LoangError(
+            f"{teacher} is distilled already: it leaps, and has no walk that could be learnt.",
+            "Name the model that it was distilled from, with the --steps that you want.",
+        )
+    settings = student(model.settings, steps, data, **asked)
+    folder = RunFolder(out if out is not None else default_folder(teacher, steps))
+    folder.check(overwrite)
+    folder.check_free()
+    places = None if data is not None else beside(teacher, model.settings.data)
+    dataset = open_images(
+        settings,
+        on_progress,
+        places=places,
+        gone=f"Name the images, wherever they are: loang distill {files.shown(teacher)} DATA",
+    )
+    notes = _fitting(dataset, model)
+    plan = prepare(settings, dataset)
+    plan.denoiser.network.load_state_dict(model.denoiser.network.state_dict())
+    notes += plan.check_disk(folder.path)
+    lock = folder.claim()
+    try:
+        folder.start(overwrite)
+        known = about(plan, places)
+        known["teacher"] = {name: model.facts.get(name) for name in ("steps", "images", "data")}
+        folder.write_config(plan.settings, known)
+        run = Run(plan, folder, lock)
+        run.notes += notes
+        run.keeper.save(run.trainer, run.ledger)
+        run.keeper.saver.wait()
+        if failures := run.keeper.saver.failures():
+            raise failures[0]
+    except BaseException:
+        lock.release()
+        raise
+    return run
+
+
+def student(
+    teacher: Settings, steps: int, data: str | None = None, **asked: Unpack[AskedOfStudent]
+) -> Settings:
+    """The settings of a teacher's student of so many steps.
+
+    Its network, noise and images are the teacher's. What decides how a teacher learns, weightings
+    and the like, has no meaning for a student and is left at its defaults.
+
+    Raises:
+        LoangError: a value that can't be.
+    """
+    values = teacher.to_dict()
+    kept = [
+        *("batch", "micro_batch", "budget", "label_dropout", "seed", "device", "precision"),
+        *("reports", "validation_share", "checkpoint_minutes", "keep"),
+    ]
+    rate = SLOWER * teacher.optimizer.learning_rate
+    values |= {
+        "training": TrainingSettings().model_dump(mode="json")
+        | {name: values["training"][name] for name in kept}
+        | {"objective": "consistency"},
+        "optimizer": values["optimizer"] | {"learning_rate": rate},
+        "ema": EmaSettings().model_dump(mode="json"),
+        "sampling": SamplingSettings().model_dump(mode="json"),
+        "distillation": DistillationSettings().model_dump(mode="json") | {"steps": steps},
+    }
+    if data is not None:
+        values["data"]["source"] = data
+    for name in ("budget", "seed", "device", "precision"):
+        if (value := asked.get(name)) is not None:
+            values["training"][name] = value
+    settings = config.changed(config.load(values), asked.get("changes", ()))
+    for section in ("network", "schedule", "denoiser"):
+        if getattr(settings, section) != getattr(teacher, section):
+            raise LoangError(
+                f"A student has its teacher's {section}: its weights are the teacher's at first.",
+                f"Leave --set {section}... away, or train another model.",
+            )
+    return config.load(settings.to_dict() | {"sampling": _sampling(settings)})
+
+
+def default_folder(teacher: Path, steps: int) -> Path:
+    """`runs/MODEL-STEPS-steps`."""
+    whole = teacher.resolve()
+    name = whole.parent.name if whole.name == files.MODEL else whole.stem
+    return Path("runs") / f"{name}-{steps}-step{'s' * (steps != 1)}"
+
+
+def _sampling(settings: Settings) -> dict[str, Any]:
+    """The walk that a student learns: others it knows nothing of."""
+    chosen = settings.distillation
+    try:
+        levels = leaps(build_schedule(settings.schedule), chosen.steps)
+    except ValueError as error:
+        raise LoangError(
+            f"This model's schedule can't be walked in {chosen.steps} steps: {error}.",
+            "Ask for fewer with --steps.",
+        ) from error
+    return settings.sampling.model_dump(mode="json") | {
+        "sampler": "ddim" if chosen.method == "leaps" else "consistency",
+        "steps": chosen.steps,
+        "levels": levels,
+        "eta": 0.0,
+    }
+
+
+def _fitting(dataset: Dataset, model: Model) -> list[str]:
+    """A sentence where the images are not those that the teacher learned from.
+
+    Raises:
+        LoangError: they can't even be shown to it.
+    """
+    if _plain(dataset.spec) != _plain(model.spec):
+        raise LoangError(
+            f"The images of {dataset.name} are of another size, range or classes than those that"
+            " the model learned from.",
+            "Name the images that it learned from, or others that were prepared alike.",
+        )
+    known = model.facts.get("fingerprint")
+    if known and dataset.fingerprint != known:
+        return [
+            f"Warning: the images of {dataset.name} are not those that the model learned from; it"
+            " will be asked about these."
+        ]
+    return []
+
+
+def _plain(spec: ImageSpec) -> ImageSpec:
+    """A spec in types that compare: JSON makes lists of tuples, and whole numbers of floats."""
+    return ImageSpec.from_dict(spec.to_dict())

@@ -1,0 +1,132 @@
+"""A distillation is a run as any other: it needs its teacher once, and can be gone on with."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+import loang
+from loang.cli.app import app
+from loang.errors import LoangError
+from loang.model import Model
+from loang.training import distill
+from loang.training.folder import RunFolder, checkpoint_steps
+
+IMAGES = 128
+
+
+@pytest.fixture
+def teacher(pictures, tiny, tmp_path):
+    """A run that has learnt a little, with labels."""
+    loang.train(pictures, out=tmp_path / "teacher", budget="160 images", changes=tiny, device="cpu")
+    return tmp_path / "teacher"
+
+
+def distilled(teacher, out, **more):
+    loang.distill(teacher, out=out, **{"budget": f"{IMAGES} images", **more})
+    return out
+
+
+def last_weights(run):
+    step = checkpoint_steps(run / "checkpoints")[-1]
+    place = run / "checkpoints" / f"step-{step:08d}"
+    return {
+        f"{name}/{key}": tensor
+        for name in ("model", "ema", "optimizer", "objective")
+        for key, tensor in load_file(place / f"{name}.safetensors").items()
+    }
+
+
+def test_a_student_is_a_model_that_is_sampled_in_its_two_steps_with_labels(teacher, tmp_path):
+    run = distilled(teacher, tmp_path / "student")
+    model, before = Model.load(run, on="cpu"), Model.load(teacher, on="cpu")
+    sampling = model.settings.sampling
+    assert (sampling.sampler, sampling.steps, sampling.levels) == ("ddim", 2, (50.0, 25.0, 0.0))
+    states = list(model.walk(range(3)))
+    assert [state.t for state in states] == [50, 25, 0]
+    assert model.sample(3).shape == (3, 8, 8, 1)
+    assert model.denoiser.classes == 3
+    one, other = model.denoiser.state_dict(), before.denoiser.state_dict()
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    _, about = RunFolder(run).read_config()
+    assert about["teacher"]["steps"] == 10
+
+
+def test_a_run_stopped_at_any_checkpoint_ends_as_one_that_never_stopped(teacher, tmp_path):
+    """The first of them is the teacher itself; then its file is not needed any more."""
+    run = distilled(teacher, tmp_path / "whole")
+    steps = checkpoint_steps(run / "checkpoints")
+    assert steps[0] == 0
+    expected = last_weights(run)
+    shutil.rmtree(teacher)
+    for stop in (0, steps[2]):
+        copy = shutil.copytree(run, tmp_path / f"stopped-{stop}")
+        for later in steps:
+            if later > stop:
+                shutil.rmtree(copy / "checkpoints" / f"step-{later:08d}")
+        loang.train(out=copy, resume=True)
+        found = last_weights(copy)
+        assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_the_first_checkpoint_holds_the_teacher(teacher, tmp_path):
+    run = distill.start(teacher, out=tmp_path / "student", budget="64 images")
+    run.lock.release()
+    place = tmp_path / "student" / "checkpoints" / "step-00000000"
+    known = load_file(teacher / "model.safetensors")
+    for name in ("model", "ema", "objective"):
+        found = load_file(place / f"{name}.safetensors")
+        assert known.keys() == found.keys()
+        assert all(torch.equal(known[key], found[key]) for key in known)
+
+
+@pytest.mark.parametrize("method", ["consistency", "tuning"])
+def test_a_student_that_leaps_to_the_image_is_sampled_by_consistency(teacher, tmp_path, method):
+    changes = (f"distillation.method={method}",)
+    run = distilled(teacher, tmp_path / "student", changes=changes, steps=3, budget="32 images")
+    model = Model.load(run, on="cpu")
+    assert model.settings.sampling.sampler == "consistency"
+    assert len(list(model.walk(range(2)))) == 4
+
+
+def test_what_can_not_be_distilled_is_said(teacher, pictures, tiny, tmp_path):
+    run = distilled(teacher, tmp_path / "student", budget="16 images")
+    with pytest.raises(LoangError, match="is distilled already"):
+        distill.start(run, out=tmp_path / "again")
+    with pytest.raises(LoangError, match=r"51"):
+        distill.start(teacher, steps=51, out=tmp_path / "many")
+    with pytest.raises(LoangError, match="has its teacher's network"):
+        distill.start(teacher, out=tmp_path / "wider", changes=("network.width=16",))
+    with pytest.raises(LoangError, match="run"):
+        distill.start(teacher, out=run)
+    pictures.unlink()
+    with pytest.raises(LoangError) as caught:
+        distill.start(teacher, out=tmp_path / "gone")
+    assert "loang distill" in caught.value.remedy
+    assert not (tmp_path / "gone").exists()
+
+
+def test_other_images_are_refused_or_told(teacher, pictures, tmp_path):
+    import numpy as np
+
+    with np.load(pictures) as held:
+        images, labels = held["images"], held["labels"]
+    np.savez(tmp_path / "other.npz", images=images[:, ::-1], labels=labels)
+    run = distill.start(teacher, str(tmp_path / "other.npz"), out=tmp_path / "told")
+    run.lock.release()
+    assert any("not those that the model learned from" in note for note in run.notes)
+    np.savez(tmp_path / "fewer.npz", images=images, labels=labels.clip(max=1))
+    with pytest.raises(LoangError, match="another size, range or classes"):
+        distill.start(teacher, str(tmp_path / "fewer.npz"), out=tmp_path / "refused")
+
+
+def test_the_verb_says_how_to_go_on(teacher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["distill", "teacher", "--images", "16", "--steps", "1"])
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "runs/teacher-1-step/config.json").read_text())["settings"]
+    assert settings["distillation"]["steps"] == 1
+    assert settings["training"]["objective"] == "consistency"

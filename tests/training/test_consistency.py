@@ -1,0 +1,250 @@
+"""A student leaps where its teacher walks: identities, exact solutions, and whole runs."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from loang import samplers
+from loang.build import build_schedule
+from loang.config import ScheduleSettings, Settings, changed
+from loang.data import Images, ImageSpec
+from loang.denoiser import Denoiser
+from loang.samplers.consistency import consistency
+from loang.training.consistency import Consistency, leaps, step, two_leaps
+from loang.training.examples import Source
+from loang.training.objective import Moment
+
+SPREAD = 0.4  # standard deviation of the values of the images of these tests
+SPEC = ImageSpec(4, 4, 1, depth="float32", low=-1.0, high=1.0)
+SCHEDULES = {
+    "cosine": ScheduleSettings(kind="cosine", steps=1000),
+    "pure noise": ScheduleSettings(kind="linear", steps=200, zero_terminal_snr=True),
+    "edm": ScheduleSettings(kind="edm"),
+    "flow": ScheduleSettings(kind="flow"),
+}
+
+
+@pytest.fixture(params=SCHEDULES, name="schedule")
+def _schedule(request):
+    return build_schedule(SCHEDULES[request.param])
+
+
+def sigma(schedule, t):
+    return schedule.sigma(torch.as_tensor(t, dtype=torch.float64)).reshape(-1, 1, 1, 1)
+
+
+class Walker(nn.Module):
+    """The exact image at (x_t, t) of N(0, SPREAD²), as an x0-network: that of a single step to 0.
+
+    With `levels`, that of the exact leap along the walk to the level below t.
+    """
+
+    def __init__(self, schedule, levels=None):
+        super().__init__()
+        self.schedule, self.levels = schedule, levels
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, condition, label=None):
+        t = self.times(condition)
+        schedule = self.schedule
+        signal, noise = (like(each(t)).double() for each in (schedule.signal, schedule.noise))
+        if schedule.start > 1:  # the denoiser shows it at the size of an image
+            x = x * like(schedule.size(t))
+        if self.levels is None:
+            image = SPREAD**2 * signal / (SPREAD**2 * signal**2 + noise**2) * x
+        else:
+            ends = torch.tensor(sorted(self.levels), dtype=torch.float64)
+            end = sigma(
+                schedule, ends[torch.searchsorted(ends, t - 1e-6 * ends[-1]).clamp(min=1) - 1]
+            )
+            # Karras et al. 2022, eq. 1, in z = x / signal: dz / dsigma = (z - x0) / sigma. On the
+            # walk z changes as its own spread does.
+            spread = (SPREAD**2 * signal**2 + noise**2).sqrt()
+            after = (SPREAD**2 + end**2).sqrt() / spread * x
+            image = (after - end / noise * x) / (1 - end * signal / noise)
+        return image.float() + self.unused
+
+    def times(self, condition):
+        known = torch.as_tensor(condition, dtype=torch.float64)
+        name = self.schedule.name
+        return (known / 100).exp() if name == "edm" else known / 1000 if name == "flow" else known
+
+
+def objective(schedule, network, *changes, count=64):
+    """Of images of N(0, SPREAD²), with the exact denoiser for teacher."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = SPREAD * torch.randn((count, 4, 4, 1), generator=generator)
+    base = Settings().to_dict() | {"training": {"objective": "consistency", "batch": count}}
+    settings = changed(Settings.model_validate(base), changes)
+    denoiser = Denoiser(network, schedule, "x0", clip=False)
+    source = Source(Images(pixels.numpy(), SPEC), settings, 0, torch.device("cpu"))
+    subject = Consistency(denoiser, source, settings)
+    subject.teacher = Denoiser(Walker(schedule), schedule, "x0", clip=False)
+    return subject
+
+
+def loss(subject, share=1.0):
+    return subject.loss(Moment(0, 0, share), torch.arange(64)).weighted.double().mean().item()
+
+
+def test_levels_lie_at_equal_angles_of_signal_and_noise(schedule):
+    levels = leaps(schedule, 3)
+    assert (levels[0], levels[-1]) == (schedule.T, 0)
+    found = sigma(schedule, levels[1:3]).flatten().atan() / math.pi
+    np.testing.assert_allclose(found, [1 / 3, 1 / 6], rtol=0.02)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.0], ids=["level", "image"])
+def test_the_image_of_two_leaps_lands_where_they_do(schedule, share):
+    generator = torch.Generator().manual_seed(0)
+    x, first, second = torch.randn((3, 2, 1, 2, 2), generator=generator, dtype=torch.float64)
+    t = torch.tensor([schedule.T, 0.7 * schedule.T], dtype=torch.float64)
+    r, s = 0.5 * t, share * t
+    landed = step(schedule, step(schedule, x, first, t, r), second, r, s)
+    image = two_leaps(schedule, first, second, t, r, s)
+    torch.testing.assert_close(step(schedule, x, image, t, s), landed, rtol=1e-6, atol=1e-6)
+
+
+def test_a_step_with_the_image_that_was_noised_keeps_its_noise(schedule):
+    generator = torch.Generator().manual_seed(0)
+    x0, eps = torch.randn((2, 2, 1, 2, 2), generator=generator, dtype=torch.float64)
+    t = torch.full((2,), float(schedule.T), dtype=torch.float64)
+    s = 0.4 * t
+    x_t, x_s = (
+        schedule.signal(at).reshape(-1, 1, 1, 1) * x0
+        + schedule.noise(at).reshape(-1, 1, 1, 1) * eps
+        for at in (t, s)
+    )
+    torch.testing.assert_close(step(schedule, x_t, x0, t, s), x_s, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["leaps", "consistency"])
+def test_the_exact_leap_has_next_to_no_loss_and_others_have(schedule, method):
+    steps = 2 if method == "leaps" else 1
+    fine = (f"distillation.method={method}", "distillation.chain=[64,64]")
+    least = loss(objective(schedule, Walker(schedule, leaps(schedule, steps)), *fine))
+    assert least < 1e-4
+    assert loss(objective(schedule, Walker(schedule), *fine)) > 20 * least
+    assert loss(objective(schedule, Walker(schedule, leaps(schedule, 3)), *fine)) > 20 * least
+
+
+@pytest.mark.parametrize(("method", "least"), [("leaps", 3), ("consistency", 11)])
+def test_what_a_student_learns_is_of_the_first_order_in_short_steps(schedule, method, least):
+    """DDIM's error is as h over a walk, as h² in one step: half of h divides its square so."""
+    exact = Walker(schedule, leaps(schedule, 1))
+    way = ("distillation.steps=1", f"distillation.method={method}")
+    coarse, fine = (
+        loss(objective(schedule, exact, f"distillation.chain=[{n},{n}]", *way)) for n in (32, 64)
+    )
+    assert least < coarse / fine < 1.5 * least
+
+
+def test_what_follows_images_walks_on_their_own_noise(schedule):
+    """x_t, and x_r a short step below it, have one x_0 and one eps: of these the target is."""
+    subject = objective(
+        schedule, Walker(schedule, leaps(schedule, 1)), "distillation.method=tuning", *ONE
+    )
+    seen = []
+    subject.denoiser.network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    subject.denoiser._input = lambda x_t, t: seen.append((x_t, t)) or x_t
+    loss(subject)
+    (x_r, r), _, (x_t, t), _ = seen
+    x0, _, _ = subject.source(0, 64)
+    inside = (r > schedule.first * 1.001).reshape(-1)
+    eps_t, eps_r = (
+        (x - like(schedule.signal(at)) * x0) / like(schedule.noise(at))
+        for x, at in ((x_t, t), (x_r, r))
+    )
+    assert inside.sum() > 40
+    torch.testing.assert_close(eps_t[inside], eps_r[inside], rtol=1e-3, atol=1e-3)
+    assert bool((t > r)[inside].all())
+
+
+ONE = ("distillation.steps=1", "distillation.chain=[16,16]")
+
+
+def like(factor):
+    return factor.reshape(-1, 1, 1, 1).float()
+
+
+def test_both_ends_of_a_short_step_have_the_same_dropout():
+    class Drops(Walker):
+        def forward(self, x, condition, label=None):
+            return nn.functional.dropout(super().forward(x, condition), 0.5)
+
+    schedule = build_schedule(SCHEDULES["flow"])
+    # So short a step that all that is left of the loss is what dropout does.
+    tiny = (
+        "distillation.chain=[100000,100000]",
+        "distillation.method=consistency",
+    )
+    kept = loss(objective(schedule, Drops(schedule), *tiny))
+    assert kept < 1e-4
+
+
+def test_the_number_of_short_steps_in_a_leap_grows_by_factors():
+    schedule = build_schedule(SCHEDULES["flow"])
+    method = ("distillation.method=consistency", "distillation.chain=[8,32]")
+    subject = objective(schedule, Walker(schedule), *method)
+    assert [math.pi / 2 / subject._short(share) for share in (0, 0.5, 1)] == pytest.approx(
+        [8, 16, 32]
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_the_sampler_consistency_draws_the_data_with_an_exact_leap_to_the_image(schedule, steps):
+    denoiser = Denoiser(Walker(schedule, leaps(schedule, 1)), schedule, "x0", clip=False)
+    generator = torch.Generator().manual_seed(steps)
+
+    def noise(_):
+        return torch.randn((400, 1, 4, 4), generator=generator)
+
+    levels = schedule.levels(steps)
+    *_, last = consistency(denoiser, schedule.start * noise(0), levels, noise)
+    assert last.t == 0
+    assert last.x.std().item() == pytest.approx(SPREAD, rel=0.03)
+
+
+class Gains(nn.Module):
+    """x0 = g(t) x, with g of a few numbers: all that Gaussian data need."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(1, 32), nn.SiLU(), nn.Linear(32, 32), nn.SiLU())
+        self.out = nn.Linear(32, 1)
+
+    def forward(self, x, condition, label=None):
+        angle = condition.float().reshape(-1, 1) / 500 - 1
+        return self.out(self.layers(angle)).reshape(-1, 1, 1, 1) * x
+
+
+def test_a_student_draws_in_two_steps_what_its_teacher_draws_in_many():
+    """The teacher's own two steps draw values of another spread."""
+    schedule = build_schedule(SCHEDULES["cosine"])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Gains()
+    subject = objective(schedule, network, "distillation.chain=[8,8]")
+    subject.denoiser.kind = "v"
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for number in range(150):
+        optimizer.zero_grad()
+        moment = Moment(number, 64 * number, number / 150)
+        subject.loss(moment, torch.arange(64)).weighted.mean().backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * (1 - moment.share)
+        optimizer.step()
+
+    def spread(denoiser, levels):
+        x = torch.randn((64, 1, 4, 4), generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            *_, last = samplers.named("ddim")(denoiser, x / x.std(), levels, torch.randn)
+        return last.x.std().item()
+
+    two = leaps(schedule, 2)
+    aim = spread(subject.teacher, leaps(schedule, 16))
+    assert abs(spread(subject.teacher, two) - aim) > 0.06
+    assert spread(subject.denoiser, two) == pytest.approx(aim, abs=0.015)
