@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,8 +236,6 @@ def test_evaluating_a_model_measures_as_many_held_out_images(model, real, monkey
     monkeypatch.setattr(Model, "load", lambda path, on: model)
     few = Dataset("blobs", real.train, real.validation, "f" * 64)
     monkeypatch.setattr(asking, "dataset", lambda *ignored: few)
-    monkeypatch.setattr(likelihood, "Effort", lambda images: replace(LITTLE, images=images))
-    from pathlib import Path
-
+    monkeypatch.setattr(likelihood, "Effort", lambda **asked: replace(LITTLE, **asked))
     report = asking.report(Path("model.safetensors"), None)
     assert len(report.likelihood.bound.images) == 10

@@ -237,7 +237,7 @@ class Asking:
             model,
             dataset.validation,
             dataset.train,
-            effort=likelihood.Effort(images=self.asked.count or COUNT),
+            effort=likelihood.Effort(images=self.asked.count or COUNT, batch=self.asked.batch),
             seed=self.asked.seed,
             on_step=lambda done, total: self.tell("bits per value", done, total),
         )
