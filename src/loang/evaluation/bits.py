@@ -37,7 +37,8 @@ def notes(found: Likelihood) -> Iterator[str]:
     """How it was measured, and what to know of it."""
     about, score = found.about, found.bound
     if score is not None:
-        looked = "at every step" if about["all_steps"] else f"at {score.evaluations - 1} times"
+        looks = f"looks at {score.evaluations - 1} times an image"
+        looked = "is the sum over all steps" if about["all_steps"] else looks
         others = [
             f"{WAYS[way]}: {measured(Cell(bits))}"
             for way, bits in found.ways.items()
@@ -45,7 +46,7 @@ def notes(found: Likelihood) -> Iterator[str]:
         ]
         clipped = "clipped, as it is sampled" if about["clipped"] else "not clipped"
         yield (
-            f"The bound is looked at {looked} an image, and is of {WAYS[score.way]}"
+            f"The bound {looked}, and is of {WAYS[score.way]}"
             f" ({'; '.join(others)}); estimates of the image are {clipped}."
         )
     if found.flow is not None:
@@ -64,7 +65,7 @@ def notes(found: Likelihood) -> Iterator[str]:
     if found.gap is not None and found.gap.error is not None:
         apart = abs(found.gap.value) > NORMAL_95 * found.gap.error
         yield (
-            f"On the same images the bound lies {measured(Cell(found.gap))} above the flow:"
+            f"On the same images the bound less the flow is {measured(Cell(found.gap))}:"
             f" {'more than' if apart else 'no more than'} chance explains."
         )
     if about["beyond_the_range"] > 0:
@@ -72,4 +73,4 @@ def notes(found: Likelihood) -> Iterator[str]:
             f"{about['beyond_the_range']:.2%} of the values lie beyond the model's range, and count"
             " as its ends."
         )
-    yield f"Computed in float32 on {about['computed_on']} in {about['seconds']:,.0f} s."
+    yield f"Computed on {about['computed_on']} in {about['seconds']:,.0f} s."
