@@ -45,7 +45,7 @@ def draw(found: dict[str, tuple[list[int], list[float]]], path: Path) -> None:
             evaluations,
             errors,
             color=COLORS[i % len(COLORS)],
-            linestyle=DASHES[i % len(DASHES)],
+            linestyle=DASHES[(i + i // len(COLORS)) % len(DASHES)],
             marker="o",
             markersize=3,
             linewidth=1.8,
