@@ -64,3 +64,13 @@ def test_after_a_minute_mean_and_spread_are_the_datas(tmp_path, monkeypatch, cap
     mean, spread = sixteen_bits(tmp_path, monkeypatch, capsys, "--for", "13000 images")
     assert abs(mean) < 0.1
     assert abs(spread) < 0.15
+
+
+def test_super_resolution_draws_what_the_small_pictures_might_be(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "sheet.png"
+    few = ["super_resolution.py", "--steps", "3", "--width", "8", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", few)
+    runpy.run_path(str(EXAMPLES / "super_resolution.py"), run_name="__main__")
+    assert "made small again" in capsys.readouterr().out
+    with Image.open(out) as image:
+        assert image.size[0] < image.size[1]

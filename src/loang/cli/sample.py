@@ -35,6 +35,12 @@ def sample(
     guidance_interval: options.GuidanceInterval = None,
     guidance_rescale: options.GuidanceRescale = None,
     guide: options.Guide = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="A picture: noised, and sampled from there (SDEdit).")
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(help="Of --start-from: 0 the picture itself, 1 nothing of it.")
+    ] = 0.6,
     gif: Annotated[bool, typer.Option("--gif", help="Draw the walk from noise as well.")] = False,
     every: Annotated[
         int | None, typer.Option(min=1, help="Of the walk: every so many-th step is a frame.")
@@ -70,6 +76,26 @@ def sample(
     settings = drawing.sampling(loaded, guide=weaker, **asked)
     if (sampler or loaded.settings.sampling.sampler) == "auto":
         say(f"auto takes {walking.described(settings.model_dump())}.")
+    if start_from is not None:
+        from loang.editing import output
+
+        output.check_alone(gif=gif, guide=guide)
+        with step_bar("sampling") as on_step:
+            edited = output.start_from(
+                loaded,
+                start_from,
+                out,
+                strength=strength,
+                count=count,
+                seed=seed,
+                settings=settings,
+                label=label,
+                batch=batch,
+                on_step=on_step,
+            )
+        for line in (*edited.notices, f"  {shown(edited.path)}"):
+            say(line)
+        return
     with step_bar("sampling") as on_step:
         written = drawing.draw(
             loaded,

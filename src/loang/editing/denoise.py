@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from loang import device
 from loang.config import SamplingSettings
 from loang.data.scaling import to_model
 from loang.data.spec import ImageSpec
@@ -111,10 +110,9 @@ def _mean(
     model: Model, x: Float[Tensor, "1 c h w"], t: float, labels: Tensor | None
 ) -> Float[Tensor, "1 c h w"]:
     denoiser, training = model.denoiser, model.denoiser.training
-    dtype = device.autocast_type(model.device, model.settings.training.precision)
     denoiser.eval()
     try:
-        with torch.inference_mode(), device.autocast(model.device, dtype):
+        with torch.inference_mode():  # in float32: it is the picture itself
             return denoiser(x, times(t, x), labels).x0
     finally:
         denoiser.train(training)

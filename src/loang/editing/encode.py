@@ -36,7 +36,8 @@ _Images = Float[Tensor, "n c h w"]
 def unclipped(denoiser: Denoiser) -> Denoiser:
     """The same network, its estimates of the image left as they are.
 
-    One that is cut to [-1, 1] loses what it was cut from, so no way leads back.
+    Where they are cut to [-1, 1] the flow is another than that of what was learnt; there is a way
+    back from that as well.
     """
     same = Denoiser(denoiser.network, denoiser.schedule, denoiser.kind, False, denoiser.deviation)
     return same.train(denoiser.training)
@@ -53,7 +54,7 @@ def encode(
     An image is taken for what x is at the least noisy time that was trained, `schedule.first`.
 
     Args:
-        denoiser: must not clip: see `unclipped`.
+        denoiser: best one that does not clip: see `unclipped`.
         x0: in [-1, 1].
         evaluations: of the denoiser, rounded up to a multiple of 4.
         label: one an image.

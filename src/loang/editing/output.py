@@ -274,3 +274,14 @@ def check_ends(pictures: list[Path] | None, seeds: tuple[int, int] | None) -> En
         "There are two ends to go between: two pictures, or two seeds.",
         "Write loang edit interpolate MODEL a.png b.png, or --seeds 3 7.",
     )
+
+
+def check_alone(gif: bool, guide: Path | None) -> None:
+    """Whether a walk from a picture is asked for what only one from noise does.
+
+    Raises:
+        LoangError: it is.
+    """
+    for name, asked in (("--gif", gif), ("--guide", guide is not None)):
+        if asked:
+            raise LoangError(f"{name} goes with samples from noise alone.", "Leave it away.")
