@@ -181,6 +181,13 @@ def test_the_same_words_are_pythons(place):
     assert drawing.sampling(again, steps=9).levels is None
 
 
+def test_what_can_not_guide_is_told_before_anything_is_drawn():
+    with pytest.raises(LoangError, match="knows no classes"):
+        drawing.sampling(made(PLAIN), guidance=2.0)
+    with pytest.raises(LoangError, match="other images"):
+        drawing.sampling(made(), guidance=2.0, guide=made(ImageSpec(8, 12, 1)))
+
+
 def test_levels_in_a_models_own_settings_that_do_not_fall_are_told():
     model = made(changes=["sampling.levels=[3.0, 50.0]"])
     with pytest.raises(LoangError, match="not falling times"):
