@@ -168,7 +168,8 @@ def _read(path: Path, spec: ImageSpec) -> tuple[Shaped[np.ndarray, "h w c"], Hea
     channels = pixels.shape[2]
     if channels != spec.channels and not {channels, spec.channels} <= {*COLOURS}:
         raise LoangError(
-            f"{path} has {channels} channels, and this model's images {spec.channels}.",
+            f"{path} has {channels} channel{'s' * (channels > 1)}, and this model's images"
+            f" {spec.channels}.",
             "Only grey, RGB and RGBA turn into one another: save it with as many.",
         )
     pixels, said = _at_depth(path, pixels, spec)

@@ -1,0 +1,130 @@
+"""`loang edit` and `loang sample --start-from`: files in, files out, and what is said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from editing_models import DEEP, GREY, REAL, model_of, pixels_of
+from PIL import Image
+
+from loang import cli
+from loang.config import DataSettings
+from loang.data.encoded.picture import read_picture
+from loang.editing.picture import read, read_with_holes
+from loang.errors import LoangError
+from loang.pictures.single import save_single
+
+DATA = DataSettings()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["loang", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leave:
+            status = leave.code or 0
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return call
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A model, a grey picture, and the same with a hole."""
+    model_of(GREY).save(tmp_path / "model.safetensors")
+    pixels = pixels_of(GREY)[..., 0]
+    Image.fromarray(pixels).save(tmp_path / "whole.png")
+    alpha = np.full((8, 8), 255, np.uint8)
+    alpha[2:5, 1:4] = 0
+    Image.fromarray(np.dstack([pixels, alpha]), "LA").save(tmp_path / "hole.png")
+    Image.fromarray(255 - alpha).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("holes", [("hole.png",), ("whole.png", "--mask", "mask.png")])
+def test_a_filled_picture_keeps_its_known_pixels_in_the_file(run, place, holes):
+    named = [place / each if each.endswith(".png") else each for each in holes]
+    out, few = place / "out.png", ("-n", 1, "--steps", 3, "--resample", 2)
+    status, said = run("edit", "inpaint", place / "model.safetensors", *named, "--out", out, *few)
+    assert status == 0, said
+    whole, filled = read_picture(place / "whole.png"), read_picture(out)
+    known = np.ones((8, 8), bool)
+    known[2:5, 1:4] = False
+    assert np.array_equal(filled[known], whole[known])
+    assert not np.array_equal(filled, whole)
+
+
+def test_seeds_pictures_noise_and_strength(run, place):
+    model, one, other = (place / n for n in ("model.safetensors", "whole.png", "mask.png"))
+    gif, clean, like = (place / n for n in ("b.gif", "clean.png", "like.npy"))
+    asked = ("--out", gif, "--frames", 4, "--evaluations", 8)
+    assert run("edit", "interpolate", model, one, other, *asked)[0] == 0
+    with Image.open(gif) as animation:
+        assert animation.n_frames == 4
+    status, said = run("edit", "denoise", model, one, "--out", clean)
+    assert status == 0
+    assert "is estimated at" in said
+    assert read_picture(clean).shape == (8, 8, 1)
+    asked = ("--start-from", one, "--strength", 0, "-n", 2, "--out", like)
+    assert run("sample", model, *asked)[0] == 0
+    kept = np.frombuffer(like.read_bytes()[-128:], np.uint8).reshape(2, 8, 8, 1)
+    assert np.array_equal(kept, np.stack([read_picture(one)] * 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("inpaint", "whole.png"), "nothing in it is transparent"),
+        (("inpaint", "none.png"), "There is no picture"),
+        (("inpaint", "hole.png", "--guidance", "2"), "Add --label"),
+        (("inpaint", "hole.png", "--label", "hat"), "no class is called"),
+        (("interpolate", "whole.png"), "two ends"),
+        (("denoise", "whole.png", "--noise", "-1"), "can't be"),
+        (("denoise", "model.safetensors"), "can't be read as a picture"),
+    ],
+)
+def test_slips_are_told_in_words(run, place, arguments, said):
+    verb, *others = (place / a if "." in a else a for a in arguments)
+    status, told = run("edit", verb, place / "model.safetensors", *others)
+    assert status == 2
+    assert said in " ".join(told.split())
+
+
+def test_a_mask_of_another_size_is_refused(place):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(place / "small.png")
+    with pytest.raises(LoangError, match="is 4x4, and the picture 8x8"):
+        read_with_holes(place / "whole.png", GREY, DATA, place / "small.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(place / "black.png")
+    with pytest.raises(LoangError, match="nothing to fill"):
+        read_with_holes(place / "whole.png", GREY, DATA, place / "black.png")
+
+
+def test_a_picture_of_every_depth_comes_in_as_it_is(tmp_path):
+    for spec, name in ((GREY, "a.png"), (DEEP, "b.png"), (REAL, "c.tif")):
+        pixels = pixels_of(spec)
+        save_single(pixels, tmp_path / name)
+        assert np.array_equal(read(tmp_path / name, spec, DATA).pixels, pixels)
+    with pytest.raises(LoangError, match="whole numbers"):
+        read(tmp_path / "a.png", replace(REAL, channels=1), DATA)
+
+
+def test_another_size_and_depth_are_told(tmp_path):
+    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(tmp_path / "white.png")
+    found = read(tmp_path / "white.png", DEEP, DATA)
+    assert found.pixels.shape == (6, 10, 3)
+    assert bool((found.pixels == 4095).all())
+    assert any("8 bits" in said for said in found.notices)
+    assert any("16x16" in said for said in found.notices)
+
+
+def test_what_lies_in_a_hole_does_not_bleed_into_a_smaller_picture(tmp_path):
+    pixels, alpha = np.full((32, 32), 200, np.uint8), np.full((32, 32), 255, np.uint8)
+    pixels[:, 12:], alpha[:, 12:] = 0, 0
+    Image.fromarray(np.dstack([pixels, alpha]), "LA").save(tmp_path / "a.png")
+    found, known = read_with_holes(tmp_path / "a.png", GREY, DATA)
+    assert bool((found.pixels[known] == 200).all())
+    assert 2 <= known[0].sum() <= 3
