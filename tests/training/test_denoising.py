@@ -9,6 +9,7 @@ from loang.data import ImageSpec
 from loang.training import inspection
 from loang.training.checkpoint import snapshot
 from loang.training.denoising import pixel_levels
+from loang.training.memory import layer_bytes
 from loang.training.objective import Moment
 
 OBJECTIVES = {
@@ -73,6 +74,11 @@ def test_what_an_objective_remembers_is_needed(name):
     subject.step(0.0)
     again.step(0.0)
     assert not torch.equal(weights(again), weights(subject))
+
+
+@pytest.mark.parametrize("changes", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_what_a_step_keeps_in_memory_is_measured_with_more_images_than_a_small_batch_has(changes):
+    assert layer_bytes(trainer(*changes, "training.batch=1")) > 1000
 
 
 def test_importance_draws_by_losses_within_a_run():

@@ -199,7 +199,7 @@ class Denoising(Objective):
         label, told = (each if each is None else each[chosen] for each in examples[1:])
         estimate = denoiser.read(denoiser.predict(x_t, t, label, told), x_t, t)
         given[chosen] = estimate.x0.to(given.dtype)
-        # Autocast keeps weights that it has cast; those of this pass know no gradient.
+        # Autocast keeps what it has cast of the weights; in older torch, without a gradient.
         torch.clear_autocast_cache()
         return given
 

@@ -95,9 +95,9 @@ def stratified_shares(
         seed: see random.py, as for the next two.
         purpose: of the draw.
         step: of the run.
-        indices: numbers of images in the batch, 0..batch-1.
+        indices: numbers of images in the batch, 0..batch-1; beyond, they begin anew.
     """
     every = torch.arange(batch, device=indices.device)
     keys = random.uniform(seed=seed, purpose=f"{purpose} order", step=step, indices=every)
-    place = keys.argsort(stable=True).argsort()[indices]
+    place = keys.argsort(stable=True).argsort()[indices % batch]
     return (place + shares(seed=seed, purpose=purpose, step=step, indices=indices)) / batch

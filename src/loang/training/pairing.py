@@ -48,23 +48,31 @@ def assignment(cost: Float[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:
     """
     count = len(cost)
     row_of = np.full(count, -1)
+    matched = np.zeros(count, bool)
     price = cost.min(0) if count else np.zeros(0)  # of columns, so that no reduced cost is below 0
-    for row in range(count):
+    for column, row in enumerate(cost.argmin(0) if count else ()):
+        if not matched[row]:  # at no cost but the price
+            matched[row], row_of[column] = True, row
+    for row in np.flatnonzero(~matched):
         # Dijkstra's search over columns, from this row to a column that is free.
-        distance, before = cost[row] - price, np.full(count, -1)
-        done = np.zeros(count, bool)
+        reach, before = cost[row] - price, np.full(count, -1)
+        done: list[int] = []
+        final: list[float] = []
         while True:
-            open_distance = np.where(done, np.inf, distance)
-            column = int(open_distance.argmin())
-            least = distance[column]
-            done[column] = True
-            if row_of[column] < 0:
-                break
+            column = int(reach.argmin())
+            least = float(reach[column])
+            done.append(column)
+            final.append(least)
             owner = row_of[column]
-            through = least + cost[owner] - price - (cost[owner, column] - price[column])
-            shorter = ~done & (through < distance)
-            distance[shorter], before[shorter] = through[shorter], column
-        price[done] -= least - distance[done]
+            if owner < 0:
+                break
+            through = cost[owner] - price
+            through += least - through[column]
+            shorter = through < reach
+            shorter[done] = False
+            reach[shorter], before[shorter] = through[shorter], column
+            reach[column] = np.inf
+        price[done] -= least - np.array(final)
         while before[column] >= 0:
             row_of[column] = row_of[before[column]]
             column = int(before[column])
