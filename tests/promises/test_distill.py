@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import loang
+from loang import drawing
 from loang.cli.app import app
 from loang.errors import LoangError
 from loang.model import Model
@@ -51,6 +52,11 @@ def test_a_student_is_a_model_that_is_sampled_in_its_two_steps_with_labels(teach
     assert model.denoiser.classes == 3
     one, other = model.denoiser.state_dict(), before.denoiser.state_dict()
     assert any(not torch.equal(one[name], other[name]) for name in one)
+    assert drawing.sampling(model, steps=2) == drawing.sampling(model) == sampling
+    for wishes in ({"steps": 4}, {"sampler": "heun"}, {"eta": 1.0}, {"levels": (50, 10)}):
+        with pytest.raises(LoangError, match="has learnt no other walk"):
+            drawing.sampling(model, **wishes)
+    assert "loang distill" in (run / "README.md").read_text()
     _, about = RunFolder(run).read_config()
     assert about["teacher"]["steps"] == 10
 

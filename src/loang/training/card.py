@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loang.config import Settings
 from loang.model import Model
 from loang.training.budget import duration
 from loang.training.folder import RunFolder
@@ -32,7 +33,7 @@ def text(model: Model, folder: RunFolder) -> str:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""# {folder.path.name}
 
-A diffusion model, made by `loang train` (preset `{settings.preset}`).
+A diffusion model, made by `{_verb(settings)}` (preset `{settings.preset}`).
 
 ![samples]({folder.grid.name})
 
@@ -40,8 +41,7 @@ A diffusion model, made by `loang train` (preset `{settings.preset}`).
 |---|---|
 {table}
 
-The losses are mean squared errors of the predicted {settings.denoiser.predicts}, over times drawn
-uniformly. They say whether training goes on well, not how good the samples are.
+{_losses(settings)} They say whether training goes on well, not how good the samples are.
 
 ```
 loang sample {folder.path.name} -n 100 --out samples
@@ -51,6 +51,23 @@ loang sample {folder.path.name} -n 100 --out samples
 noise, `{folder.chart.name}` the losses, `{folder.log.name}` every number, `{folder.config.name}`
 every setting.
 """
+
+
+def _verb(settings: Settings) -> str:
+    return "loang distill" if settings.training.objective == "consistency" else "loang train"
+
+
+def _losses(settings: Settings) -> str:
+    predicts = settings.denoiser.predicts
+    if settings.training.objective == "consistency":
+        return (
+            f"The losses are mean squared errors of {predicts}, between the leaps that this model"
+            " makes and where its teacher leads."
+        )
+    return (
+        f"The losses are mean squared errors of the predicted {predicts}, over times drawn\n"
+        "uniformly."
+    )
 
 
 def _average(facts: Mapping[str, Any]) -> str:

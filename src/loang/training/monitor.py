@@ -35,8 +35,7 @@ class Monitor:
 
     def score(self, model: Model) -> Mapping[str, Any]:
         """KID, which has no bias, its error, and the Fréchet distance, which has some."""
-        steps = min(self.settings.steps, model.denoiser.schedule.most_steps)
-        sampling = SamplingSettings(sampler="ddim", steps=steps)
+        sampling = in_few_steps(model, self.settings.steps)
         pixels = model.sample(self.settings.samples, seed=self.seed, sampling=sampling)
         samples = self.space(pixels, model.spec)
         kid = kernel_distance(samples, self.reference)
@@ -46,5 +45,12 @@ class Monitor:
             "frechet": frechet_distance(samples, self.reference).value,
             "features": self.space.name,
             "samples": len(samples),
-            "sampling_steps": steps,
+            "sampling_steps": sampling.steps,
         }
+
+
+def in_few_steps(model: Model, steps: int) -> SamplingSettings:
+    """DDIM of so many steps, as far as the schedule has them; a distilled model's own few."""
+    if model.settings.training.objective == "consistency":
+        return model.settings.sampling
+    return SamplingSettings(sampler="ddim", steps=min(steps, model.denoiser.schedule.most_steps))

@@ -12,7 +12,6 @@ from jaxtyping import Shaped
 
 import loang
 from loang import device, files, pictures
-from loang.config import SamplingSettings
 from loang.errors import LoangError
 from loang.model import Model
 from loang.training import card
@@ -23,7 +22,7 @@ from loang.training.display import Display
 from loang.training.folder import RunFolder
 from loang.training.ledger import Ledger
 from loang.training.log import Log
-from loang.training.monitor import Monitor
+from loang.training.monitor import Monitor, in_few_steps
 from loang.training.plan import Plan
 from loang.training.trainer import Trainer
 
@@ -204,8 +203,7 @@ class Reporter:
 
     def _preview(self, model: Model) -> Shaped[np.ndarray, "n h w c"]:
         """A few samples, always of the same seeds, in few steps."""
-        steps = min(PREVIEW_STEPS, model.denoiser.schedule.most_steps)
-        sampling = SamplingSettings(sampler="ddim", steps=steps)
+        sampling = in_few_steps(model, PREVIEW_STEPS)
         return model.sample(2 * pictures.columns(model.spec), sampling=sampling)
 
     def _facts(self, trainer: Trainer, ledger: Ledger) -> Mapping[str, Any]:
