@@ -187,12 +187,13 @@ def test_the_last_ten_losses_of_a_level_are_remembered_in_their_order():
 
 def test_a_loss_that_is_no_number_is_not_remembered():
     importance = Importance(linear(2), CPU)
-    importance.note(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]), first=True)
-    importance.settle()
+    for _ in range(MEMORY):
+        importance.note(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]), first=True)
+        importance.settle()
     importance.note(torch.tensor([0, 1]), torch.tensor([math.nan, math.inf]), first=True)
     importance.settle()
     assert bool(importance.squares.isfinite().all())
-    assert importance.squares.sum(1).tolist() == [1.0, 4.0]
+    assert importance.squares.sum(1).tolist() == [10.0, 40.0]
     assert bool(
         importance.draw(torch.tensor([0.0, 0.5, 1 - 1e-16]).double()).weight.isfinite().all()
     )

@@ -7,11 +7,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from loang.schedule import Discrete, Schedule
+from loang.schedule.base import widest
 
 MEMORY = 10
 """Losses remembered of each level."""
 UNIFORM = 0.001
 """The share of draws that stay uniform, so that no level is forgotten."""
+UNITS = 2**40
+"""Of these each level's probability is a whole number."""
 BINS = 100
 """Of a schedule of real time."""
 
@@ -57,7 +60,7 @@ class Importance:
     @property
     def probabilities(self) -> Float[Tensor, " bins"]:
         """Of each level."""
-        size = self.squares.double().mean(1).sqrt()
+        size = self.squares.to(widest(self.squares.device)).mean(1).sqrt()
         even = torch.full_like(size, 1 / self.bins)
         p = torch.where(size.sum() > 0, size / size.sum(), even)
         known = self.counts.min() >= MEMORY
@@ -65,14 +68,15 @@ class Importance:
 
     def draw(self, share: Float[Tensor, " n"]) -> Drawn:
         """Uniform shares, moved to where losses are large; evenly spread ones stay so."""
-        p = self.probabilities
+        # Whole numbers, whose sums up to each level no GPU can round in another order.
+        p = (self.probabilities * UNITS).round().long().clamp(min=1)
         up_to = p.cumsum(0)
         share = share * up_to[-1]
         bins = torch.searchsorted(up_to, share, right=True).clamp(max=self.bins - 1)
         within = (share - (up_to - p)[bins]) / p[bins]
         # Below 1, whatever was rounded, so that it stays in its bin.
         moved = (bins + within.clamp(0, 1 - 2.0**-33)) / self.bins
-        return Drawn(moved, 1 / (self.bins * p[bins]), bins)
+        return Drawn(moved, up_to[-1] / (self.bins * p[bins]), bins)
 
     def note(self, bins: Int[Tensor, " n"], losses: Float[Tensor, " n"], first: bool) -> None:
         """Losses of a part of a batch, remembered when the batch is settled.
