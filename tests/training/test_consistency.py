@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from loang import samplers
+from loang import parameterization, samplers
 from loang.build import build_schedule
 from loang.config import ScheduleSettings, Settings, changed
 from loang.data import Images, ImageSpec
@@ -248,3 +248,39 @@ def test_a_student_draws_in_two_steps_what_its_teacher_draws_in_many():
     aim = spread(subject.teacher, leaps(schedule, 16))
     assert abs(spread(subject.teacher, two) - aim) > 0.06
     assert spread(subject.denoiser, two) == pytest.approx(aim, abs=0.015)
+
+
+@pytest.mark.parametrize("kind", ["x0", "v", "edm", "flow", "eps"])
+def test_an_error_counts_as_if_it_were_of_v_whatever_is_predicted(schedule, kind):
+    """An error of 0.1 in the image counts 0.01 (1 + SNR), but no more than 100 times its own."""
+    subject = objective(schedule, Walker(schedule))
+    denoiser = subject.denoiser
+    denoiser.kind = kind
+    t = torch.tensor([0.5, 0.9], dtype=torch.float64) * schedule.T
+    signal, noise = (each(t).reshape(-1, 1) for each in (schedule.signal, schedule.noise))
+    x0 = torch.full((2, 1), 0.3, dtype=torch.float64)
+    x_t = signal * x0 + noise * 0.7
+
+    def answer(image):
+        eps = (x_t - signal * image) / noise
+        return parameterization.target(kind, image, eps, signal, noise, denoiser.deviation)
+
+    error = (answer(x0 + 0.1) - answer(x0)).square()
+    found = subject._weight(t).reshape(-1, 1) * error
+    expected = 0.01 * (1 + (signal / noise).square())
+    torch.testing.assert_close(found, torch.minimum(expected, 100 * error), rtol=1e-6, atol=0)
+
+
+class Blank(nn.Module):
+    """Answers 0."""
+
+    def forward(self, x, condition, label=None):
+        return 0 * x
+
+
+def test_a_short_step_that_ends_at_the_image_learns_from_it_and_not_from_the_student(schedule):
+    way = ("distillation.method=tuning", "distillation.chain=[1,1]")
+    subject = objective(schedule, Blank(), *way)
+    found = subject.loss(Moment(0, 0, 1.0), torch.arange(64)).plain
+    x0, _, _ = subject.source(0, 64)
+    torch.testing.assert_close(found, x0.square().flatten(1).mean(1))
