@@ -228,5 +228,9 @@ def show_result(folder: RunFolder) -> None:
     say()
     say("Next:")
     say(f"  loang sample {place} -n 100 --seed 1 --gif")
+    settings, _ = folder.read_config()
+    if settings.training.objective == "consistency":  # it has learnt one walk
+        say(f"  loang evaluate {place}")
+        return
     say(f"  loang sample {place} --sampler ddpm --steps 250 --out more.png")
     say(f"  loang show denoising {place}")

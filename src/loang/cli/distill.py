@@ -40,8 +40,7 @@ def distill(
     It is a run as any other: go on with one by `loang train --resume --out DIR`.
     """
     from loang.cli import options
-    from loang.cli.console import console, download_bar, say
-    from loang.files import shown
+    from loang.cli.console import console, download_bar, show_result
 
     budget = options.length(duration, epochs, images)
 
@@ -63,8 +62,4 @@ def distill(
             changes=tuple(changes or ()),
         )
     run.train(ConsoleDisplay(console))
-    place = shown(run.folder.path)
-    say()
-    say("Next:")
-    say(f"  loang sample {place} -n 100")
-    say(f"  loang evaluate {place} -n 5000")
+    show_result(run.folder)
