@@ -23,6 +23,9 @@ class Edm(Schedule):
         super().__init__("edm")
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
 
+    def __repr__(self) -> str:
+        return f"Edm(sigma_min={self.sigma_min:g}, sigma_max={self.sigma_max:g})"
+
     @property
     def T(self) -> float:
         """sigma_max."""
@@ -72,6 +75,9 @@ class Flow(Schedule):
             raise ValueError(f"the first time must lie in (0, 1), not at {first:g}")
         super().__init__("flow")
         self._first = first
+
+    def __repr__(self) -> str:
+        return f"Flow(first={self._first:g})"
 
     @property
     def T(self) -> float:
