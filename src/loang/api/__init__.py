@@ -1,0 +1,18 @@
+"""The verbs, as Python functions: what the command line calls, and you may."""
+
+from loang.api.measuring import compare, doctor, evaluate, load, newest_model
+from loang.api.training import average, default_folder, distill, plan, start, train
+
+__all__ = [
+    "average",
+    "compare",
+    "default_folder",
+    "distill",
+    "doctor",
+    "evaluate",
+    "load",
+    "newest_model",
+    "plan",
+    "start",
+    "train",
+]
