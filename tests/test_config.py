@@ -11,6 +11,7 @@ from loang.config import Settings, TutorialSettings, UNetSettings, changed, load
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.presets import PRESETS, preset
+from loang.training.asked import resolve, resume
 
 each_preset = pytest.mark.parametrize("name", sorted(PRESETS))
 
@@ -248,3 +249,13 @@ def test_settings_that_contradict_one_another_are_refused_when_they_are_built():
 def test_what_cannot_be_built_is_an_error_for_people(changes):
     with pytest.raises(LoangError):
         build_denoiser(changed(preset("quick"), changes), ImageSpec(8, 8, 1))
+
+
+@pytest.mark.parametrize("weighting", ["eps", "min-snr", "p2"])
+def test_a_weight_of_nothing_where_walks_begin_is_refused_for_new_runs(weighting):
+    changes = ["schedule.zero_terminal_snr=true", f"training.weighting={weighting}"]
+    with pytest.raises(LoangError, match="counts nothing at pure noise"):
+        resolve(changes=changes)
+    stored = changed(preset("quick"), changes)  # one that was trained so is still read
+    assert resolve(changes=[changes[0], "training.weighting=truncated-snr"])
+    assert resume(stored) == stored

@@ -95,7 +95,9 @@ def resolve(data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
     Raises:
         LoangError: an unknown preset or key, or a value that can't be.
     """
-    return _with(presets.preset(asked.get("preset") or "quick"), data, asked)
+    settings = _with(presets.preset(asked.get("preset") or "quick"), data, asked)
+    _check_terminal(settings)
+    return settings
 
 
 def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
@@ -123,6 +125,21 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
             "Leave these away, or start another run with --out.",
         )
     return wanted
+
+
+def _check_terminal(settings: Settings) -> None:
+    """Refuse a weight that is 0 where every walk begins; a run that is stored keeps its own.
+
+    Raises:
+        LoangError: the schedule ends in pure noise, and the weighting counts nothing there.
+    """
+    weighting = settings.training.weighting
+    if settings.schedule.zero_terminal_snr and weighting in ("eps", "min-snr", "p2"):
+        raise LoangError(
+            f"training.weighting {weighting} counts nothing at pure noise, where the schedule ends"
+            " with schedule.zero_terminal_snr and every walk begins: it would never be learnt.",
+            "Take training.weighting=simple or truncated-snr.",
+        )
 
 
 def _with(settings: Settings, data: str | Path | None, asked: Asked) -> Settings:
