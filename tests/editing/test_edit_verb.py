@@ -84,6 +84,13 @@ def test_seeds_pictures_noise_and_strength(run, place):
         (("inpaint", "hole.png", "--label", "hat"), "no class is called"),
         (("interpolate", "whole.png"), "two ends"),
         (("denoise", "whole.png", "--noise", "-1"), "can't be"),
+        (("inpaint", "hole.png", "--sampler", "heun"), "Give --resample 1 for heun's own walk"),
+        (("inpaint", "hole.png", "--resample", "1", "--jump", "3"), "--jump does nothing"),
+        (("interpolate", "whole.png", "mask.png", "--steps", "9"), "pictures, --steps does"),
+        (("interpolate", "whole.png", "mask.png", "--guidance", "2"), "--guidance does nothing"),
+        (("interpolate", "--seeds", "1", "2", "--evaluations", "9"), "--evaluations does nothing"),
+        (("denoise", "whole.png", "--sampler", "ddpm"), "Without --walk, --sampler does"),
+        (("denoise", "whole.png", "--seed", "0"), "Without --walk, --seed does nothing"),
         (("denoise", "model.safetensors"), "can't be read as a picture"),
     ],
 )
@@ -92,6 +99,72 @@ def test_slips_are_told_in_words(run, place, arguments, said):
     status, told = run("edit", verb, place / "model.safetensors", *others)
     assert status == 2
     assert said in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--strength", 0.3), "Without --start-from, --strength does nothing"),
+        (("--every", 2), "Without --gif, --every does nothing"),
+        (("--start-from", "none.png", "--gif"), "--gif goes with samples from noise alone"),
+    ],
+)
+def test_slips_in_sampling_are_told_before_any_model_is_read(run, arguments, said):
+    status, told = run("sample", "no model", *arguments)
+    assert status == 2
+    assert said in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out"),
+    [
+        (("edit", "inpaint", "MODEL", "hole.png"), "hole.png"),
+        (("edit", "inpaint", "MODEL", "whole.png", "--mask", "mask.png"), "mask.png"),
+        (("edit", "inpaint", "MODEL", "folder/3.png", "--mask", "mask.png"), "folder"),
+        (("edit", "interpolate", "MODEL", "whole.png", "mask.png"), "mask.png"),
+        (("edit", "denoise", "MODEL", "whole.png"), "folder/../whole.png"),
+        (("sample", "MODEL", "--start-from", "whole.png"), "whole.png"),
+    ],
+)
+def test_no_edit_writes_over_what_it_reads(run, place, monkeypatch, arguments, out):
+    monkeypatch.chdir(place)
+    (place / "folder").mkdir()
+    (place / "folder" / "3.png").write_bytes((place / "whole.png").read_bytes())
+    before = {each: each.read_bytes() for each in place.rglob("*.png")}
+    named = ["model.safetensors" if each == "MODEL" else each for each in arguments]
+    status, told = run(*named, "--out", out)
+    assert status == 2
+    assert "would be written over" in " ".join(told.split())
+    assert before == {each: each.read_bytes() for each in place.rglob("*.png")}
+
+
+def test_a_picture_may_lie_beside_what_is_written(run, place, monkeypatch):
+    monkeypatch.chdir(place)
+    assert run("edit", "denoise", "model.safetensors", "whole.png", "--out", ".")[0] == 0
+    assert (place / "00000.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("edit", "inpaint", "hole.png"),
+        ("edit", "interpolate", "whole.png", "mask.png"),
+        ("edit", "interpolate", "--seeds", 1, 2),
+        ("edit", "denoise", "whole.png"),
+        ("sample", "--start-from", "whole.png"),
+    ],
+)
+def test_a_model_that_was_always_told_classes_is_not_asked_for_none(
+    run, place, monkeypatch, arguments
+):
+    monkeypatch.chdir(place)
+    model_of(GREY, "cosine", "training.label_dropout=0").save(place / "told.safetensors")
+    where = 2 if arguments[0] == "edit" else 1
+    named = [*arguments[:where], "told.safetensors", *arguments[where:]]
+    status, said = run(*named, "--out", "out.npy")
+    assert status == 2
+    assert "Add --label. There are boot, bag." in " ".join(said.split())
+    assert run(*named, "--out", "out.npy", "--label", "bag")[0] == 0
 
 
 def test_a_mask_of_another_size_is_refused(place):

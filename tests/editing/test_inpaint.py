@@ -164,7 +164,7 @@ def test_every_sampler_ends_at_what_is_known(name):
 
 
 def test_resampling_by_a_sampler_that_knows_none_is_refused():
-    with pytest.raises(LoangError, match="not as heun"):
+    with pytest.raises(LoangError, match="--resample 1 for heun"):
         inpaint(
             model_of(), pixels_of(GREY), known_of(GREY), sampling=SamplingSettings(sampler="heun")
         )

@@ -93,6 +93,18 @@ def test_steps_are_told_to_the_last():
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+@pytest.mark.parametrize(
+    ("strength", "steps", "walked"),
+    [
+        *((0.0, 10, 0), (1e-12, 10, 1), (0.01, 10, 1), (0.5, 5, 3), (0.61, 10, 7), (1.0, 10, 10)),
+        *((tenths / 10, 10, tenths) for tenths in range(11)),
+    ],
+)
+def test_any_strength_walks_its_share_rounded_up(strength, steps, walked):
+    levels = levels_from(model_of(), strength, SamplingSettings(steps=steps))
+    assert max(len(levels) - 1, 0) == walked
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_a_strength_is_a_share(strength):
     with pytest.raises(LoangError, match="strength"):

@@ -7,6 +7,7 @@ import typer
 
 from loang import sampling
 from loang.cli import sampling_options as options
+from loang.editing.asked import check_ends, check_idle
 
 if TYPE_CHECKING:
     from loang.editing.output import Edited
@@ -39,7 +40,9 @@ def inpaint(
     resample: Annotated[
         int, typer.Option(help="Times each stretch is gone through (RePaint); 1: any sampler.")
     ] = 5,
-    jump: Annotated[int, typer.Option(help="Steps of such a stretch.")] = 10,
+    jump: Annotated[
+        int | None, typer.Option(help="Steps of such a stretch.", show_default="10")
+    ] = None,
     label: Label = None,
     seed: Seed = 0,
     sampler: options.Sampler = None,
@@ -51,9 +54,12 @@ def inpaint(
 ) -> None:
     """Fill the holes of a picture; every known pixel stays as it is."""
     asked = _asked(sampler, steps, eta, guidance)
+    if resample == 1:
+        check_idle("With --resample 1", "give --resample 2 or more", {"jump": jump})
     from loang import api
     from loang.cli.console import step_bar
     from loang.editing import output
+    from loang.editing.inpaint import JUMP
 
     loaded = api.load(model, device=device)
     settings = output.sampling(loaded, label, resample, **asked)
@@ -67,7 +73,7 @@ def inpaint(
             seed=seed,
             settings=settings,
             resample=resample,
-            jump=jump,
+            jump=JUMP if jump is None else jump,
             label=label,
             batch=batch,
             on_step=on_step,
@@ -89,8 +95,9 @@ def interpolate(
         Path, typer.Option(help="An animation (.gif), a row (.png), .tif, .npy, or a folder.")
     ] = Path("between.png"),
     evaluations: Annotated[
-        int, typer.Option(min=4, help="Of the network, each way, between pictures.")
-    ] = 100,
+        int | None,
+        typer.Option(min=4, help="Of the network, each way, between pictures.", show_default="100"),
+    ] = None,
     label: Label = None,
     sampler: options.Sampler = None,
     steps: options.Steps = None,
@@ -99,11 +106,16 @@ def interpolate(
 ) -> None:
     """Go from one picture to another, or from one seed's sample to another's."""
     asked = _asked(sampler, steps, None, guidance)
+    ends = check_ends(pictures, seeds)
+    if seeds is None:
+        check_idle("Between pictures", "go between two --seeds", asked)
+    else:
+        check_idle("Between seeds", "go between two pictures", {"evaluations": evaluations})
     from loang import api
     from loang.cli.console import step_bar
     from loang.editing import output
+    from loang.editing.encode import EVALUATIONS
 
-    ends = output.check_ends(pictures, seeds)
     loaded = api.load(model, device=device)
     settings = output.sampling(loaded, label, **asked)
     with step_bar("between") as on_step:
@@ -112,7 +124,7 @@ def interpolate(
             ends,
             out,
             frames=frames,
-            evaluations=evaluations,
+            evaluations=EVALUATIONS if evaluations is None else evaluations,
             settings=settings,
             label=label,
             on_step=on_step,
@@ -136,7 +148,9 @@ def denoise(
     ] = False,
     out: Out = Path("clean.png"),
     label: Label = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the noise of --walk.", show_default="0")
+    ] = None,
     sampler: options.Sampler = None,
     steps: options.Steps = None,
     eta: options.Eta = None,
@@ -145,6 +159,8 @@ def denoise(
 ) -> None:
     """Clean a picture of its noise, at its own noise level."""
     asked = _asked(sampler, steps, eta, guidance)
+    if not walk:
+        check_idle("Without --walk", "add --walk", {**asked, "seed": seed})
     from loang import api
     from loang.cli.console import step_bar
     from loang.editing import output
@@ -158,7 +174,7 @@ def denoise(
             out,
             noise=noise,
             walk=walk,
-            seed=seed,
+            seed=seed or 0,
             settings=settings,
             label=label,
             on_step=on_step,

@@ -7,6 +7,7 @@ import typer
 
 from loang import sampling
 from loang.cli import sampling_options as options
+from loang.editing.asked import check_alone, check_idle
 
 
 def sample(
@@ -39,8 +40,11 @@ def sample(
         Path | None, typer.Option(help="A picture: noised, and sampled from there (SDEdit).")
     ] = None,
     strength: Annotated[
-        float, typer.Option(help="Of --start-from: 0 the picture itself, 1 nothing of it.")
-    ] = 0.6,
+        float | None,
+        typer.Option(
+            help="Of --start-from: 0 the picture itself, 1 nothing of it.", show_default="0.6"
+        ),
+    ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Draw the walk from noise as well.")] = False,
     every: Annotated[
         int | None, typer.Option(min=1, help="Of the walk: every so many-th step is a frame.")
@@ -63,6 +67,12 @@ def sample(
         guidance_rescale=guidance_rescale,
     )
     sampling.given(asked)  # slips are told before torch is there
+    if start_from is None:
+        check_idle("Without --start-from", "add --start-from", {"strength": strength})
+    else:
+        check_alone(gif=gif, guide=guide)
+    if not gif:
+        check_idle("Without --gif", "add --gif", {"every": every})
 
     from loang import api, drawing, walking
     from loang.cli.console import say, step_bar
@@ -78,14 +88,14 @@ def sample(
         say(f"auto takes {walking.described(settings.model_dump())}.")
     if start_from is not None:
         from loang.editing import output
+        from loang.editing.start_from import STRENGTH
 
-        output.check_alone(gif=gif, guide=guide)
         with step_bar("sampling") as on_step:
             edited = output.start_from(
                 loaded,
                 start_from,
                 out,
-                strength=strength,
+                strength=STRENGTH if strength is None else strength,
                 count=count,
                 seed=seed,
                 settings=settings,

@@ -185,8 +185,9 @@ def inpaint(
     sampling = sampling_of(model, sampling, label)
     if resample > 1 and sampling.sampler not in ("ddim", "ddpm"):
         raise LoangError(
-            f"Resampling steps as ddpm or ddim do, not as {sampling.sampler}.",
-            "Add --sampler ddpm or ddim, or leave --resample away.",
+            f"Resampling, {resample} times a stretch, steps as ddpm or ddim do, not as"
+            f" {sampling.sampler}.",
+            f"Give --resample 1 for {sampling.sampler}'s own walk, or take --sampler ddpm or ddim.",
         )
     eta = sampling.eta if sampling.sampler == "ddim" else 1.0
     levels = levels_of(sampling, model.denoiser.schedule)

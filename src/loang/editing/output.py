@@ -13,6 +13,7 @@ from loang.editing import denoise as cleaning
 from loang.editing import inpaint as filling
 from loang.editing import interpolate as joining
 from loang.editing import start_from as changing
+from loang.editing.asked import Ends, check_apart
 from loang.editing.encode import EVALUATIONS
 from loang.editing.picture import read, read_with_holes
 from loang.editing.walk import OnStep, check_seed
@@ -23,7 +24,6 @@ from loang.sampling import Asked
 
 FRAME_MS = 120
 ANIMATIONS = (".gif",)
-Ends = tuple[Path, Path] | tuple[int, int]
 
 
 class Edited(NamedTuple):
@@ -75,10 +75,12 @@ def inpaint(
 ) -> Edited:
     """Fill the holes of a picture; a sheet shows first the picture with its holes in grey.
 
-    See `read_with_holes` and `editing.inpaint` for the arguments and errors.
+    See `read_with_holes` and `editing.inpaint` for the arguments and errors;
+    `out` is none of the files that are read.
     """
     check_seed(seed)
     drawing.check_place(out, model.spec)
+    check_apart(out, picture, mask)
     found, known = read_with_holes(picture, model.spec, model.settings.data, mask)
     filled = filling.inpaint(
         model,
@@ -103,7 +105,7 @@ def start_from(
     picture: Path,
     out: Path,
     *,
-    strength: float = 0.6,
+    strength: float = changing.STRENGTH,
     count: int = 8,
     seed: int = 0,
     settings: SamplingSettings | None = None,
@@ -113,10 +115,12 @@ def start_from(
 ) -> Edited:
     """Draw pictures like one; a sheet shows that one first.
 
-    See `read` and `editing.start_from` for the arguments and errors.
+    See `read` and `editing.start_from` for the arguments and errors;
+    `out` is none of the files that are read.
     """
     check_seed(seed)
     drawing.check_place(out, model.spec)
+    check_apart(out, picture)
     found = read(picture, model.spec, model.settings.data)
     changed = changing.start_from(
         model,
@@ -156,7 +160,8 @@ def interpolate(
         on_step: called with (steps done, steps in all).
 
     Raises:
-        LoangError: see `read`, `between_pictures` and `between_seeds`; or it can't be written.
+        LoangError: see `read`, `between_pictures` and `between_seeds`; or it can't be written, or
+            is one of the ends.
     """
     moving = out.suffix.lower() in ANIMATIONS
     if moving:
@@ -166,6 +171,7 @@ def interpolate(
     one, other = ends
     notices: tuple[str, ...] = ()
     if isinstance(one, Path) and isinstance(other, Path):
+        check_apart(out, one, other)
         first, last = (read(path, model.spec, model.settings.data) for path in (one, other))
         notices = (*first.notices, *last.notices)
         pixels, error = joining.between_pictures(
@@ -208,10 +214,12 @@ def denoise(
 ) -> Edited:
     """Clean a picture of its noise, estimated from the picture where nobody says how much it is.
 
-    See `read` and `editing.denoise` for the arguments and errors.
+    See `read` and `editing.denoise` for the arguments and errors;
+    `out` is none of the files that are read.
     """
     check_seed(seed)
     drawing.check_place(out, model.spec)
+    check_apart(out, picture)
     found = read(picture, model.spec, model.settings.data)
     notices = found.notices
     if noise is None:
@@ -258,30 +266,3 @@ def _save(
     if spec.depth == "uint8":
         return ()
     return (f"{files.shown(out)} is for the screen; a name in .tif keeps every value.",)
-
-
-def check_ends(pictures: list[Path] | None, seeds: tuple[int, int] | None) -> Ends:
-    """Two pictures, or two seeds.
-
-    Raises:
-        LoangError: neither, or both.
-    """
-    if seeds is not None and not pictures:
-        return seeds
-    if seeds is None and pictures and len(pictures) == 2:
-        return pictures[0], pictures[1]
-    raise LoangError(
-        "There are two ends to go between: two pictures, or two seeds.",
-        "Write loang edit interpolate MODEL a.png b.png, or --seeds 3 7.",
-    )
-
-
-def check_alone(gif: bool, guide: Path | None) -> None:
-    """Whether a walk from a picture is asked for what only one from noise does.
-
-    Raises:
-        LoangError: it is.
-    """
-    for name, asked in (("--gif", gif), ("--guide", guide is not None)):
-        if asked:
-            raise LoangError(f"{name} goes with samples from noise alone.", "Leave it away.")

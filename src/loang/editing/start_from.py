@@ -1,5 +1,7 @@
 """SDEdit: a picture is noised to some level, and sampled from there (Meng et al. 2022)."""
 
+import math
+
 import numpy as np
 from jaxtyping import Shaped
 
@@ -20,11 +22,13 @@ from loang.model import Model
 from loang.samplers.state import times
 from loang.walking import levels_of
 
+STRENGTH = 0.6
+
 
 def levels_from(
     model: Model, strength: float, sampling: SamplingSettings | None = None
 ) -> list[float]:
-    """The last levels of a walk, that share of its steps; empty for none.
+    """The last levels of a walk, that share of its steps, rounded up; empty for none.
 
     Raises:
         LoangError: the strength is not a share.
@@ -36,14 +40,15 @@ def levels_from(
         )
     levels = levels_of(sampling or model.settings.sampling, model.denoiser.schedule)
     steps = len(levels) - 1
-    walked = round(strength * steps)
+    # Rounded first: 0.7 * 10 is a little more than 7.
+    walked = max(math.ceil(round(strength * steps, 9)), int(strength > 0))
     return levels[steps - walked :] if walked else []
 
 
 def start_from(
     model: Model,
     pixels: Shaped[np.ndarray, "h w c"],
-    strength: float = 0.6,
+    strength: float = STRENGTH,
     count: int = 1,
     *,
     seed: int = 0,
@@ -60,7 +65,8 @@ def start_from(
     Args:
         model: from `loang.load`.
         pixels: as the model's images are stored.
-        strength: the share of the steps that are walked: 0 gives the picture as it is.
+        strength: the share of the steps that are walked, rounded up to whole ones: 0 gives the
+            picture as it is.
         count: how many.
         seed: of the noise.
         sampling: sampler and steps; None takes the model's own.

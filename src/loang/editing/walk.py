@@ -34,9 +34,15 @@ def label_of(model: Model, label: str | None, count: int) -> Int[Tensor, " n"] |
     """The asked class for each image; without one, "no label" for a model that knows classes.
 
     Raises:
-        LoangError: there is no such class.
+        LoangError: there is no such class; or none is asked for, of a model that was never trained
+            without.
     """
     if label is None:
+        if model.knows_labels and model.settings.training.label_dropout == 0:
+            raise LoangError(
+                "The model was always told the classes of its images, and none is asked for.",
+                f"Add --label. There are {', '.join(model.spec.class_names)}.",
+            )
         classes = model.denoiser.classes
         return torch.full((count,), classes, device=model.device) if classes else None
     return torch.full((count,), model.class_index(label), device=model.device)
