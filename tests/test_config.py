@@ -259,3 +259,8 @@ def test_a_weight_of_nothing_where_walks_begin_is_refused_for_new_runs(weighting
     stored = changed(preset("quick"), changes)  # one that was trained so is still read
     assert resolve(changes=[changes[0], "training.weighting=truncated-snr"])
     assert resume(stored) == stored
+
+
+def test_edms_noise_must_drown_the_image_where_walks_begin():
+    with pytest.raises(LoangError, match="can't start"):
+        changed(preset("quick"), ["schedule.kind=edm", "schedule.sigma_max=2"])

@@ -55,6 +55,18 @@ def test_karras_levels_are_those_of_the_paper():
     assert levels[-2] == pytest.approx(0.002, rel=1e-9)
 
 
+def test_karras_levels_begin_at_a_sigma_that_was_chosen():
+    levels = schedule.Edm(0.002, 400.0).levels(8)
+    ends = 400 ** (1 / 7), 0.002 ** (1 / 7)
+    assert levels[1] == pytest.approx((ends[0] + (ends[1] - ends[0]) / 7) ** 7, rel=1e-9)
+
+
+def test_given_times_of_a_schedule_in_steps_are_whole():
+    levels = schedule.linear().levels(1, [700.4, 299.6, 0.7])
+    assert levels == [1000, 700, 300, 1, 0]
+    assert schedule.linear().levels(1, [700, 0.3]) == [1000, 700, 0]
+
+
 @every
 def test_log_snr_levels_are_evenly_spaced_in_it(made):
     levels = made.levels(8, "log-snr")[1:-1]

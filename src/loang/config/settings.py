@@ -38,6 +38,11 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     distillation: DistillationSettings = DistillationSettings()
 
+    @property
+    def distilled(self) -> bool:
+        """Whether the model leaps: it knows its own walk, and no mean image at every level."""
+        return self.training.objective == "consistency"
+
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         discrete = self.schedule.kind not in ("edm", "flow")
@@ -70,6 +75,12 @@ class Settings(Section):
             raise ValueError(
                 f"schedule.sigma_min is {schedule.sigma_min:g},"
                 f" no less than schedule.sigma_max, {schedule.sigma_max:g}"
+            )
+        if schedule.kind == "edm" and schedule.sigma_max < 10 * self.denoiser.deviation:
+            raise ValueError(
+                f"schedule.sigma_max is {schedule.sigma_max:g}, where a walk from pure noise can't"
+                f" start: take {10 * self.denoiser.deviation:g} or more, ten times"
+                " denoiser.deviation"
             )
         if not discrete and schedule.zero_terminal_snr:
             raise ValueError(

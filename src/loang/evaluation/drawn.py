@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 
+from loang import samplers
 from loang.config import SamplingSettings
 from loang.data.images import Images
 from loang.data.places.npy import map_npy
@@ -138,6 +139,7 @@ def _key(
     guide: Model | None,
 ) -> str:
     decides = [
+        samplers.REVISION,
         weights_digest(model),
         seed,
         sampling.model_dump(),

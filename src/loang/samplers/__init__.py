@@ -9,13 +9,14 @@ from loang.samplers.dpm_solver import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m
 from loang.samplers.euler import euler, euler_ancestral
 from loang.samplers.heun import heun
 from loang.samplers.ode import flow, ode
-from loang.samplers.registry import METHODS, NAMES, Method, named
+from loang.samplers.registry import METHODS, NAMES, REVISION, Method, named
 from loang.samplers.state import Noise, Sampler, State
 from loang.samplers.unipc import unipc
 
 __all__ = [
     "METHODS",
     "NAMES",
+    "REVISION",
     "Choice",
     "Method",
     "Noise",

@@ -90,6 +90,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 NAMES = tuple(METHODS)
 
+REVISION = 1
+"""Raised when a sampler comes to draw others than before: kept samples are then drawn anew."""
+
 
 def named(
     name: str,

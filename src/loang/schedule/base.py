@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from loang.schedule.spacing import Spacing, fall, spaced
+from loang.schedule.spacing import WIDEST, Spacing, fall, spaced
 
 Times = Real[Tensor, "*batch"]
 """Times, one an image: integers or real numbers."""
@@ -99,8 +99,9 @@ class Schedule(ABC):
 
         Args:
             steps: 1 or more. There are steps + 1 levels: a step is a pair (t, s) of neighbours.
-            spacing: see `spacing.spaced`; None takes the schedule's own. A list of falling times
-                is taken as it is, with T put before it and 0 behind it where they are missing.
+            spacing: see `spacing.spaced`; None takes the schedule's own. Of a list of falling
+                times each is rounded to one that a walk may visit, and T is put before them and
+                0 behind them where they are missing.
 
         Raises:
             ValueError: there can't be so many steps, or a list does not fall from T to 0.
@@ -111,6 +112,8 @@ class Schedule(ABC):
             raise ValueError(f"{steps} steps of a schedule that has 1..{self.most_steps}")
         ends = torch.tensor([self.T, self.first], dtype=torch.float64)
         most, least = self.sigma(ends).tolist()
+        if self.start <= 1:  # else the noisiest sigma was chosen, and is no accident of a table
+            most = min(most, WIDEST)
         times = spaced(
             steps,
             spacing or self.default_spacing,
@@ -125,10 +128,12 @@ class Schedule(ABC):
         return t
 
     def _given(self, times: Sequence[float]) -> list[float]:
-        levels = [float(t) for t in times]
+        if not all(math.isfinite(t) for t in times):
+            raise ValueError(f"levels must fall from {self.T:g} to 0, not {list(times)}")
+        levels = [self.round(float(t)) for t in times]
         levels = [*([] if levels[:1] == [self.T] else [self.T]), *levels]
         levels = [*levels, *([] if levels[-1] == 0 else [0])]
-        if any(not math.isfinite(t) or t <= s for t, s in pairwise(levels)):
+        if any(t <= s for t, s in pairwise(levels)):
             raise ValueError(f"levels must fall from {self.T:g} to 0, not {list(times)}")
         return levels
 

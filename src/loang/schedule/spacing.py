@@ -8,7 +8,8 @@ Spacing = Literal["trailing", "quadratic", "log-snr", "karras"]
 SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 
 WIDEST = 80.0
-"""The sigma that stands in for an infinite one, and for any above: EDM's noisiest."""
+"""EDM's noisiest sigma: where a discrete schedule or a flow goes beyond it, up to infinity, the
+spacings by sigma begin here, and T itself is put in the place of the first."""
 
 RHO = 7.0
 
@@ -33,14 +34,14 @@ def spaced(
         steps: 1 or more.
         spacing: which of these.
         T: the noisiest time.
-        sigmas: noise / signal at T, which may be infinite, and at the first trained time.
+        sigmas: noise / signal where spacings by it begin, and at the first trained time.
         time: the time of a sigma.
     """
     if spacing == "trailing":
         return [T * (steps - i) / steps for i in range(steps + 1)]
     if spacing == "quadratic":
         return [T * ((steps - i) / steps) ** 2 for i in range(steps + 1)]
-    largest, smallest = min(sigmas[0], WIDEST), sigmas[1]
+    largest, smallest = sigmas
     shares = [i / max(steps - 1, 1) for i in range(steps)]
     if spacing == "log-snr":
         between = [largest * (smallest / largest) ** share for share in shares]
