@@ -31,7 +31,8 @@ def sampling(
 
     Raises:
         LoangError: there is no such sampler, it does not know what is asked of it, the number of
-            steps can't be, or the model can't be guided so.
+            steps can't be, a distilled model has learnt no such walk, or the model can't be
+            guided so.
     """
     wishes, schedule = given(asked), model.denoiser.schedule
     values = model.settings.sampling.model_dump() | wishes
@@ -45,7 +46,7 @@ def sampling(
         settings = settings.model_copy(update={"steps": count})
     settings = walking.chosen(settings, schedule)
     _check_options(settings.sampler, wishes)
-    _check_leaps(model, settings)
+    walking.check_walk(model.settings, schedule, settings)
     if settings.guidance == 1:
         idle = ["guide"] if guide else []
         idle += [key for key in ("guidance_interval", "guidance_rescale") if wishes.get(key)]
@@ -66,21 +67,6 @@ def _check_options(sampler: str, wishes: Mapping[str, Any]) -> None:
                 f"The sampler {sampler} knows no {option(key)}.",
                 f"Leave it away, or take --sampler {' or '.join(knowing)}.",
             )
-
-
-def _check_leaps(model: Model, wished: SamplingSettings) -> None:
-    """Whether a model that leaps between given levels is asked for just that walk."""
-    training, own = model.settings.distillation, model.settings.sampling
-    if model.settings.training.objective != "consistency" or training.method != "leaps":
-        return
-    schedule = model.denoiser.schedule
-    walks = [(each.sampler, walking.levels_of(each, schedule)) for each in (own, wished)]
-    if walks[0] != walks[1] or wished.eta > 0:
-        raise LoangError(
-            f"This model was distilled to leap from level to level in {own.steps}"
-            f" step{'s' * (own.steps != 1)}, and has learnt no other walk.",
-            "Leave sampler, steps and levels to it, or distil its teacher with other --steps.",
-        )
 
 
 def draw(

@@ -20,7 +20,7 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.files import MODEL
 from loang.samplers import State
-from loang.walking import chosen, in_evaluation, levels_of, sampler_of, seen_by
+from loang.walking import check_walk, chosen, in_evaluation, levels_of, sampler_of, seen_by
 
 
 @dataclass
@@ -83,10 +83,12 @@ class Model:
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
 
         Raises:
-            LoangError: the levels can't be, or neither the labels nor the guide can guide.
+            LoangError: the levels can't be, a distilled model has learnt no such walk, or neither
+                the labels nor the guide can guide.
         """
         schedule = self.denoiser.schedule
         sampling = chosen(sampling or self.settings.sampling, schedule)
+        check_walk(self.settings, schedule, sampling, levels)
         weaker = None if guide is None else self._weaker(guide)
         at = self.device
         numbers = torch.as_tensor(list(indices), dtype=torch.long, device=at)

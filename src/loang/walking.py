@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from loang import device, samplers
-from loang.config import SamplingSettings
+from loang.config import SamplingSettings, Settings
 from loang.denoiser import Denoiser, DenoiserLike
 from loang.errors import LoangError
 from loang.guidance import Guided
@@ -49,6 +49,61 @@ def levels_of(sampling: SamplingSettings, schedule: Schedule) -> list[float]:
             f" of this model, whose times go from {schedule.T:g} down to 0.",
             f"Write them from the noisiest down: --levels {schedule.T:g},{schedule.T / 2:g}.",
         ) from None
+
+
+def check_walk(
+    settings: Settings,
+    schedule: Schedule,
+    sampling: SamplingSettings,
+    levels: Sequence[float] | None = None,
+) -> None:
+    """Whether a model has learnt such a walk: a distilled one knows its own, and its last leaps.
+
+    Args:
+        settings: the model's.
+        schedule: the model's.
+        sampling: what is asked of it.
+        levels: that it is walked along; None takes those of `sampling`.
+
+    Raises:
+        LoangError: it would be asked for steps that it never learnt.
+    """
+    if not settings.distilled:
+        return
+    own, sampling = settings.sampling, chosen(sampling, schedule)
+    known, leaps = levels_of(own, schedule), settings.distillation.method == "leaps"
+    asked = list(levels or levels_of(sampling, schedule))
+    if sampling.sampler == own.sampler and not (
+        leaps and (sampling.eta > 0 or asked != known[-len(asked) :])
+    ):
+        return
+    count = len(known) - 1
+    raise LoangError(
+        f"This model was distilled to leap from level to level in {count} step{'s' * (count != 1)},"
+        " and has learnt no other walk."
+        if leaps
+        else f"This model was distilled to leap to the image, and has learnt no steps of"
+        f" {sampling.sampler}.",
+        "Leave sampler, steps and levels to it, or ask the model that it was distilled from.",
+    )
+
+
+def check_means(settings: Settings, what: str) -> None:
+    """Whether a model's answer is the mean image at any level, and not the end of a leap.
+
+    Args:
+        settings: the model's.
+        what: a sentence's subject, that needs such answers.
+
+    Raises:
+        LoangError: it is distilled.
+    """
+    if settings.distilled:
+        raise LoangError(
+            f"{what} is made of mean images at every noise level; this model was distilled to"
+            " leap, and knows none.",
+            "Ask the model that it was distilled from.",
+        )
 
 
 def described(sampling: Mapping[str, Any]) -> str:

@@ -10,15 +10,17 @@ from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
 from loang.schedule import Discrete
+from loang.walking import check_means
 
 
 def check(model: Model, real: Images) -> None:
     """Whether the model has a likelihood of such images.
 
     Raises:
-        LoangError: they are of another size, depth or range; there are fewer than 2; or they lack
-            the labels that the model was trained with always.
+        LoangError: they are of another size, depth or range; there are fewer than 2; they lack
+            the labels that the model was trained with always; or the model is distilled.
     """
+    check_means(model.settings, "A likelihood")
     own, spec = model.spec, real.spec
     if (own.shape, own.depth, own.low, own.high) != (spec.shape, spec.depth, spec.low, spec.high):
         raise LoangError(

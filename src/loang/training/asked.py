@@ -76,6 +76,8 @@ MAY_DIFFER = {
     "training.checkpoint_minutes",
     "training.keep",
 }
+# What a student learns beside its weights.
+WALK = {f"sampling.{key}" for key in ("sampler", "steps", "spacing", "levels", "eta")}
 _PLACES = {
     "budget": ("training", "budget"),
     "size": ("data", "size"),
@@ -97,6 +99,12 @@ def resolve(data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
     """
     settings = _with(presets.preset(asked.get("preset") or "quick"), data, asked)
     _check_terminal(settings)
+    if settings.distilled:
+        raise LoangError(
+            "training.objective=consistency brings a trained model to few steps, and here is none.",
+            "Name one: loang distill MODEL --steps 2. Its run is gone on with by"
+            " loang train --resume, without this setting.",
+        )
     return settings
 
 
@@ -108,6 +116,7 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
     """
     wanted = _with(stored, data, asked)
     changed = wanted.to_dict()
+    learnt = WALK if stored.distilled else ()
     differ = [
         f"{section}.{key} is {value!r}, not {changed[section].get(key)!r}"
         for section, values in stored.to_dict().items()
@@ -115,7 +124,7 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
         for key, value in values.items()
         if changed[section].get(key) != value
         and f"{section}.{key}" not in MAY_DIFFER
-        and section not in ("sampling", "evaluation")
+        and (section not in ("sampling", "evaluation") or f"{section}.{key}" in learnt)
     ]
     if (name := asked.get("preset")) not in (None, stored.preset):
         differ.insert(0, f"preset is {stored.preset!r}, not {name!r}")

@@ -35,6 +35,8 @@ from loang.schedule import Schedule
 from loang.training.examples import Source
 from loang.training.objective import Moment, Objective
 
+WALKED = 8
+"""Steps of the teacher's walk to the image that validation measures a leap against."""
 MOST_WEIGHT = 100.0
 """Of an answer's squared error: eps says next to nothing of the image where the noise is pure."""
 
@@ -49,6 +51,19 @@ def leaps(schedule: Schedule, steps: int) -> list[float]:
     return schedule.levels(steps, [schedule.round(schedule.time(math.tan(a))) for a in angles])
 
 
+def check(denoiser: Denoiser) -> None:
+    """Whether a model can be distilled.
+
+    Raises:
+        LoangError: its network is shown its own last estimate, which one leap has not.
+    """
+    if denoiser.self_conditioned:
+        raise LoangError(
+            "This model looks at its own last estimate, and a leap has none before it.",
+            "Distil a model that was trained with network.self_conditioning=false.",
+        )
+
+
 class Consistency(Objective):
     """The squared error of a leap against two leaps: the teacher's short one, the student's rest.
 
@@ -58,24 +73,22 @@ class Consistency(Objective):
         settings: `distillation` above all.
 
     Raises:
-        LoangError: the network is shown its own last estimate, which one leap has not.
+        LoangError: as `check`.
     """
 
     def __init__(self, denoiser: Denoiser, source: Source, settings: Settings) -> None:
-        if denoiser.self_conditioned:
-            raise LoangError(
-                "This model looks at its own last estimate, and a leap has none before it.",
-                "Distil a model that was trained with network.self_conditioning=false.",
-            )
+        check(denoiser)
         self.denoiser = denoiser
         self.source = source
         self.training = settings.training
         self.settings: DistillationSettings = settings.distillation
         self.teacher = copy.deepcopy(denoiser).eval().requires_grad_(False)
         schedule = denoiser.schedule
-        levels = torch.tensor(leaps(schedule, self.settings.steps)[::-1], dtype=torch.float64)
+        self.leaps = self.settings.steps if self.settings.method == "leaps" else 1
+        """How many lead from noise to the image."""
+        levels = torch.tensor(leaps(schedule, self.leaps)[::-1], dtype=torch.float64)
         self.ends = _angle(schedule, levels).to(source.device)
-        """The angles of the levels between segments, from 0 up."""
+        """The angles that leaps end at, from 0 up."""
 
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
         """Of the images of those numbers; numbers follow one another."""
@@ -87,7 +100,8 @@ class Consistency(Objective):
             label = torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
         short = self._short(moment.share)
         angle, eps = self._noised("train", moment.step, numbers)
-        return self._leap(x0, angle, eps, short, label, told)
+        walked = self.settings.method == "leaps"
+        return self._leap(x0, angle, eps, short, label, told, walked=walked)
 
     def error(
         self,
@@ -95,9 +109,14 @@ class Consistency(Objective):
         label: Int[Tensor, " n"] | None,
         numbers: Int[Tensor, " n"],
     ) -> Float[Tensor, " n"]:
-        """Without weights, at the shortest steps that training comes to."""
+        """Without weights, of a leap against the teacher's walk, whatever training learns from.
+
+        The walk is of the shortest steps that training comes to, or, to the image, of `WALKED`.
+        """
         angle, eps = self._noised("validation", 0, numbers.to(x0.device))
-        return self._leap(x0, angle, eps, self._short(1.0), label).plain
+        leaps = self.settings.method == "leaps"
+        short = self._short(1.0) if leaps else math.pi / 2 / WALKED
+        return self._leap(x0, angle, eps, short, label, walked=True).plain
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The teacher: its file may be gone when a run goes on."""
@@ -107,8 +126,7 @@ class Consistency(Objective):
         """The angle of a short step: the number of them in a leap rises by factors."""
         leaps = self.settings.method == "leaps"
         first, last = self.settings.chain or ((2, 2) if leaps else (8, 32))
-        whole = math.pi / 2 / (self.settings.steps if leaps else 1)
-        return whole / (first * (last / first) ** share)
+        return math.pi / 2 / self.leaps / (first * (last / first) ** share)
 
     def _leap(
         self,
@@ -118,13 +136,15 @@ class Consistency(Objective):
         short: float,
         label: Int[Tensor, " n"] | None,
         told: Float[Tensor, "n parameters"] | None = None,
+        *,
+        walked: bool,
     ) -> Loss:
         denoiser, schedule = self.denoiser, self.denoiser.schedule
         t = schedule.times(angle.tan())
         signal, noise = like(schedule.signal(t), x0), like(schedule.noise(t), x0)
         x_t = signal * x0 + noise * eps
         with torch.no_grad():
-            if self.settings.method == "leaps":
+            if walked:
                 image = self._walked(x_t, angle, short, label, told)
             else:
                 r = schedule.times((angle - short).clamp(min=0).tan())
@@ -136,6 +156,8 @@ class Consistency(Objective):
                 with torch.random.fork_rng(devices=_gpus(x0.device)):
                     far = _image(denoiser, x_r, r.clamp(min=schedule.first), label, told)
                 image = torch.where((r > 0).reshape(-1, 1, 1, 1), far, near)
+        # Autocast keeps what it has cast of the weights; in older torch, without a gradient.
+        torch.clear_autocast_cache()
         eps_there = parameterization.to_eps("x0", image, x_t, signal, noise)
         target = parameterization.target(
             denoiser.kind, image, eps_there, signal, noise, denoiser.deviation
@@ -152,18 +174,18 @@ class Consistency(Objective):
         label: Int[Tensor, " n"] | None,
         told: Float[Tensor, "n parameters"] | None,
     ) -> Float[Tensor, "n c h w"]:
-        """The image whose one step to the next level lands where the teacher's short steps do.
+        """The image whose one step to the leap's end lands where the teacher's short steps do.
 
         An image of the walk so far, and one of its next step, make one of both: see `two_leaps`.
         """
         schedule = self.denoiser.schedule
         end = self.ends[torch.searchsorted(self.ends, angle) - 1]
-        steps = max(1, round(math.pi / 2 / self.settings.steps / short))
+        steps = max(1, round(math.pi / 2 / self.leaps / short))
         angles = [torch.lerp(angle, end, k / steps) for k in range(steps + 1)]
         marks = [schedule.times(each.tan()) for each in angles]
         x, image = x_t, x_t
         for number, (t, r) in enumerate(pairwise(marks)):
-            near = _image(self.teacher, x, t, label, told)
+            near = _image(self.teacher, x, t.clamp(min=schedule.first), label, told)
             x = step(schedule, x, near, t, r)
             image = two_leaps(schedule, image, near, marks[0], t, r) if number else near
         return image

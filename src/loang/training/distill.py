@@ -18,7 +18,7 @@ from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
 from loang.training.asked import AskedOfStudent, open_images
-from loang.training.consistency import leaps
+from loang.training.consistency import check, leaps
 from loang.training.folder import RunFolder
 from loang.training.origin import about
 from loang.training.places import beside
@@ -27,6 +27,14 @@ from loang.training.run import Run
 
 SLOWER = 0.5
 """The learning rate's factor: the weights are good already."""
+UNREAD = {
+    "training": (
+        *("weighting", "min_snr_gamma", "levels", "level_mean", "level_deviation"),
+        *("stratified", "pairing"),
+    ),
+    "sampling": ("sampler", "steps", "spacing", "levels", "eta"),
+}
+"""Settings that say nothing to a student, or are decided by others."""
 
 
 def start(
@@ -45,14 +53,17 @@ def start(
     without the teacher's file.
     """
     model = Model.load(teacher, on="cpu")
-    if model.settings.training.objective == "consistency":
+    if model.settings.distilled:
         raise LoangError(
             f"{teacher} is distilled already: it leaps, and has no walk that could be learnt.",
             "Name the model that it was distilled from, with the --steps that you want.",
         )
+    check(model.denoiser)
     settings = student(model.settings, steps, data, **asked)
+    steps = settings.distillation.steps
     folder = RunFolder(out if out is not None else default_folder(teacher, steps))
     folder.check(overwrite)
+    _check_apart(teacher, folder.path)
     folder.check_free()
     places = None if data is not None else beside(teacher, model.settings.data)
     dataset = open_images(
@@ -114,7 +125,9 @@ def student(
     for name in ("budget", "seed", "device", "precision"):
         if (value := asked.get(name)) is not None:
             values["training"][name] = value
-    settings = config.changed(config.load(values), asked.get("changes", ()))
+    plain = config.load(values)
+    settings = config.changed(plain, asked.get("changes", ()))
+    _check_read(plain, settings)
     for section in ("network", "schedule", "denoiser"):
         if getattr(settings, section) != getattr(teacher, section):
             raise LoangError(
@@ -122,6 +135,42 @@ def student(
                 f"Leave --set {section}... away, or train another model.",
             )
     return config.load(settings.to_dict() | {"sampling": _sampling(settings)})
+
+
+def _check_read(plain: Settings, wanted: Settings) -> None:
+    """Whether a student's training reads all that was changed of it.
+
+    Raises:
+        LoangError: it does not.
+    """
+    if not wanted.distilled:
+        raise LoangError(
+            f"training.objective={wanted.training.objective} distils nothing.",
+            "Leave it away, or train a model with `loang train`.",
+        )
+    for section, names in UNREAD.items():
+        one, other = getattr(plain, section), getattr(wanted, section)
+        for name in names:
+            if getattr(one, name) != getattr(other, name):
+                raise LoangError(
+                    f"{section}.{name} does nothing here: distillation.method and"
+                    " distillation.steps say what a student learns, and how it is sampled.",
+                    f"Leave --set {section}.{name} away.",
+                )
+
+
+def _check_apart(teacher: Path, folder: Path) -> None:
+    """Whether the teacher outlives what is replaced.
+
+    Raises:
+        LoangError: it lies in the student's folder.
+    """
+    place, whole = folder.resolve(), teacher.resolve()
+    if place in (whole, *whole.parents):
+        raise LoangError(
+            f"The teacher itself lies in {files.shown(folder)}, and would be replaced.",
+            "Name another folder with --out.",
+        )
 
 
 def default_folder(teacher: Path, steps: int) -> Path:
