@@ -42,7 +42,9 @@ def sample(
     strength: Annotated[
         float | None,
         typer.Option(
-            help="Of --start-from: 0 the picture itself, 1 nothing of it.", show_default="0.6"
+            help="Of --start-from: the share of the steps that are walked, rounded up;"
+            " 0 the picture itself, 1 nothing of it.",
+            show_default="0.6",
         ),
     ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Draw the walk from noise as well.")] = False,
