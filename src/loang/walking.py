@@ -100,7 +100,7 @@ def check_means(settings: Settings, what: str) -> None:
     """
     if settings.distilled:
         raise LoangError(
-            f"{what} is made of mean images at every noise level; this model was distilled to"
+            f"{what} is made of mean images, at any noise level; this model was distilled to"
             " leap, and knows none.",
             "Ask the model that it was distilled from.",
         )

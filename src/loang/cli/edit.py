@@ -38,8 +38,12 @@ def inpaint(
     out: Out = Path("filled.png"),
     count: Annotated[int, typer.Option("-n", "--count", help="How many fillings.")] = 8,
     resample: Annotated[
-        int, typer.Option(help="Times each stretch is gone through (RePaint); 1: any sampler.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            help="Times each stretch is gone through (RePaint); 1: any sampler.",
+            show_default="5; 1 of a distilled model",
+        ),
+    ] = None,
     jump: Annotated[
         int | None, typer.Option(help="Steps of such a stretch.", show_default="10")
     ] = None,

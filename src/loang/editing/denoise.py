@@ -20,7 +20,7 @@ from loang.editing.walk import OnStep, counted, drawn, label_of, sampling_of, st
 from loang.errors import LoangError
 from loang.model import Model
 from loang.samplers.state import times
-from loang.walking import levels_of
+from loang.walking import check_means, levels_of
 
 MEDIAN = 0.6744897501960817
 """Of the magnitude of a standard normal number."""
@@ -83,6 +83,8 @@ def denoise(
         raise LoangError(f"Noise of {noise:g} can't be.", "Give --noise 0 or more.")
     if noise == 0:
         return pixels
+    if not walk:
+        check_means(model.settings, "Cleaning without a walk")
     schedule = model.denoiser.schedule
     sigma = 2 * noise  # the network's range is 2 wide
     ends = torch.tensor([schedule.T], dtype=torch.float64)

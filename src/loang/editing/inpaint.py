@@ -40,7 +40,7 @@ from loang.process import like
 from loang.samplers import Noise, State
 from loang.samplers.state import pairs, times
 from loang.schedule import Schedule
-from loang.walking import levels_of, sampler_of, seen_by
+from loang.walking import check_walk, levels_of, sampler_of, seen_by
 
 JUMP = 10
 """Levels of a stretch that is repeated: the paper's."""
@@ -149,7 +149,7 @@ def inpaint(
     *,
     seed: int = 0,
     sampling: SamplingSettings | None = None,
-    resample: int = RESAMPLE,
+    resample: int | None = None,
     jump: int = JUMP,
     label: str | None = None,
     batch: int = 64,
@@ -167,7 +167,8 @@ def inpaint(
         seed: of the noise.
         sampling: sampler and steps; None takes the model's own, or 50 of DDPM's for resampling.
         resample: how often each stretch is gone through: 1 is the sampler's own walk; with more
-            the steps are DDPM's, or DDIM's where that is the sampler, with its eta.
+            the steps are DDPM's, or DDIM's where that is the sampler, with its eta. None as of
+            `repeats`.
         jump: levels of a stretch.
         label: a class by name or number; None is no class.
         batch: how many are drawn at once.
@@ -176,9 +177,10 @@ def inpaint(
     Raises:
         LoangError: there is no such class, or what is asked for can't be.
     """
+    resample = repeats(model, resample)
     if resample < 1 or jump < 1:
         raise LoangError("A walk can't be repeated less than once.", "Give --resample 1 or more.")
-    if sampling is None and resample > 1:
+    if sampling is None and resample > 1 and not model.settings.distilled:
         sampling = SamplingSettings(
             sampler="ddpm", steps=min(STEPS, model.denoiser.schedule.most_steps)
         )
@@ -191,6 +193,7 @@ def inpaint(
         )
     eta = sampling.eta if sampling.sampler == "ddim" else 1.0
     levels = levels_of(sampling, model.denoiser.schedule)
+    check_walk(model.settings, model.denoiser.schedule, sampling, levels)
     x0 = to_model(pixels[np.newaxis], model.spec).to(model.device)
     kept = torch.from_numpy(known)[None, None].to(model.device)
     parts = batches(count, batch)
@@ -207,6 +210,16 @@ def inpaint(
         told = counted(on_step, number, len(parts), (len(levels) - 1) * resample)
         filled.append(drawn(model, evaluated(model, walk), told))
     return np.where(known[..., np.newaxis], pixels, np.concatenate(filled))
+
+
+def repeats(model: Model, resample: int | None) -> int:
+    """How often each stretch is gone through: as is asked, else 5 times, by a student once.
+
+    A student's few leaps are one stretch: to repeat it is to begin again.
+    """
+    if resample is not None:
+        return resample
+    return 1 if model.settings.distilled else RESAMPLE
 
 
 def _after_first(noise: Noise) -> Noise:

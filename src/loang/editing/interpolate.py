@@ -14,7 +14,7 @@ from loang.editing.walk import OnStep, counted, drawn, label_of, noise_of, sampl
 from loang.errors import LoangError
 from loang.model import Model
 from loang.samplers import METHODS
-from loang.walking import levels_of
+from loang.walking import check_means, levels_of
 
 
 def slerp(
@@ -72,8 +72,10 @@ def between_pictures(
         what their latents decode to.
 
     Raises:
-        LoangError: there is no such class, or there are fewer than 2 frames.
+        LoangError: there is no such class, there are fewer than 2 frames, or the model is
+            distilled.
     """
+    check_means(model.settings, "The way between pictures")
     shares = _shares(frames)
     denoiser = unclipped(model.denoiser)
     training = denoiser.training
@@ -124,7 +126,9 @@ def between_seeds(
     if not deterministic(sampling):
         raise LoangError(
             f"{sampling.sampler} draws new noise at each step, so nothing lies between two seeds.",
-            "Add --sampler ddim, with eta 0.",
+            "Take a model that was distilled by leaps, or was not distilled."
+            if model.settings.distilled
+            else "Add --sampler ddim, with eta 0.",
         )
     starts = [noise_of(model, [0], seed, "sample")(0)[0] for seed in (one, other)]
     schedule = model.denoiser.schedule

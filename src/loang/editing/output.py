@@ -34,14 +34,15 @@ class Edited(NamedTuple):
 
 
 def sampling(
-    model: Model, label: str | None, resample: int = 1, **asked: Unpack[Asked]
+    model: Model, label: str | None, resample: int | None = 1, **asked: Unpack[Asked]
 ) -> SamplingSettings:
     """How an edit is sampled: as is asked, else as the model is.
 
     Args:
         model: from `loang.load`.
         label: that is asked for.
-        resample: of `inpaint`; more than 1 takes ddpm and its 50 steps where nobody says else.
+        resample: of `inpaint`; more than 1 takes ddpm and its 50 steps where nobody says else, but
+            of a distilled model its own walk.
         **asked: see `loang.sampling.Asked`.
 
     Raises:
@@ -51,7 +52,8 @@ def sampling(
         raise LoangError(
             "Guidance steers towards a class, and none is asked for.", "Add --label, too."
         )
-    if resample > 1 and asked.get("sampler") is None:
+    repeated = filling.repeats(model, resample) > 1 and not model.settings.distilled
+    if repeated and asked.get("sampler") is None:
         most = model.denoiser.schedule.most_steps
         asked["sampler"] = "ddpm" if asked.get("eta") is None else "ddim"
         asked["steps"] = asked.get("steps") or min(filling.STEPS, most)
@@ -67,7 +69,7 @@ def inpaint(
     count: int = 8,
     seed: int = 0,
     settings: SamplingSettings | None = None,
-    resample: int = filling.RESAMPLE,
+    resample: int | None = None,
     jump: int = filling.JUMP,
     label: str | None = None,
     batch: int = 64,
