@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from typer.testing import CliRunner
 
 import loang
 from loang import drawing
+from loang.api import doctor
 from loang.cli.app import app
+from loang.doctor import effort
 from loang.errors import LoangError
 from loang.model import Model
 from loang.training import distill
+from loang.training.asked import resolve, resume
 from loang.training.folder import RunFolder, checkpoint_steps
 
 IMAGES = 128
@@ -115,6 +119,41 @@ def test_what_can_not_be_distilled_is_said(teacher, pictures, tiny, tmp_path):
     assert not (tmp_path / "gone").exists()
 
 
+def refused(teacher, out, match, *changes, **more):
+    with pytest.raises(LoangError, match=match):
+        distill.start(teacher, out=out, budget="16 images", changes=changes, **more)
+
+
+def test_a_distillation_that_is_refused_leaves_what_it_would_replace(teacher, pictures, tiny):
+    place = teacher.parent
+    looks = (*tiny, "network.self_conditioning=true")
+    loang.train(pictures, out=place / "looks", budget="16 images", changes=looks, device="cpu")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    refused(place / "looks", teacher, "its own last estimate", overwrite=True)
+    refused(place / "looks", place / "new", "its own last estimate")
+    for named in (teacher, teacher / "model.safetensors"):
+        refused(named, teacher, "teacher itself lies in", overwrite=True)
+    assert before == {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    assert not (place / "new").exists()
+
+
+def test_settings_that_would_distil_nothing_or_do_nothing_are_refused(teacher, tmp_path):
+    out = tmp_path / "student"
+    refused(teacher, out, "distils nothing", "training.objective=denoising")
+    for change in (
+        *("training.weighting=min-snr", "training.levels=importance", "training.stratified=true"),
+        *("training.pairing=immiscible", "sampling.steps=4", "sampling.sampler=heun"),
+    ):
+        refused(teacher, out, "does nothing here", change)
+    assert not out.exists()
+    with pytest.raises(LoangError, match="here is none"):
+        resolve("fashion-mnist", changes=("training.objective=consistency",))
+    learnt = distill.student(Model.load(teacher, on="cpu").settings, 2)
+    assert resume(learnt, changes=("sampling.guidance=2",)).sampling.guidance == 2
+    with pytest.raises(LoangError, match=r"sampling\.steps is 2, not 4"):
+        resume(learnt, changes=("sampling.steps=4",))
+
+
 def test_other_images_are_refused_or_told(teacher, pictures, tmp_path):
     import numpy as np
 
@@ -136,3 +175,14 @@ def test_the_verb_says_how_to_go_on(teacher, tmp_path, monkeypatch):
     settings = json.loads((tmp_path / "runs/teacher-1-step/config.json").read_text())["settings"]
     assert settings["distillation"]["steps"] == 1
     assert settings["training"]["objective"] == "consistency"
+
+
+def test_an_examination_asks_a_student_for_its_own_walk_only(teacher, tmp_path):
+    run = distilled(teacher, tmp_path / "student", steps=30, budget="16 images")
+    found = {finding.topic: finding for finding in doctor(run, count=4).findings}
+    assert "distilled" in found["levels"].what
+    assert "no other walk" not in " ".join(each.what for each in found.values())
+    assert "sampling" not in found
+    model = Model.load(run, on="cpu")
+    slow = effort.choose(model, replace(effort.try_out(model), a_pass=1.0), 1, None)
+    assert slow.sampling == model.settings.sampling

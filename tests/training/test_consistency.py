@@ -271,6 +271,35 @@ def test_an_error_counts_as_if_it_were_of_v_whatever_is_predicted(schedule, kind
     torch.testing.assert_close(found, torch.minimum(expected, 100 * error), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("method", ["leaps", "consistency", "tuning"])
+def test_the_error_is_the_distance_from_the_teachers_walk(schedule, method):
+    """A student that is sure of itself and wrong agrees with itself, but not with its teacher."""
+    steps = 2 if method == "leaps" else 1
+    way = (f"distillation.method={method}", "distillation.chain=[64,64]")
+
+    def error(network):
+        subject = objective(schedule, network, *way)
+        x0, _, _ = subject.source(0, 64)
+        return subject.error(x0, None, torch.arange(64)).double().mean().item()
+
+    exact = error(Walker(schedule, leaps(schedule, steps)))
+    assert error(Blank()) > 5 * exact
+    assert error(Walker(schedule)) > 2 * exact
+
+
+@pytest.mark.parametrize("method", ["consistency", "tuning"])
+def test_weights_cast_without_a_gradient_are_forgotten_before_the_answer(method, monkeypatch):
+    """Older torch would hand them, cast in the pass that has no gradient, to the one that has."""
+    schedule = build_schedule(SCHEDULES["cosine"])
+    subject = objective(schedule, Walker(schedule), f"distillation.method={method}")
+    seen = []
+    hook = subject.denoiser.network.register_forward_pre_hook
+    hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: seen.append("cleared"))
+    loss(subject)
+    assert seen == [False, "cleared", True]
+
+
 class Blank(nn.Module):
     """Answers 0."""
 

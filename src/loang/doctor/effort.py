@@ -109,8 +109,10 @@ def choose(model: Model, trial: Trial, passes_an_image: int, wanted: int | None)
     own, a_pass = model.settings.sampling, trial.a_pass
     steps = min(own.steps, STEPS)
     # DDPM of few steps is noisy, whatever the network knows: DDIM takes its place.
-    ways = [own] if own.steps <= STEPS else [SamplingSettings(sampler="ddim", steps=steps)]
-    if steps > FEWER:
+    ways = [own]  # a student knows no other
+    if own.steps > STEPS and not model.settings.distilled:
+        ways = [SamplingSettings(sampler="ddim", steps=steps)]
+    if steps > FEWER and not model.settings.distilled:
         ways.append(SamplingSettings(sampler="ddim", steps=FEWER))
     drawings = [(SAMPLES[0], way) for way in ways] + [(n, ways[-1]) for n in SAMPLES[1:]]
     samples, sampling = next(

@@ -50,6 +50,13 @@ FEW_STEPS = {
     "ipndm": 5,
 }
 """Below which samples are no measure of what was learnt; others choose their steps themselves."""
+LEAPS = Finding(
+    "note",
+    "levels",
+    "The model is distilled: it leaps, and its error by noise level is no measure of it.",
+    "See the validation loss, and `loang evaluate`; the model that it was distilled from can be"
+    " examined.",
+)
 OnStage = Callable[[str, int, int], None]
 
 
@@ -98,7 +105,9 @@ def examine_patient(
         told("trying how fast the network is", 0, 1)
         trial = effort.try_out(patient.model)
         how = effort.choose(patient.model, trial, passes, count)
-        if patient.dataset is not None:
+        if patient.settings.distilled:
+            parts["levels"] = Part((LEAPS,))
+        elif patient.dataset is not None:
             measured = _measure(patient, patient.model, patient.dataset, how, seed, told)
             parts["levels"] = learning.examine(measured, patient.settings.denoiser.predicts)
         parts["units"] = _units(patient, patient.model, how, seed)
@@ -202,7 +211,9 @@ def _samples(model: Model, dataset: Dataset | None, how: Effort, seed: int, told
     """A few samples, beside as many real images as there are; and whether the steps suffice."""
     sampling = how.sampling
     way = _way(sampling)
-    findings = list(_steps(model.settings.sampling, model.denoiser.schedule.most_steps))
+    findings: list[Finding] = []
+    if not model.settings.distilled:  # a student's few steps are its own
+        findings += _steps(model.settings.sampling, model.denoiser.schedule.most_steps)
     labels: Tensor | None = None
     if dataset is not None and model.knows_labels and dataset.train.labels is not None:
         # Classes as often as the data have them, else their shares would pass for a tint.
