@@ -129,7 +129,7 @@ class Model:
         classes = guide.knows_labels and own.class_names != other.class_names
         if own.shape != other.shape or (own.low, own.high) != (other.low, other.high) or classes:
             raise LoangError(
-                f"The guide draws other images ({other}) than the model ({own}).",
+                f"The guide draws other images than the model: {_apart(other, own)}.",
                 "Take one as the guide that was trained on the same images, but less or smaller.",
             )
         return guide.denoiser.to(self.device)
@@ -274,3 +274,12 @@ class Model:
                 f"Name a run's folder, or its {MODEL}; a run writes it at its first report.",
             )
         return cls(*model_file.read(path)).to(on)
+
+
+def _apart(one: ImageSpec, other: ImageSpec) -> str:
+    """How the images of two models differ, in words."""
+    if one.described != other.described:
+        return f"{one.described}, and not {other.described}"
+    if (one.low, one.high) != (other.low, other.high):
+        return f"values of {one.low:g} to {one.high:g}, and not {other.low:g} to {other.high:g}"
+    return "those of other classes"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,8 +185,16 @@ def test_the_same_words_are_pythons(place):
 def test_what_can_not_guide_is_told_before_anything_is_drawn():
     with pytest.raises(LoangError, match="knows no classes"):
         drawing.sampling(made(PLAIN), guidance=2.0)
-    with pytest.raises(LoangError, match="other images"):
+    wanted = "than the model: 8x12, 1 channel, uint8, and not 8x8, 1 channel, uint8"
+    with pytest.raises(LoangError, match=f"other images {wanted}"):
         drawing.sampling(made(), guidance=2.0, guide=made(ImageSpec(8, 12, 1)))
+    own = made().spec
+    for spec, words in (
+        (replace(own, high=200.0), "values of 0 to 200, and not 0 to 255"),
+        (replace(own, class_names=("a", *own.class_names[1:])), "those of other classes"),
+    ):
+        with pytest.raises(LoangError, match=words):
+            drawing.sampling(made(), guidance=2.0, guide=made(spec))
 
 
 def test_levels_in_a_models_own_settings_that_do_not_fall_are_told():

@@ -1,6 +1,8 @@
 """Snapshots of averages: exact after a resume, no change to training, no run lost to them."""
 
 import json
+import math
+import re
 import shutil
 
 import numpy as np
@@ -15,7 +17,10 @@ from loang import api, files, tensors
 from loang.build import weight_shapes
 from loang.cli.app import app
 from loang.errors import LoangError
+from loang.training import choice
+from loang.training.asked import resolve
 from loang.training.averages import Snapshots
+from loang.training.choice import Judge, Score
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.plan import prepare
 from loang.training.reporter import Reporter
@@ -208,6 +213,71 @@ def test_a_model_of_another_length_is_an_ordinary_one(whole, images, tmp_path):
         api.average(run, best=True, data=images.with_name("others.npz"))
 
 
+@pytest.fixture(scope="module")
+def constant(images, tmp_path_factory):
+    """A run whose own average is of no length, and which has not chosen; it is only read."""
+    out = tmp_path_factory.mktemp("constant") / "run"
+    changes = (*TINY, "ema.snapshots=16", "ema.kind=constant", "ema.decay=0.8")
+    train(images, out, changes)
+    return out
+
+
+def test_the_runs_own_average_is_scored_too(constant, tmp_path, monkeypatch):
+    run = shutil.copytree(constant, tmp_path / "run")
+    own = load_file(run / files.MODEL)
+    loss = loang.load(run).facts["validation_loss"]
+    made, _ = api.average(run, best=True, device="cpu", out=tmp_path / "best.safetensors")
+    (score,) = [one.score.value for one in made.choice.candidates if one.length is None]
+    assert score == pytest.approx(loss, rel=1e-5)
+    assert len(made.choice.candidates) > 3
+
+    monkeypatch.setattr(choice, "CANDIDATES", (0.2,))  # far worse than so short an average
+    monkeypatch.setattr(Judge, "__call__", only(own))
+    made, path = api.average(run, best=True, device="cpu")
+    assert path == run / "average-own.safetensors"
+    assert same(load_file(path), own)
+    facts = loang.load(path).facts
+    assert (facts["average_length"], facts["average_snapshots"]) == (None, 0)
+    assert (facts["steps"], facts["images"]) == (32, 512)
+    assert "The best is the run's own average, as it was tracked" in " ".join(made.sentences())
+
+    shutil.rmtree(run / "checkpoints")  # the model file has it too
+    assert same(load_file(api.average(run, best=True, device="cpu")[1]), own)
+    api.average(run, length=0.1, out=run / files.MODEL)  # and now nothing has
+    said = []
+    with pytest.raises(LoangError, match="could be scored"):
+        api.average(run, best=True, device="cpu", say=said.append)
+    assert "The run's own average is not scored" in said[0]
+
+
+def only(weights):
+    """A judge that takes no other weights than these."""
+
+    def score(judge, others):
+        return Score(1.0 if same(dict(others), weights) else math.inf)
+
+    return score
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("config.json", "written as a .safetensors file"),
+        ("log.jsonl", "written as a .safetensors file"),
+        ("average", "written as a .safetensors file"),
+        ("averages/step-00000032.safetensors", "holds the run's own files"),
+        ("checkpoints/step-00000032/ema.safetensors", "holds the run's own files"),
+        ("samples/../checkpoints/new.safetensors", "holds the run's own files"),
+    ],
+)
+def test_an_average_takes_no_other_files_place(whole, tmp_path, out, words):
+    run = shutil.copytree(whole, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(LoangError, match=words):
+        api.average(run, length=0.1, out=run / out)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
 def test_a_run_that_trains_writes_its_own_model(whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
     lock = RunFolder(run).claim()
@@ -237,13 +307,16 @@ def test_the_verb(whole, tmp_path):
         ({"length": 0.1, "data": "there"}, "Leave --samples and --data away"),
         ({"best": True, "samples": 1}, "can't be measured on 1 samples"),
         ({"length": 0.001}, "can't be made"),
+        ({"length": 1e-200}, "a length from 0.0001 to less than 0.28"),
+        ({"length": 0.0}, "a length from 0.0001 to less than 0.28"),
     ],
 )
 def test_what_can_not_be_asked(whole, asked, words):
     with pytest.raises(LoangError, match=words):
         api.average(whole, **asked)
-    with pytest.raises(LoangError, match="There is no run"):
+    with pytest.raises(LoangError, match=r"There is no run .*loang average RUN") as caught:
         api.average(whole / "samples", length=0.1)
+    assert not re.search("--out|--resume|go on", str(caught.value))
 
 
 def test_a_disk_that_is_full_costs_a_snapshot_and_training_goes_on(
@@ -288,7 +361,7 @@ def test_a_new_run_in_the_folder_takes_no_old_snapshots(whole, tmp_path):
 def test_what_snapshots_take_is_counted_before_the_start(images):
     dataset = loang.open_dataset(images)
     one, other, half = (
-        prepare(loang.api.resolve(images, changes=changes), dataset)
+        prepare(resolve(images, changes=changes), dataset)
         for changes in (TINY, KEPT, (*KEPT, "ema.snapshot_precision=float16"))
     )
     weights = 4 * one.parameters

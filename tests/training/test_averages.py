@@ -235,11 +235,11 @@ def test_half_of_the_precision_costs_less_than_the_fit(tmp_path):
 
 def test_it_is_refused_beyond_the_reach_which_is_named(tmp_path):
     stored = snapshots_of(tmp_path, wandering(160))
-    for length in (0.01, 0.27):
+    for length in (1e-4, 0.01, 0.27):
         with pytest.raises(LoangError, match=r"16 snapshots .* to 5%.* 0\.02\d to 0\.23\d are"):
             stored.average(length)
-    for length in (0.0, -0.1, 0.28, 5.0, math.nan):
-        with pytest.raises(LoangError, match="can't be made"):
+    for length in (0.0, 1e-200, 9.9e-5, -0.1, 0.28, 5.0, math.nan):
+        with pytest.raises(LoangError, match=r"can't be made .*from 0\.0001 to less than 0\.28"):
             stored.average(length)
     with pytest.raises(LoangError, match=r"no snapshots .*ema\.snapshots=32"):
         Snapshots(tmp_path / "none", SHAPES).average(0.1)
@@ -282,6 +282,8 @@ def rewrite(path, weights=None, **about):
         lambda path: rewrite(path, lengths=[0.05]),
         lambda path: rewrite(path, lengths=[0.05, 0.5]),
         lambda path: rewrite(path, lengths=[0.05, True]),
+        lambda path: rewrite(path, lengths=[0.05, 1e-200]),
+        lambda path: rewrite(path, lengths=[0.05, 9.9e-5]),
         lambda path: rewrite(path, lengths=[]),
         lambda path: rewrite(path, images=True),
         lambda path: rewrite(path, seconds=None),
@@ -318,6 +320,12 @@ def test_a_run_tracks_what_is_asked_beside_the_model():
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(LoangError, match=r"ema\.snapshots is 0"):
         changed(Settings(), ["ema.choose=true"])
+    for length in ("1e-160", "9.9e-5", "0.28"):
+        with pytest.raises(LoangError, match=r"ema\.length"):
+            changed(Settings(), [f"ema.length={length}"])
+        with pytest.raises(LoangError, match=r"ema\.snapshot_lengths"):
+            changed(Settings(), [f"ema.snapshot_lengths=[0.1,{length}]"])
+    assert changed(Settings(), ["ema.length=1e-4"]).ema.length == 1e-4
     with pytest.raises(LoangError, match="has one twice"):
         changed(Settings(), ["ema.snapshot_lengths=[0.1,0.1]"])
 

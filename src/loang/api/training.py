@@ -185,7 +185,8 @@ def average(
         samples: of `best`: how many are drawn for each, 2 or more; 0 takes the validation loss,
             None what the run was asked for.
         data: of `best`: where the images are now; None where the run found them.
-        out: the model file; None puts it in the run's folder, beside the run's own model.
+        out: the model file, NAME.safetensors; None puts it in the run's folder, beside the run's
+            own model.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         say: told what is tried.
         on_progress: told of a download.
@@ -209,9 +210,9 @@ def average(
             "Ask for some hundreds, or for 0: then the validation loss decides.",
         )
     folder = RunFolder(Path(run))
-    folder.read_config()
+    folder.check_averages()
     if out is not None:
-        files.check_folder(Path(out).parent)
+        _check_place(Path(out), folder)
 
     from loang.training import averaging
 
@@ -226,7 +227,8 @@ def average(
             say=say,
             on_progress=on_progress,
         )
-    name = f"average-{made.average.length:g}.safetensors"
+    chosen = made.average.length  # None: the run's own, where that is of no length
+    name = f"average-{'own' if chosen is None else f'{chosen:g}'}.safetensors"
     path = folder.path / name if out is None else Path(out)
     if path.resolve() == folder.model.resolve():
         lock = folder.claim()  # while it trains, the run replaces this file itself
@@ -237,6 +239,26 @@ def average(
     else:
         made.model.save(path)
     return made, path
+
+
+def _check_place(out: Path, folder: RunFolder) -> None:
+    """Whether a model may be written there: in place of no other file of the run.
+
+    Raises:
+        LoangError: it may not, or the place can't be written.
+    """
+    if out.suffix != ".safetensors":
+        raise LoangError(
+            f"A model is written as a .safetensors file, and {files.shown(out)} is none.",
+            "Write such a name: --out average.safetensors.",
+        )
+    for taken in (folder.averages, folder.checkpoints):
+        if taken.resolve() in out.resolve().parents:
+            raise LoangError(
+                f"{files.shown(taken)} holds the run's own files, and a model is none of them.",
+                "Name another place with --out.",
+            )
+    files.check_folder(out.parent)
 
 
 def default_folder(settings: Settings) -> Path:

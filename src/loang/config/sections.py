@@ -33,7 +33,9 @@ SamplerName = Literal[
     "consistency",
 ]
 Beta = Annotated[float, Field(gt=0, lt=1)]
-Length = Annotated[float, Field(gt=0, lt=0.28)]
+SHORTEST, LONGEST = 1e-4, 0.28
+"""Of averages: a shorter one's exponent can't be computed with, a longer one does not exist."""
+Length = Annotated[float, Field(ge=SHORTEST, lt=LONGEST)]
 
 
 class Section(BaseModel):

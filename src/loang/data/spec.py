@@ -59,6 +59,12 @@ class ImageSpec:
         """(channels, height, width), as a network sees one image."""
         return self.channels, self.height, self.width
 
+    @property
+    def described(self) -> str:
+        """Size, channels and depth, for people: 28x28, 1 channel, uint8."""
+        channels = f"{self.channels} channel{'s' * (self.channels != 1)}"
+        return f"{self.height}x{self.width}, {channels}, {self.depth}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

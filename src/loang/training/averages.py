@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from loang import tensors, untrusted
+from loang.config.sections import LONGEST, SHORTEST
 from loang.errors import LoangError
 from loang.files import replacing, writing
 from loang.training.ema import MODEL_AVERAGE, Ema, PowerDecay
 from loang.training.inspection import LARGEST_COUNT, MOST_STEPS
-from loang.training.profiles import LONGEST, NEAR, Profile, fit, reachable
+from loang.training.profiles import NEAR, Profile, fit, reachable
 
 FORMAT = 1
 _METADATA = "loang"
@@ -142,10 +143,13 @@ class Snapshots:
         Raises:
             LoangError: there are no snapshots, one is damaged, or they can't represent the length.
         """
+        if not SHORTEST <= length < LONGEST:
+            raise LoangError(
+                f"An average of length {length:g} can't be made of any snapshots.",
+                f"Ask for a length from {SHORTEST:g} to less than {LONGEST:g}, such as 0.08.",
+            )
         about = self._all()
         steps, stored = _profiles(about)
-        if not 0 < length < LONGEST:
-            _refuse(length, stored)
         shares, error = fit(stored, Profile(steps[-1], length))
         if error > NEAR:
             _refuse(length, stored)
@@ -192,8 +196,8 @@ class Snapshots:
             lengths = about.get("lengths")
             if not isinstance(lengths, list) or not 0 < len(lengths) <= MOST_LENGTHS:
                 raise ValueError("it does not say which averages it holds")
-            if not all(type(each) is float and 0 < each <= LONGEST for each in lengths):
-                raise ValueError("its averages are of no length")
+            if not all(type(each) is float and SHORTEST <= each < LONGEST for each in lengths):
+                raise ValueError(f"its averages are of no length from {SHORTEST:g} to {LONGEST:g}")
             if not 0 < step <= MOST_STEPS:
                 raise ValueError("its step can't be")
             for name, kinds in _ABOUT.items():

@@ -12,13 +12,17 @@ from loang.data import Dataset
 from loang.data.download import Progress
 from loang.errors import LoangError
 from loang.model import Model
+from loang.training import checkpoint
 from loang.training.asked import open_images
 from loang.training.averages import Average, Snapshots
 from loang.training.choice import Choice, Judge, choose
+from loang.training.ema import MODEL_AVERAGE
 from loang.training.folder import RunFolder
 from loang.training.monitor import Monitor
 from loang.training.places import beside, located
 from loang.training.trainer import Trainer
+
+_ABOUT = ("step", "images", "seconds")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,10 @@ def best(
     trainer = Trainer(model.denoiser, dataset.train, settings, model.device)
     monitor = Monitor(dataset, settings) if settings.evaluation.samples else None
     judge = Judge(trainer, dataset, monitor)
-    choice = choose(snapshots, judge, say=say)
+    own = _own(run, model, snapshots)
+    if own is None:
+        say("The run's own average is not scored: no whole checkpoint and no model file has it.")
+    choice = choose(snapshots, judge, own, say)
     made = _with(model, choice.average)
     made.facts = {
         **made.facts,
@@ -100,9 +107,33 @@ def best(
 
 def _opened(run: Path, device: str) -> tuple[Model, Snapshots]:
     folder = RunFolder(run)
-    folder.read_config()  # says what is wrong where it is no run
+    folder.check_averages()
     model = Model.load(folder.model, on=device)
     return model, Snapshots(folder.averages, weight_shapes(model.settings, model.spec))
+
+
+def _own(run: Path, model: Model, snapshots: Snapshots) -> Average | None:
+    """The average that the run tracked for its model, where it is still to be had.
+
+    The newest checkpoint has it. The model file has it too, unless another was put in its place.
+    """
+    kept = model.settings.ema
+    length = kept.length if kept.kind == "power" else None
+    try:
+        found, _, _ = checkpoint.load_newest(RunFolder(run).checkpoints)
+        weights, about = found.tensors.get(MODEL_AVERAGE, {}), found.state["progress"]
+    except LoangError:
+        if model.facts.get("average_snapshots"):
+            return None
+        # The judge loads other weights into this very network.
+        state = model.denoiser.network.state_dict()
+        weights = {name: tensor.cpu().clone() for name, tensor in state.items()}
+        about = {"step": model.facts.get("steps"), **model.facts}
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    # A stranger's files may be whole, and of another run.
+    if shapes != dict(snapshots.shapes) or any(about.get(name) is None for name in _ABOUT):
+        return None
+    return Average(weights, length, about={name: about[name] for name in _ABOUT})
 
 
 def _images(run: Path, model: Model, data: str | None, on_progress: Progress | None) -> Dataset:

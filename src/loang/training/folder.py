@@ -135,18 +135,36 @@ class RunFolder:
             " or name another folder with --out.",
         )
 
+    def check_averages(self) -> None:
+        """Whether a run lies here, for averages of its weights; cheap, as `check`.
+
+        Raises:
+            LoangError: there is none, or it can't be read.
+        """
+        self.read_config(
+            "whose weights could be averaged",
+            "Name the folder of a run that kept snapshots: loang average RUN.",
+        )
+
     def write_config(self, settings: Settings, about: Mapping[str, Any]) -> None:
         """The settings, and what else is known at the start."""
         content = {**about, "format": FORMAT, "settings": settings.to_dict()}
         files.write_text(self.config, json.dumps(content, indent=1) + "\n")
 
-    def read_config(self) -> tuple[Settings, Mapping[str, Any]]:
+    def read_config(
+        self,
+        wanted: str = "to go on with",
+        remedy: str = "Name a run's folder with --out, or start one without --resume.",
+    ) -> tuple[Settings, Mapping[str, Any]]:
         """The settings of the run that lies here, and the rest of its config.json.
+
+        Args:
+            wanted: what the run is for, for people who name none.
+            remedy: what they are told to do.
 
         Raises:
             LoangError: there is none, or it can't be read.
         """
-        remedy = "Name a run's folder with --out, or start one without --resume."
         try:
             content = untrusted.read_json(self.config)
             if content.get("format") != FORMAT:
@@ -157,7 +175,7 @@ class RunFolder:
                 )
             return config.load(content.get("settings")), content
         except FileNotFoundError:
-            raise LoangError(f"There is no run in {self.path} to go on with.", remedy) from None
+            raise LoangError(f"There is no run in {self.path} {wanted}.", remedy) from None
         except (OSError, ValueError) as error:
             raise LoangError(f"{self.config} can't be read: {error}.", remedy) from error
 
