@@ -3,10 +3,13 @@
     python benchmarks/objectives.py --for 5m --seeds 0 1 2 --out objectives.csv
     python benchmarks/objectives.py --only v edm --set training.batch=32
 
-Each run is the preset quick with a few settings changed, drawn with DDIM over log-SNR levels (the
-same for each) and measured as in sampler_quality.py. Runs of different objectives alternate, seed
-by seed, so that what else the machine does strikes all of them alike; a budget in images instead
-of minutes makes it strike none. Rows that stand in the CSV are not measured again.
+Each run is the preset quick with a few settings changed, drawn in ten steps with DDIM and with the
+ancestral walk, over the levels that are usual for its schedule (Karras's for EDM, even ones for the
+rest), and measured as in sampler_quality.py; the better of the two stands as its distance. Runs of
+different objectives alternate, seed by seed, so that what else the machine does strikes all of them
+alike; a budget in images instead of minutes makes it strike none. Rows that stand in the CSV are
+not measured again. With OMP_NUM_THREADS=1, two of these can run side by side on two cores, each
+with its own objectives and CSV; `--summary CSV ...` then tells of all.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import shutil
 import statistics
 from pathlib import Path
 
+import torch
 from judge import Judge, Table
 
 import loang
@@ -57,11 +61,15 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE, for all of them")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("-n", "--count", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path("objectives.csv"))
     parser.add_argument("--runs", type=Path, default=Path("runs/objectives"))
+    parser.add_argument("--summary", type=Path, nargs="+", metavar="CSV", default=[])
     arguments = parser.parse_args()
+    if arguments.summary:
+        summary([row for path in arguments.summary for row in Table(path, KEYS).rows])
+        return
     table = Table(arguments.out, KEYS)
     for seed in arguments.seeds:
         for name in arguments.only:
@@ -75,7 +83,7 @@ def main() -> None:
             }
             if not table.has(row):
                 table.add(measured(row, name, seed, arguments))
-    summary(table)
+    summary(table.rows)
 
 
 def measured(
@@ -91,21 +99,35 @@ def measured(
         out=folder,
     )
     judge = Judge(folder, arguments.count, 0)
-    way = SamplingSettings(sampler="ddim", steps=arguments.steps, spacing="log-snr")
-    found = judge.distance(way)
+    spacing = "karras" if run.settings.schedule.kind == "edm" else "trailing"
+    found = {"distance": float("inf")}
+    for sampler in ("ddim", "ddpm"):
+        way = SamplingSettings(sampler=sampler, steps=arguments.steps, spacing=spacing)
+        seen = judge.distance(way)
+        found |= {sampler: seen["distance"], f"{sampler}_error": seen["error"]}
+        found["distance"] = min(found["distance"], seen["distance"])
     facts = {key: run.facts.get(key) for key in ("images", "seconds", "validation_loss")}
-    return row | found | {"trained_" + key: value for key, value in facts.items()} | judge.about()
+    about = {"threads": torch.get_num_threads(), **judge.about()}
+    return row | found | {"trained_" + key: value for key, value in facts.items()} | about
 
 
-def summary(table: Table) -> None:
-    """Mean and spread over seeds, the best first."""
-    found: dict[str, list[float]] = {}
-    for row in table.rows:
-        found.setdefault(row["objective"], []).append(float(row["distance"]))
-    for name in sorted(found, key=lambda name: statistics.mean(found[name])):
-        values = found[name]
-        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-        print(f"{name:24} {statistics.mean(values):.4f} ± {spread:.4f} ({len(values)} seeds)")
+def summary(rows: list[dict[str, str]]) -> None:
+    """Mean, and its standard error over the seeds, the best first."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        found.setdefault(row["objective"], []).append(row)
+
+    def mean(name: str, key: str = "distance") -> float:
+        return statistics.mean(float(row[key]) for row in found[name])
+
+    for name in sorted(found, key=mean):
+        values = [float(row["distance"]) for row in found[name]]
+        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        print(
+            f"{name:24} {mean(name):.3f} ± {error:.3f} ({len(values)} seeds; "
+            f"ddim {mean(name, 'ddim'):.3f}, ddpm {mean(name, 'ddpm'):.3f}; "
+            f"{mean(name, 'trained_images'):,.0f} images)"
+        )
 
 
 if __name__ == "__main__":
