@@ -2,6 +2,7 @@
 
     loang train --out runs/quick
     python benchmarks/likelihood.py runs/quick -n 200 --followed 100
+    python benchmarks/likelihood.py runs/quick -n 2 --followed 100 --dequantise uniform
     python benchmarks/likelihood.py runs/quick -n 20 --all-steps --probes 8
 
 `loang evaluate MODEL --likelihood` measures the same with the defaults; here the effort can be
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--followed", type=int, default=100, help="images of the flow")
     parser.add_argument("--probes", type=int, default=1, help="0 takes the exact trace")
     parser.add_argument("--tolerance", type=float, default=1e-3)
+    parser.add_argument("--dequantise", choices=("process", "uniform"), default="process")
     parser.add_argument("--training", action="store_true", help="of training images instead")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -45,6 +47,7 @@ def main() -> None:
             followed=asked.followed,
             probes=asked.probes or None,
             tolerance=asked.tolerance,
+            dequantisation=asked.dequantise,
         ),
         seed=asked.seed,
         on_step=lambda done, total: print(f"\r{done} of {total} images", end="", flush=True),

@@ -24,33 +24,33 @@ import loang
 from loang.config import SamplingSettings
 from loang.model import Model
 
+# What each is a change of, whatever the preset's own objective is.
+PLAIN = [
+    "schedule.kind=cosine",
+    "denoiser.predicts=v",
+    "training.levels=uniform",
+    "training.stratified=false",
+]
 EDM = ["schedule.kind=edm", "denoiser.predicts=edm", "denoiser.deviation=0.7"]
 FLOW = ["schedule.kind=flow", "denoiser.predicts=flow"]
+LOGIT_NORMAL = ["training.levels=logit-normal"]
 OBJECTIVES: dict[str, list[str]] = {
-    "v": ["denoiser.predicts=v"],
+    "v": [],
     "eps": ["denoiser.predicts=eps"],
     "x0": ["denoiser.predicts=x0"],
     "v, min-snr": ["training.weighting=min-snr"],
     "v, p2": ["training.weighting=p2"],
     "v, stratified": ["training.stratified=true"],
     "v, immiscible": ["training.pairing=immiscible"],
-    "v, logit-normal": [
-        "training.levels=logit-normal",
-        "training.level_mean=0",
-        "training.level_deviation=1",
-    ],
+    "v, logit-normal": LOGIT_NORMAL,
     "v, importance": ["training.levels=importance"],
     "v, self-conditioned": ["network.self_conditioning=true"],
     "eps, learned variance": ["denoiser.predicts=eps", "denoiser.learn_variance=true"],
     "edm": [*EDM, "training.weighting=edm", "training.levels=log-normal"],
     "edm, learned weight": [*EDM, "training.weighting=learned", "training.levels=log-normal"],
     "flow": FLOW,
-    "flow, logit-normal": [
-        *FLOW,
-        "training.levels=logit-normal",
-        "training.level_mean=0",
-        "training.level_deviation=1",
-    ],
+    "flow, logit-normal": [*FLOW, *LOGIT_NORMAL],
+    "flow, logit-normal, stratified": [*FLOW, *LOGIT_NORMAL, "training.stratified=true"],
 }
 KEYS = ("objective", "train_seed", "budget", "changes", "steps", "samples")
 
@@ -95,7 +95,7 @@ def measured(
         preset="quick",
         budget=arguments.budget,
         seed=seed,
-        changes=[*OBJECTIVES[name], *arguments.set, "training.reports=1"],
+        changes=[*PLAIN, *OBJECTIVES[name], *arguments.set, "training.reports=1"],
         out=folder,
     )
     judge = Judge(folder, arguments.count, 0)

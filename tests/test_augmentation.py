@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from in_steps import IN_STEPS
 from loang import augment, build, presets
 from loang.augment import Changes
 from loang.config import DataSettings, changed
@@ -24,6 +25,7 @@ TINY = (
     "network.width=8",
     "network.multipliers=1,1",
     "network.heads=1",
+    *IN_STEPS,
     "training.batch=32",
     "training.precision=float32",
     "schedule.steps=100",

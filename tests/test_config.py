@@ -5,6 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from in_steps import IN_STEPS
 from loang import build
 from loang.build import build_denoiser
 from loang.config import Settings, TutorialSettings, UNetSettings, changed, load
@@ -37,7 +38,7 @@ def test_every_key_is_written_so_that_a_later_default_changes_no_old_run(name):
 def test_a_preset_is_a_schedule_that_can_be_built_with_its_steps(name):
     settings = preset(name)
     made = build.build_schedule(settings.schedule)
-    assert settings.schedule.steps == made.T
+    assert made.T in (settings.schedule.steps, 1.0)  # 1 is a flow's
     assert made.levels(settings.sampling.steps)[0] == made.T
 
 
@@ -173,7 +174,7 @@ def test_an_assignment_without_a_value_says_how_it_is_written():
 )
 def test_a_value_of_the_wrong_type_or_range_is_refused_by_its_name(assignment):
     with pytest.raises(LoangError) as caught:
-        changed(preset("quick"), [assignment])
+        changed(preset("quick"), [*IN_STEPS, assignment])
     key = "network" if assignment.startswith("network.kind") else assignment.partition("=")[0]
     assert key in caught.value.problem
 
@@ -187,10 +188,11 @@ def test_a_value_of_the_wrong_type_or_range_is_refused_by_its_name(assignment):
     ],
 )
 def test_only_the_whole_must_fit_together_so_order_does_not_matter(assignments):
-    made = changed(preset("quick"), assignments)
-    assert made == changed(preset("quick"), assignments[::-1])
+    quick = changed(preset("quick"), IN_STEPS)
+    made = changed(quick, assignments)
+    assert made == changed(quick, assignments[::-1])
     with pytest.raises(LoangError):
-        changed(preset("quick"), assignments[:1])
+        changed(quick, assignments[:1])
 
 
 def test_the_last_of_two_values_wins():
@@ -231,7 +233,9 @@ def test_a_beta_that_leaves_nothing_or_everything_is_refused_by_its_name(value):
 
 
 def test_settings_that_contradict_one_another_are_refused_when_they_are_built():
-    pure = changed(preset("quick"), ["schedule.zero_terminal_snr=true", "network.width=16"])
+    pure = changed(
+        preset("quick"), [*IN_STEPS, "schedule.zero_terminal_snr=true", "network.width=16"]
+    )
     assert build.build_denoiser(pure, ImageSpec(8, 8, 1)).schedule.zero_terminal_snr
     with pytest.raises(LoangError, match="predict v, x0"):
         changed(pure, ["denoiser.predicts=eps"])
@@ -253,14 +257,14 @@ def test_what_cannot_be_built_is_an_error_for_people(changes):
 
 @pytest.mark.parametrize("weighting", ["eps", "min-snr", "p2"])
 def test_a_weight_of_nothing_where_walks_begin_is_refused_for_new_runs(weighting):
-    changes = ["schedule.zero_terminal_snr=true", f"training.weighting={weighting}"]
+    changes = ["schedule.zero_terminal_snr=true", f"training.weighting={weighting}", *IN_STEPS]
     with pytest.raises(LoangError, match="counts nothing at pure noise"):
         resolve(changes=changes)
     stored = changed(preset("quick"), changes)  # one that was trained so is still read
-    assert resolve(changes=[changes[0], "training.weighting=truncated-snr"])
+    assert resolve(changes=[*changes, "training.weighting=truncated-snr"])
     assert resume(stored) == stored
 
 
 def test_edms_noise_must_drown_the_image_where_walks_begin():
     with pytest.raises(LoangError, match="can't start"):
-        changed(preset("quick"), ["schedule.kind=edm", "schedule.sigma_max=2"])
+        changed(preset("quick"), [*IN_STEPS, "schedule.kind=edm", "schedule.sigma_max=2"])

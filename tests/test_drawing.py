@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from in_steps import IN_STEPS
 from loang import build, drawing, presets
 from loang.config import changed
 from loang.data import ImageSpec
@@ -14,7 +15,7 @@ from loang.model import Model
 
 TINY = (
     *("network.width=8", "network.multipliers=1,1", "network.attention=[1]", "network.heads=1"),
-    *("network.blocks=1", "schedule.steps=20", "sampling.steps=2"),
+    *("network.blocks=1", "schedule.steps=20", "sampling.steps=2", *IN_STEPS),
 )
 KINDS = {
     "uint8": ImageSpec(8, 8, 3),

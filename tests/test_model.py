@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from in_steps import IN_STEPS
 from loang import build, drawing, presets
 from loang.config import changed
 from loang.data import ImageSpec
@@ -27,6 +28,7 @@ def model():
             "network.multipliers=1,1",
             "network.heads=1",
             "sampling.steps=6",
+            *IN_STEPS,
         ],
     )
     denoiser = build.build_denoiser(settings, SPEC)

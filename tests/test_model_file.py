@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from in_steps import IN_STEPS
 from loang import build, presets
 from loang.config import changed
 from loang.data import ImageSpec
@@ -20,6 +21,7 @@ TINY = (
     "network.heads=1",
     "network.blocks=1",
     "network.fold=2",
+    *IN_STEPS,
 )
 
 

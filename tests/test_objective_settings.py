@@ -2,6 +2,7 @@
 
 import pytest
 
+from in_steps import IN_STEPS
 from loang import presets
 from loang.config import changed
 from loang.errors import LoangError
@@ -11,7 +12,7 @@ FLOW = ("schedule.kind=flow", "denoiser.predicts=flow")
 
 
 def settings(*changes):
-    return changed(presets.quick(), changes)
+    return changed(presets.quick(), (*IN_STEPS, *changes))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from in_steps import IN_STEPS
 from loang import config, presets, random
 from loang.build import build_denoiser
 from loang.data import order
@@ -180,7 +181,7 @@ def test_a_step_that_does_not_fit_its_word_is_refused(step):
 
 
 def small_settings(*changes):
-    wanted = ["network.width=8", "network.heads=1", *changes]
+    wanted = ["network.width=8", "network.heads=1", *IN_STEPS, *changes]
     return config.changed(presets.preset("quick"), wanted)
 
 

@@ -26,9 +26,18 @@ def quick() -> Settings:
         network=UNetSettings(
             width=48, multipliers=(1, 2), blocks=1, attention=(1,), heads=2, fold=None
         ),
-        # Small steps, many of them: docs/benchmarks.md has what was tried.
+        # Of sixteen objectives the best after the same time, and small steps, many of them:
+        # docs/benchmarks.md has what was tried.
+        schedule=ScheduleSettings(kind="flow"),
+        denoiser=DenoiserSettings(predicts="flow"),
         optimizer=OptimizerSettings(learning_rate=1e-3, warm_up=50, decay_from=0.3),
-        training=TrainingSettings(batch=16, budget="5m", validation_share=0.05),
+        training=TrainingSettings(
+            batch=16,
+            budget="5m",
+            validation_share=0.05,
+            levels="logit-normal",
+            stratified=True,
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import loang
+from in_steps import IN_STEPS
 from loang import cli
 
 TINY = [
@@ -20,6 +21,7 @@ TINY = [
         "network.width=8",
         "network.multipliers=1,1",
         "network.heads=1",
+        *IN_STEPS,
         "training.batch=16",
         "training.reports=2",
         "schedule.steps=20",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import loang
+from in_steps import IN_STEPS
 from loang import build, cli, drawing, presets, sampling
 from loang.config import SamplingSettings, changed
 from loang.data import ImageSpec
@@ -20,6 +21,7 @@ from loang.walking import described, levels_of
 TINY = (
     *("network.width=8", "network.multipliers=1,1", "network.heads=1", "network.attention=[]"),
     *("network.blocks=1", "schedule.steps=100", "sampling.steps=4", "training.precision=float32"),
+    *IN_STEPS,
 )
 LABELLED = ImageSpec(8, 8, 1, class_names=("dark", "bright"))
 PLAIN = ImageSpec(8, 8, 1)

@@ -243,7 +243,9 @@ def test_a_run_without_weights_is_examined_as_far_as_it_goes(copied):
     shutil.rmtree(copied / "checkpoints")
     found = loang.api.doctor(copied, device="cpu")
     assert "no weights yet" in of(found, "files").what
-    assert {"terminal", "log"} <= topics(found)
+    # Beside other programs, the log may tell of waiting instead of being whole.
+    assert "terminal" in topics(found)
+    assert topics(found) & {"log", "speed"}
 
 
 def test_a_damaged_checkpoint_is_told_and_the_model_is_examined(copied):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from in_steps import IN_STEPS
 from loang import presets
 from loang.config import changed
 from loang.data.images import Images
@@ -14,7 +15,7 @@ GREY = Images(np.full((20, 32, 32, 1), 127, np.uint8), ImageSpec(32, 32, 1))
 
 
 def found(images, *changes, pixels=32 * 32):
-    settings = changed(presets.quick(), changes)
+    settings = changed(presets.quick(), (*IN_STEPS, *changes))
     part = terminal.examine(settings, images, pixels)
     return part.findings[0], part.facts
 

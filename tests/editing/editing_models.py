@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from in_steps import IN_STEPS
 from loang import build, presets
 from loang.config import changed
 from loang.data.spec import ImageSpec
@@ -24,7 +25,7 @@ SCHEDULES = {
 def model_of(spec=GREY, schedule="cosine", *changes):
     """Untrained, and with weights that answer something."""
     network = ("network.width=8", "network.multipliers=1,1", "network.heads=1")
-    wishes = [*network, "sampling.steps=6", *SCHEDULES[schedule], *changes]
+    wishes = [*network, "sampling.steps=6", *IN_STEPS, *SCHEDULES[schedule], *changes]
     settings = changed(presets.quick(), wishes)
     denoiser = build.build_denoiser(settings, spec)
     generator = torch.Generator().manual_seed(0)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from loang import likelihood
+from loang import likelihood, schedule
 from loang.build import build_denoiser
 from loang.config import Settings, UNetSettings
 from loang.data.images import Dataset, Images
@@ -25,6 +26,7 @@ from loang.likelihood import Effort
 from loang.likelihood.baselines import baselines
 from loang.metrics.features.pixels import PixelFeatures
 from loang.model import Model
+from loang.process import like
 
 LITTLE = Effort(images=12, looks=6, followed=4, batch=6, tolerance=0.01)
 
@@ -172,6 +174,50 @@ def test_16_bits_have_more_levels_and_real_numbers_have_none():
     model.spec = tenth.spec
     other = likelihood.measure(model, tenth, tenth, effort=LITTLE)
     np.testing.assert_allclose(found.flow.images - other.flow.images, np.log2(10), atol=2e-2)
+
+
+class OfGaussian(nn.Module):
+    """The best estimate of the image in x_t, of independent values N(0, variance)."""
+
+    def __init__(self, schedule, variance):
+        super().__init__()
+        self.schedule, self.spread = schedule, nn.Parameter(torch.tensor(variance))
+
+    def forward(self, x, t, label=None):
+        signal, noise = (like(of(t), x) for of in (self.schedule.signal, self.schedule.noise))
+        return signal * self.spread / (signal**2 * self.spread + noise**2) * x
+
+
+def test_uniform_noise_between_levels_costs_what_the_closed_form_says(model):
+    """Of Gaussian values at 256 levels: -log2 of a Gaussian's density and of a level's width."""
+    variance, width = 0.09, 2 / 255
+    spec = ImageSpec(8, 8, 1)
+    x = 0.3 * np.random.default_rng(0).standard_normal((40, 8, 8, 1))
+    images = Images(np.clip(np.rint(127.5 + 127.5 * x), 0, 255).astype(np.uint8), spec)
+    of = schedule.cosine()
+    denoiser = Denoiser(OfGaussian(of, variance), of, "x0", clip=False)
+    effort = replace(LITTLE, images=40, followed=40, looks=1, probes=4, tolerance=1e-4)
+    found = [
+        likelihood.measure(
+            Model(denoiser, spec, model.settings),
+            images,
+            images,
+            effort=replace(effort, dequantisation=dequantisation),
+        )
+        for dequantisation in ("uniform", "process")
+    ]
+    first = torch.ones(1, dtype=torch.float64)
+    spread = variance + float(of.noise(first) / of.signal(first)) ** 2
+    squares = float(to_model(images.pixels, spec).double().square().mean()) + width**2 / 12
+    expected = np.log2(2 * np.pi * spread) / 2 + squares / spread / np.log(4) - np.log2(width)
+    uniform, process = (each.flow for each in found)
+    assert uniform.bits.value == pytest.approx(expected, abs=1e-3)
+    assert uniform.shares.keys() == {"density"}
+    # Both are bounds of the same probability, and near it.
+    assert process.bits.value == pytest.approx(expected, abs=0.01)
+    assert process.bits.value != uniform.bits.value
+    assert "uniform over a level's width" in " ".join(bits.notes(found[0]))
+    assert "process's own noise" in " ".join(bits.notes(found[1]))
 
 
 def test_images_of_another_kind_are_refused(model, real):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from in_steps import IN_STEPS
 from loang.training.display import Display
 
 TINY = (
@@ -11,6 +12,7 @@ TINY = (
     "network.multipliers=1,1",
     "network.attention=[1]",
     "network.heads=1",
+    *IN_STEPS,
     "network.blocks=1",
     "training.batch=16",
     "training.reports=4",

@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 
 import loang
+from in_steps import IN_STEPS
 from loang import build, presets
 from loang.config import SamplingSettings, changed
 from loang.data import ImageSpec, open_dataset
@@ -47,6 +48,7 @@ TINY = (
     *("network.width=8", "network.multipliers=1,1", "network.attention=[1]", "network.heads=1"),
     *("network.blocks=1", "schedule.steps=20", "sampling.steps=2", "training.batch=16"),
     *("training.reports=1", "optimizer.warm_up=2", "training.device=cpu"),
+    *IN_STEPS,
 )
 LONGEST_MESSAGE = 2000
 

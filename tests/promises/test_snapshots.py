@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import loang
+from in_steps import IN_STEPS
 from loang import api, files, tensors
 from loang.build import weight_shapes
 from loang.cli.app import app
@@ -30,6 +31,7 @@ TINY = (
     "network.multipliers=1,1",
     "network.attention=[]",
     "network.heads=1",
+    *IN_STEPS,
     "network.blocks=1",
     "training.batch=16",
     "training.reports=2",

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import loang
+from in_steps import IN_STEPS
 from loang import api
 from loang.config import DataSettings
 from loang.errors import LoangError
@@ -19,6 +20,7 @@ TINY = (
     "network.multipliers=1,1",
     "network.attention=[]",
     "network.heads=1",
+    *IN_STEPS,
     "network.blocks=1",
     "training.batch=16",
     "training.reports=2",

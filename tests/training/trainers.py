@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from in_steps import IN_STEPS
 from loang import build, presets
 from loang.config import changed
 from loang.data import Images, ImageSpec
@@ -15,6 +16,7 @@ TINY = (
     "network.heads=1",
     "training.batch=8",
     "training.precision=float32",
+    *IN_STEPS,
 )
 
 

@@ -90,12 +90,13 @@ class Settings(Section):
         if predicts == "eps" and (schedule.kind == "flow" or schedule.zero_terminal_snr):
             raise ValueError(
                 "denoiser.predicts is eps, which says nothing of the image where the schedule"
-                " ends in pure noise: predict v, x0, flow or edm"
+                " ends in pure noise: predict v, x0, flow or edm, or take another schedule, such as"
+                " schedule.kind=cosine"
             )
         if self.denoiser.learn_variance and not discrete:
             raise ValueError(
                 f"denoiser.learn_variance is of the steps that a schedule has, and schedule.kind"
-                f" is {schedule.kind}"
+                f" is {schedule.kind}: take schedule.kind=cosine, or another in steps"
             )
         self._check_training(discrete)
 
@@ -106,7 +107,7 @@ class Settings(Section):
         if weighting == "vlb" and not discrete:
             raise ValueError(
                 f"training.weighting is vlb, whose weight has no end towards the image where"
-                f" schedule.kind is {kind}: take eps, or a schedule in steps"
+                f" schedule.kind is {kind}: take eps, or a schedule in steps, as cosine"
             )
         if weighting == "vlb" and levels in ("log-normal", "logit-normal"):
             raise ValueError(

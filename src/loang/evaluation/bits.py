@@ -15,6 +15,13 @@ WAYS = {
     "estimate": "the last step from the network's image",
     "noisy image": "the last step from x_t alone",
 }
+DEQUANTISED = {
+    "process": " The process's own noise of the first time stands for what lies between two levels:"
+    " the number is a bound too, and no density of clean images.",
+    "uniform": " Noise that is uniform over a level's width takes values off their levels at the"
+    " first time: the number is a bound too.",
+    None: "",
+}
 
 
 def rows(found: Likelihood) -> list[list[str]]:
@@ -58,9 +65,8 @@ def notes(found: Likelihood) -> Iterator[str]:
         )
         yield (
             f"The flow is followed from the schedule's first time to its last, by {trace}, with an"
-            f" error of {about['tolerance']:g} a step; estimates are never clipped on it. The"
-            " process's own noise of the first time stands for what lies between two levels: the"
-            " number is a bound too, and no density of clean images."
+            f" error of {about['tolerance']:g} a step; estimates are never clipped on it."
+            f"{DEQUANTISED[about['dequantisation']]}"
         )
     if found.gap is not None and found.gap.error is not None:
         apart = abs(found.gap.value) > NORMAL_95 * found.gap.error

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,6 +43,8 @@ class Effort:
         followed: of these images, how many the flow is followed for; fewer than 2 for none.
         probes: random directions for the flow's trace, an image; None takes the exact trace.
         tolerance: of the flow's solver.
+        dequantisation: what takes whole numbers off their levels for the flow: the process's own
+            noise of the first time, or noise that is uniform over a level's width.
         batch: images at once.
     """
 
@@ -50,6 +53,7 @@ class Effort:
     followed: int = 100
     probes: int | None = 1
     tolerance: float = 1e-3
+    dequantisation: Literal["process", "uniform"] = "process"
     batch: int = 50
 
 
@@ -108,6 +112,7 @@ def measure(
             "all_steps": measuring.all_steps,
             "probes": effort.probes,
             "tolerance": effort.tolerance,
+            "dequantisation": effort.dequantisation if levels else None,
             "beyond_the_range": _beyond(real, rows),
             "computed_on": device.describe(model.device, None),
             "seed": seed,
@@ -169,42 +174,84 @@ class _Measuring:
     def flow(self, part: Int64[np.ndarray, " k"], levels: int | None) -> Score:
         """The flow's density at the first time, and what the image costs from there.
 
-        x_1 is drawn from q(x_1 | x_0), and -log P(x_0) <= L_0 + log q(x_1 | x_0) - log p(x_1): the
-        process's own noise dequantises, and the decoder is the bound's. Noise and decoder are the
-        same numbers as in the bound.
+        "process": x_1 is drawn from q(x_1 | x_0), and -log P(x_0) <= L_0 + log q(x_1 | x_0)
+        - log p(x_1): the process's own noise dequantises, and the decoder is the bound's. Noise and
+        decoder are the same numbers as in the bound.
+
+        "uniform": x_1 / signal is x_0 with noise that is uniform over the width of a level, and
+        -log P(x_0) <= -log(width) - log p(x_1 / signal) (Theis et al. 2016, eq. 5).
         """
-        denoiser = self.model.denoiser
-        schedule = denoiser.schedule
+        denoiser, parts, evaluations = self.model.denoiser, list[Tensor](), 0
         # A clipped image has no slope.
-        free = Denoiser(denoiser.network, schedule, denoiser.kind, False, denoiser.deviation)
-        parts, evaluations = [], 0
+        free = Denoiser(
+            denoiser.network, denoiser.schedule, denoiser.kind, False, denoiser.deviation
+        )
+        uniform = levels and self.effort.dequantisation == "uniform"
         for places in self._batches(part):
             x0, label = self._images(places)
-            eps = self._noise(places)(0)
             with _evaluating(denoiser):
-                with torch.inference_mode():
-                    estimate, x_1, t = first_look(denoiser, x0, eps, label)
+                if levels and uniform:
+                    x_1, terms = self._between_levels(places, x0, levels)
+                else:
+                    x_1, terms = self._at_the_first_time(places, x0, label, levels)
                 found = flow(
                     free,
-                    x_1.clone(),  # an ordinary tensor again
+                    x_1,
                     label,
                     probes=self._probes(places),
                     tolerance=self.effort.tolerance,
                 )
             evaluations = max(evaluations, found.evaluations)
-            signal, noise = (float(of(t[:1])) for of in (schedule.signal, schedule.noise))
-            if levels:
-                density = _log_density_of(eps, noise) - found.log_density
-                log_var = last_log_variance(schedule, x0, t, estimate.variance)
-                decoder = decoder_term(x0, estimate.x0, log_var, levels)
-                parts.append(torch.stack((density, decoder)))
-            else:  # the density of x_1 / signal, in the images' own units
-                half = (self.real.spec.high - self.real.spec.low) / 2
-                unit = self.values * math.log(half / signal)
-                parts.append((unit - found.log_density)[None])
+            terms[0] = terms[0] - found.log_density
+            parts.append(torch.stack(terms))
             self.told(len(x0))
-        names = ("density", "decoder") if levels else ("density",)
+        names = ("density", "decoder") if levels and not uniform else ("density",)
         return self._score(names, parts, evaluations)
+
+    def _at_the_first_time(
+        self,
+        places: Places,
+        x0: Float[Tensor, "b c h w"],
+        label: Int[Tensor, " b"] | None,
+        levels: int | None,
+    ) -> tuple[Float[Tensor, "b c h w"], list[Tensor]]:
+        """x_1 with the process's noise; what is to be added to its density, and the decoder."""
+        schedule = self.model.denoiser.schedule
+        eps = self._noise(places)(0)
+        with torch.inference_mode():
+            estimate, x_1, t = first_look(self.model.denoiser, x0, eps, label)
+        x_1 = x_1.clone()  # an ordinary tensor again
+        signal, noise = (float(of(t[:1])) for of in (schedule.signal, schedule.noise))
+        if levels:
+            log_var = last_log_variance(schedule, x0, t, estimate.variance)
+            decoder = decoder_term(x0, estimate.x0, log_var, levels)
+            return x_1, [_log_density_of(eps, noise), decoder]
+        # The density of x_1 / signal, in the images' own units.
+        half = (self.real.spec.high - self.real.spec.low) / 2
+        return x_1, [self._constant(places, half / signal)]
+
+    def _between_levels(
+        self, places: Places, x0: Float[Tensor, "b c h w"], levels: int
+    ) -> tuple[Float[Tensor, "b c h w"], list[Tensor]]:
+        """x_1 with noise that is uniform over a level's width, and what that costs."""
+        schedule = self.model.denoiser.schedule
+        first = torch.full((1,), schedule.first, dtype=widest(x0.device), device=x0.device)
+        signal, width = float(schedule.signal(first)), 2 / (levels - 1)
+        words = random.words(
+            self.values,
+            seed=self.seed,
+            purpose="likelihood levels",
+            step=0,
+            indices=self._numbers(places),
+        )
+        shares = words.to(torch.float32).reshape(x0.shape) * 2.0**-32
+        x_1 = signal * (x0 + width * (shares - 0.5))
+        return x_1, [self._constant(places, 1 / (signal * width))]
+
+    def _constant(self, places: Places, unit: float) -> Float[Tensor, " b"]:
+        """What every value of an image adds to its nats."""
+        nats = torch.full((len(places),), self.values * math.log(unit), dtype=torch.float64)
+        return nats.to(widest(self.model.device)).to(self.model.device)
 
     def _score(
         self, names: Sequence[str], terms: Sequence[Tensor], evaluations: int, way: str = ""

@@ -1,0 +1,8 @@
+"""The objective that most tests are about, of a schedule in steps; preset `quick` has a flow's."""
+
+IN_STEPS = (
+    "schedule.kind=cosine",
+    "denoiser.predicts=v",
+    "training.levels=uniform",
+    "training.stratified=false",
+)
