@@ -40,6 +40,7 @@ class Judge:
     def __init__(self, path: Path, count: int, seed: int, space: str = "auto") -> None:
         self.model = Model.load(path)
         self.count, self.seed = count, seed
+        self.dtype = device.autocast_type(self.model.device, self.model.settings.training.precision)
         self.data = real_images(self.model, None, path)
         self.space = features.named(space, self.data)
         rows = np.sort(shuffled(len(self.data.train), seed=seed, purpose="reference")[:10_000])
@@ -58,7 +59,7 @@ class Judge:
             "seed": self.seed,
             "features": self.space.name,
             "reference": len(self.reference),
-            "machine": device.describe(self.model.device, None),
+            "machine": device.describe(self.model.device, self.dtype),
             "loang": loang.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),

@@ -91,6 +91,7 @@ def change(place, file, edit):
             (
                 *("schedule.kind=flow", "denoiser.predicts=flow", "training.weighting=learned"),
                 *("training.pairing=immiscible", "network.self_conditioning=true"),
+                *("training.levels=logit-normal", "training.stratified=true"),
             ),
             id="flow-learnt-weights-pairs-estimates",
         ),
