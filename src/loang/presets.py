@@ -38,6 +38,7 @@ def quick() -> Settings:
             levels="logit-normal",
             stratified=True,
         ),
+        sampling=SamplingSettings(sampler="ddpm", steps=10),
     )
 
 

@@ -213,9 +213,8 @@ def test_uniform_noise_between_levels_costs_what_the_closed_form_says(model):
     uniform, process = (each.flow for each in found)
     assert uniform.bits.value == pytest.approx(expected, abs=1e-3)
     assert uniform.shares.keys() == {"density"}
-    # Both are bounds of the same probability, and near it.
-    assert process.bits.value == pytest.approx(expected, abs=0.01)
-    assert process.bits.value != uniform.bits.value
+    # Both are bounds of the same probability; the other pays for its decoder's fixed variance.
+    assert expected < process.bits.value < expected + 0.1
     assert "uniform over a level's width" in " ".join(bits.notes(found[0]))
     assert "process's own noise" in " ".join(bits.notes(found[1]))
 

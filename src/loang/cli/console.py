@@ -228,9 +228,11 @@ def show_result(folder: RunFolder) -> None:
     say()
     say("Next:")
     say(f"  loang sample {place} -n 100 --seed 1 --gif")
-    settings, _ = folder.read_config()
+    settings, about = folder.read_config()
     if settings.training.objective == "consistency":  # it has learnt one walk
         say(f"  loang evaluate {place}")
         return
-    say(f"  loang sample {place} --sampler ddpm --steps 250 --out more.png")
+    # Guided samples of a short run are the better ones by far (docs/sampling.md).
+    way = "--guidance 2" if about["images"].get("class_names") else "--sampler ddpm --steps 250"
+    say(f"  loang sample {place} {way} --out more.png")
     say(f"  loang show denoising {place}")
