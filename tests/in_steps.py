@@ -5,4 +5,5 @@ IN_STEPS = (
     "denoiser.predicts=v",
     "training.levels=uniform",
     "training.stratified=false",
+    "sampling.sampler=ddim",
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import loang
+from in_steps import IN_STEPS
 from loang import cli
 from loang.metrics.features.inception import VARIABLE
 
@@ -53,7 +54,9 @@ def place(tmp_path_factory):
     images = rng.integers(0, 255, (200, 8, 8), np.uint8)
     images[::2, :4] //= 4
     np.savez(folder / "data.npz", images=images, labels=np.arange(200) % 2)
-    loang.train(folder / "data.npz", out=folder / "run", budget="64 images", changes=CHANGES)
+    loang.train(
+        folder / "data.npz", out=folder / "run", budget="64 images", changes=(*CHANGES, *IN_STEPS)
+    )
     return folder
 
 

@@ -22,7 +22,7 @@ class Choice(NamedTuple):
 TABLE: dict[Kind, tuple[tuple[float, str, Spacing], ...]] = {
     "discrete": ((float("inf"), "ddpm", "trailing"),),
     "edm": ((float("inf"), "ddpm", "karras"),),
-    "flow": ((float("inf"), "ddpm", "trailing"),),
+    "flow": ((9, "dpmpp-2m-sde", "trailing"), (float("inf"), "ddpm", "trailing")),
 }
 
 
