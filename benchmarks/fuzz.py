@@ -87,7 +87,7 @@ def forget_peak() -> None:
 
 def work(seed: int, first: int, end: int, shares: dict[str, float]) -> None:
     """Run cases, and write a line of JSON for each to standard output, its number first."""
-    sys.path.insert(0, str(PROMISES))
+    sys.path[:0] = [str(PROMISES), str(PROMISES.parent)]
     import readers
     import torch
 

@@ -12,6 +12,7 @@ from loang import cli
 from loang.metrics.features.inception import VARIABLE
 
 CHANGES = (
+    *IN_STEPS,
     "network.width=8",
     "network.multipliers=1,1",
     "network.heads=1",
