@@ -201,3 +201,16 @@ def test_what_lies_in_a_hole_does_not_bleed_into_a_smaller_picture(tmp_path):
     found, known = read_with_holes(tmp_path / "a.png", GREY, DATA)
     assert bool((found.pixels[known] == 200).all())
     assert 2 <= known[0].sum() <= 3
+
+
+def test_between_seeds_a_model_that_is_sampled_with_noise_goes_by_ddim(run, tmp_path):
+    model_of(GREY, "flow", "sampling.sampler=ddpm").save(tmp_path / "noisy.safetensors")
+    for sampler in ("none", "ddim", "ddpm"):
+        told = [] if sampler == "none" else ["--sampler", sampler]
+        told += ["--steps", 6, "--frames", 3, "--out", tmp_path / f"{sampler}.npy"]
+        status, said = run(
+            "edit", "interpolate", tmp_path / "noisy.safetensors", "--seeds", 3, 7, *told
+        )
+        assert (status == 0) == (sampler != "ddpm"), said
+    np.testing.assert_array_equal(np.load(tmp_path / "none.npy"), np.load(tmp_path / "ddim.npy"))
+    assert "nothing lies between" in " ".join(said.split())

@@ -121,7 +121,7 @@ def interpolate(
     from loang.editing.encode import EVALUATIONS
 
     loaded = api.load(model, device=device)
-    settings = output.sampling(loaded, label, **asked)
+    settings = output.sampling(loaded, label, noiseless=seeds is not None, **asked)
     with step_bar("between") as on_step:
         edited = output.interpolate(
             loaded,

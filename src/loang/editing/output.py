@@ -34,7 +34,11 @@ class Edited(NamedTuple):
 
 
 def sampling(
-    model: Model, label: str | None, resample: int | None = 1, **asked: Unpack[Asked]
+    model: Model,
+    label: str | None,
+    resample: int | None = 1,
+    noiseless: bool = False,
+    **asked: Unpack[Asked],
 ) -> SamplingSettings:
     """How an edit is sampled: as is asked, else as the model is.
 
@@ -43,6 +47,8 @@ def sampling(
         label: that is asked for.
         resample: of `inpaint`; more than 1 takes ddpm and its 50 steps where nobody says else, but
             of a distilled model its own walk.
+        noiseless: whether the walk may draw nothing on its way; takes DDIM where nobody says else
+            and the model's own walk draws, but of a distilled model its own walk.
         **asked: see `loang.sampling.Asked`.
 
     Raises:
@@ -57,6 +63,13 @@ def sampling(
         most = model.denoiser.schedule.most_steps
         asked["sampler"] = "ddpm" if asked.get("eta") is None else "ddim"
         asked["steps"] = asked.get("steps") or min(filling.STEPS, most)
+    own = model.settings.sampling
+    drawn = own.sampler == "auto" or not joining.deterministic(own)
+    if noiseless and drawn and asked.get("sampler") is None and not model.settings.distilled:
+        asked["sampler"] = "ddim"
+        asked["steps"] = asked.get("steps") or min(
+            SamplingSettings().steps, model.denoiser.schedule.most_steps
+        )
     return drawing.sampling(model, **asked)
 
 

@@ -117,9 +117,9 @@ class Upsample(nn.Module):
 class GroupNorm(nn.GroupNorm):
     """torch's own, but for one case in which a detour over its layer norm is faster.
 
-    In bfloat16 on a CPU torch's kernel takes two thirds of a whole U-Net's time when there is no
-    backward pass to come; its layer norm over the values of a group, which is the same statistic,
-    takes a fraction of that (docs/benchmarks.md). With a backward pass nothing is won.
+    In bfloat16 on a CPU torch's kernel takes most of a whole U-Net's time when there is no backward
+    pass to come; its layer norm over the values of a group, which is the same statistic, takes less
+    (docs/benchmarks.md: the network is 1.35 times as fast). With a backward pass nothing is won.
     """
 
     def forward(self, input: Map) -> Map:
