@@ -15,6 +15,7 @@ from loang.config import DataSettings, changed
 from loang.data import Dataset, Images, ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.training.examples import Source
 from loang.training.plan import prepare
 from loang.training.trainer import Trainer
 
@@ -159,6 +160,28 @@ def test_what_is_told_is_nothing_for_an_unchanged_image_and_different_for_each_c
     assert torch.equal((told == 0).all(1), unchanged)
     assert len(told.unique(dim=0)) == len(changes.unique(dim=0))
     assert len(torch.cat((told, changes), 1).unique(dim=0)) == len(changes.unique(dim=0))
+
+
+def test_changes_are_drawn_where_the_images_are():
+    """Images that fit on a GPU lie there, and so must all that is done to them."""
+    settings = changed(presets.preset("quick"), ("data.flips=true", "data.told=true"))
+    images = Images(np.zeros((8, 5, 5, 1), np.uint8), SQUARE)
+    elsewhere = torch.device("meta")
+    source = Source(images, settings, 0, torch.device("cpu"))
+    source.device, source.feed = elsewhere, Elsewhere(images, elsewhere)
+    x0, _, told = source(0, 4)
+    assert (x0.device, told.device) == (elsewhere, elsewhere)
+    assert (x0.shape, told.shape) == ((4, 1, 5, 5), (4, 1))
+
+
+class Elsewhere:
+    """A feed of images that lie on another device."""
+
+    def __init__(self, images, on):
+        self.images, self.on = images, on
+
+    def __call__(self, indices):
+        return torch.zeros((len(indices), 1, 5, 5), device=self.on)
 
 
 def test_a_network_that_is_not_told_is_the_network_without_any_change():

@@ -137,7 +137,7 @@ def test_a_self_conditioned_network_is_shown_what_each_walk_saw_last(model, guid
 def test_saved_and_loaded_is_the_same_model(model, tmp_path):
     model.save(tmp_path / "model.safetensors")
     for place in (tmp_path, tmp_path / "model.safetensors"):
-        again = Model.load(place)
+        again = Model.load(place, on="cpu")
         assert again.spec == SPEC
         assert again.settings == model.settings
         assert again.facts == {"step": 3}

@@ -46,13 +46,14 @@ class Source:
         """The images number position, position + 1, ... of the run."""
         data, seed = self.settings.data, self.settings.training.seed
         indices = order.batch(position, size, len(self.images), seed)
+        x0 = self.feed(indices)  # on the device already, where all images fit there
         changes = augment.draw(
             data,
             self.images.spec,
             seed=seed,
-            positions=torch.arange(position, position + size),
+            positions=torch.arange(position, position + size, device=x0.device),
         )
-        x0 = augment.apply(self.feed(indices), changes)
+        x0 = augment.apply(x0, changes)
         label = None
         if self.classes and self.images.labels is not None:
             label = torch.from_numpy(self.images.labels[indices]).to(self.device)

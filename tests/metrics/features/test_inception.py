@@ -128,7 +128,7 @@ def test_features_of_any_images_and_their_digest(weights: Path) -> None:
     calls: list[tuple[int, int]] = []
     found = features(pixels, spec, lambda done, total: calls.append((done, total)))
     assert found.shape == (40, 2048)
-    np.testing.assert_array_equal(found, 100.0)  # grey 50 of 255, times the weights' 2
+    np.testing.assert_allclose(found, 100.0, rtol=1e-6)  # grey 50 of 255, times the weights' 2
     assert calls == [(32, 40), (40, 40)]
     assert features.classify(pixels, spec) is None
 
