@@ -49,7 +49,7 @@ def measure(arguments: argparse.Namespace) -> None:
             if table.has(row | about) or (interval and scale == 1):
                 continue
             pixels = judge.model.sample(
-                judge.count, seed=judge.seed, sampling=way, labels=judge.labels, batch=250
+                judge.count, seed=judge.seed, sampling=way, labels=judge.labels, batch=judge.batch
             )
             seen = judge.space(pixels, judge.model.spec)
             classified = judge.space.classify(pixels, judge.model.spec)

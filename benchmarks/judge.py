@@ -40,6 +40,7 @@ class Judge:
     def __init__(self, path: Path, count: int, seed: int, space: str = "auto") -> None:
         self.model = Model.load(path)
         self.count, self.seed = count, seed
+        self.batch = 250 if self.model.device.type == "cpu" else 2500
         self.dtype = device.autocast_type(self.model.device, self.model.settings.training.precision)
         self.data = real_images(self.model, None, path)
         self.space = features.named(space, self.data)
@@ -77,7 +78,7 @@ class Judge:
         """Feature vectors of the samples, and the seconds that the samples took."""
         start = time.perf_counter()
         pixels = self.model.sample(
-            self.count, seed=self.seed, sampling=sampling, labels=self.labels, batch=250
+            self.count, seed=self.seed, sampling=sampling, labels=self.labels, batch=self.batch
         )
         seconds = time.perf_counter() - start
         return self.space(pixels, self.model.spec), seconds

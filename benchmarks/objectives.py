@@ -17,10 +17,10 @@ import shutil
 import statistics
 from pathlib import Path
 
-import torch
 from judge import Judge, Table
 
 import loang
+from loang import device
 from loang.config import SamplingSettings
 from loang.model import Model
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE, for all of them")
+    parser.add_argument("--device", default="auto", help="that learns; whatever is best, draws")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("-n", "--count", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path("objectives.csv"))
@@ -95,6 +96,7 @@ def measured(
         preset="quick",
         budget=arguments.budget,
         seed=seed,
+        device=arguments.device,
         changes=[*PLAIN, *OBJECTIVES[name], *arguments.set, "training.reports=1"],
         out=folder,
     )
@@ -107,7 +109,9 @@ def measured(
         found |= {sampler: seen["distance"], f"{sampler}_error": seen["error"]}
         found["distance"] = min(found["distance"], seen["distance"])
     facts = {key: run.facts.get(key) for key in ("images", "seconds", "validation_loss")}
-    about = {"threads": torch.get_num_threads(), **judge.about()}
+    at = device.choose(arguments.device)
+    learnt_on = device.describe(at, device.autocast_type(at, run.settings.training.precision))
+    about = judge.about() | {"machine": learnt_on}
     return row | found | {"trained_" + key: value for key, value in facts.items()} | about
 
 

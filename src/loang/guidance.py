@@ -86,7 +86,7 @@ class Guided:
             return _estimate(self.denoiser, x_t, t, label, given)
         own, weak = self._both(x_t, t, label, given, rows)
         sees = own.x0[rows]
-        x0 = weak + self.scale * (sees - weak)
+        x0 = away(weak, sees, self.scale)
         if self.rescale:
             x0 = x0 * _factor(sees, x0, self.rescale)
         if getattr(self.denoiser, "clip", False):
@@ -100,11 +100,7 @@ class Guided:
 
     def _rows(self, t: Real[Tensor, " n"]) -> Int64[Tensor, " k"]:
         """Which images are at a time that guidance is asked for."""
-        if self.interval is None:
-            return torch.arange(len(t), device=t.device)
-        low, high = self.interval
-        sigma = self.schedule.sigma(t)
-        return ((low < sigma) & (sigma <= high)).nonzero()[:, 0]
+        return rows_within(self.schedule, t, self.interval)
 
     def _both(
         self,
@@ -142,6 +138,24 @@ class Guided:
             device.release_memory(x_t.device)  # outside of the handler, which holds on to it
         weak = _estimate(self.denoiser, x, at, hidden, shown)
         return _estimate(self.denoiser, x_t, t, label, given), weak.x0
+
+
+def away(
+    weak: Float[Tensor, "n c h w"], own: Float[Tensor, "n c h w"], scale: float
+) -> Float[Tensor, "n c h w"]:
+    """The guided image, before it is clipped (Ho and Salimans 2022, eq. 6, of the image)."""
+    return weak + scale * (own - weak)
+
+
+def rows_within(
+    schedule: Schedule, t: Real[Tensor, " n"], interval: tuple[float, float] | None
+) -> Int64[Tensor, " k"]:
+    """Which of the times lie in an interval of noise / signal; None holds all of them."""
+    if interval is None:
+        return torch.arange(len(t), device=t.device)
+    low, high = interval
+    sigma = schedule.sigma(t)
+    return ((low < sigma) & (sigma <= high)).nonzero()[:, 0]
 
 
 def check_guide(denoiser: DenoiserLike, guide: DenoiserLike) -> None:

@@ -12,6 +12,8 @@ from loang.build import build_schedule
 from loang.config import ScheduleSettings, Settings, changed
 from loang.data import Images, ImageSpec
 from loang.denoiser import Denoiser
+from loang.errors import LoangError
+from loang.guidance import Guided
 from loang.samplers.consistency import consistency
 from loang.training.consistency import Consistency, leaps, step, two_leaps
 from loang.training.examples import Source
@@ -248,6 +250,83 @@ def test_a_student_draws_in_two_steps_what_its_teacher_draws_in_many():
     aim = spread(subject.teacher, leaps(schedule, 16))
     assert abs(spread(subject.teacher, two) - aim) > 0.06
     assert spread(subject.denoiser, two) == pytest.approx(aim, abs=0.015)
+
+
+class Labelled(nn.Module):
+    """An x0-network that sees another image for each label, and for none."""
+
+    classes = 3
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, condition, label=None):
+        return torch.tanh(0.5 * x + 0.3 * (label.reshape(-1, 1, 1, 1) - 1)) + self.unused
+
+
+@pytest.mark.parametrize("interval", [None, (0.2, 1.5)])
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_teacher_is_guided_as_sampling_is(schedule, interval, clip):
+    asked = [] if interval is None else [f"distillation.guidance_interval={list(interval)}"]
+    subject = objective(schedule, Labelled(), "distillation.guidance=3", *asked)
+    subject.teacher = Denoiser(Labelled(), schedule, "x0", clip=clip)
+    t = schedule.times(torch.tensor([0.1, 0.8, 1.4, 5.0], dtype=torch.float64))
+    x_t = 2 * torch.randn((4, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    label = torch.tensor([0, 2, 3, 1])
+    expected = Guided(subject.teacher, 3, interval=interval)(x_t, t, label).x0
+    torch.testing.assert_close(subject._seen(x_t, t, label, None), expected)
+    alone = subject.teacher(x_t, t, label).x0
+    guided = (expected != alone).flatten(1).any(1).tolist()
+    assert guided == [interval is None, True, False, interval is None]  # the third has no label
+
+
+def test_a_student_may_start_where_its_own_leaps_lead(schedule):
+    """From pure noise at the first level, and at others where its sampler would come."""
+    way = ("distillation.steps=3", "distillation.starts=own")
+    subject = objective(schedule, Walker(schedule), *way)
+    noise = torch.randn((3, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    states = list(
+        samplers.named("ddim")(
+            subject.denoiser, schedule.start * noise, leaps(schedule, 3), torch.randn
+        )
+    )
+    angles = subject.ends.flip(0)[:3]
+
+    def at(number):
+        return subject._landed(0 * noise, noise, angles[number].repeat(3), None, None)
+
+    for number in range(3):
+        torch.testing.assert_close(at(number), states[number].x, rtol=1e-5, atol=1e-5)
+    mixed = subject._landed(0 * noise, noise, angles, None, None)
+    for number in range(3):
+        torch.testing.assert_close(mixed[number], at(number)[number])
+
+
+def test_where_a_student_starts_is_where_it_is_asked(schedule, monkeypatch):
+    subject = objective(schedule, Walker(schedule), "distillation.starts=own")
+    shown = []
+    monkeypatch.setattr(subject, "_landed", lambda x_t, *_: shown.append(x_t) or 0 * x_t)
+    asked = []
+    subject.denoiser.network.register_forward_pre_hook(lambda _, got: asked.append(got[0]))
+    loss(subject)
+    assert len(shown) == len(asked) == 1
+    assert not asked[0].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (["distillation.guidance=2"], "knows no classes"),
+        (["distillation.method=tuning", "distillation.guidance=2"], "asks no teacher"),
+        (["distillation.guidance_interval=[5,0.2]"], "holds no noise level"),
+        (["distillation.method=consistency", "distillation.starts=own"], "own leaps lead to few"),
+    ],
+)
+def test_what_a_student_can_not_learn_is_refused(changes, reason):
+    schedule = build_schedule(SCHEDULES["flow"])
+    with pytest.raises(LoangError, match=reason):
+        objective(schedule, Walker(schedule), *changes)
 
 
 @pytest.mark.parametrize("kind", ["x0", "v", "edm", "flow", "eps"])

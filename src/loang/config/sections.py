@@ -264,6 +264,16 @@ class DistillationSettings(Section):
         None,
         description="short steps in a leap, at first and at last; None: 2 for leaps, else 8 to 32",
     )
+    starts: Literal["images", "own"] = Field(
+        "images",
+        description="leaps: from images with noise, or from where the student's own leaps lead",
+    )
+    guidance: Annotated[float, Field(ge=0, le=100)] = Field(
+        1.0, description="of the teacher's walk, as in sampling; the student needs none"
+    )
+    guidance_interval: tuple[NoiseLevel, NoiseLevel] | None = Field(
+        None, description="from the least to the most noise / signal at which it guides; None: all"
+    )
 
 
 class EvaluationSettings(Section):

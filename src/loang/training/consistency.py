@@ -11,6 +11,9 @@ to learn which (`distillation.method`):
 - "tuning": the same, but the short step is that of the image and the noise which x_t was made from,
   and no teacher is asked (Geng et al. 2025).
 
+The teacher may be guided where it is asked (`distillation.guidance`): its student then draws so in
+one evaluation a step (Meng et al. 2023).
+
 Levels are counted by their angle, atan(noise / signal), from 0 of an image to pi / 2 of pure noise.
 It is the cosine schedule's own time, and the same for every schedule.
 """
@@ -28,15 +31,19 @@ from loang import parameterization, random
 from loang.config import DistillationSettings, Settings
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
+from loang.guidance import away, rows_within
 from loang.loss import Loss
 from loang.parameterization import squared_error_ratio
 from loang.process import like
+from loang.sampling import check_interval
 from loang.schedule import Schedule
 from loang.training.examples import Source
 from loang.training.objective import Moment, Objective
 
 WALKED = 8
 """Steps of the teacher's walk to the image that validation measures a leap against."""
+CLOSE = 1e-4
+"""Angles nearer than this are one."""
 MOST_WEIGHT = 100.0
 """Of an answer's squared error: eps says next to nothing of the image where the noise is pure."""
 
@@ -51,12 +58,31 @@ def leaps(schedule: Schedule, steps: int) -> list[float]:
     return schedule.levels(steps, [schedule.round(schedule.time(math.tan(a))) for a in angles])
 
 
-def check(denoiser: Denoiser) -> None:
-    """Whether a model can be distilled.
+def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
+    """Whether a model can be distilled so.
 
     Raises:
-        LoangError: its network is shown its own last estimate, which one leap has not.
+        LoangError: its network is shown its own last estimate, which one leap has not; it is to be
+            guided, and is not asked or has no label that could be hidden; or the student is to
+            start where it does not lead.
     """
+    check_interval(settings.guidance_interval)
+    if settings.guidance != 1 and settings.method == "tuning":
+        raise LoangError(
+            "distillation.method=tuning asks no teacher, so there is nothing to guide.",
+            "Leave distillation.guidance away, or take another method.",
+        )
+    if settings.guidance != 1 and not denoiser.classes:
+        raise LoangError(
+            "This model knows no classes, so there is no label that guidance could hide.",
+            "Leave distillation.guidance away.",
+        )
+    if settings.starts == "own" and settings.method != "leaps":
+        raise LoangError(
+            f"A student of distillation.method={settings.method} starts from every level, and its"
+            " own leaps lead to few.",
+            "Leave distillation.starts away.",
+        )
     if denoiser.self_conditioned:
         raise LoangError(
             "This model looks at its own last estimate, and a leap has none before it.",
@@ -77,7 +103,7 @@ class Consistency(Objective):
     """
 
     def __init__(self, denoiser: Denoiser, source: Source, settings: Settings) -> None:
-        check(denoiser)
+        check(denoiser, settings.distillation)
         self.denoiser = denoiser
         self.source = source
         self.training = settings.training
@@ -144,13 +170,15 @@ class Consistency(Objective):
         signal, noise = like(schedule.signal(t), x0), like(schedule.noise(t), x0)
         x_t = signal * x0 + noise * eps
         with torch.no_grad():
+            if walked and self.settings.starts == "own":
+                x_t = self._landed(x_t, eps, angle, label, told)
             if walked:
                 image = self._walked(x_t, angle, short, label, told)
             else:
                 r = schedule.times((angle - short).clamp(min=0).tan())
                 near = x0
                 if self.settings.method == "consistency":
-                    near = _image(self.teacher, x_t, t, label, told)
+                    near = self._seen(x_t, t, label, told)
                 x_r = step(schedule, x_t, near, t, r)
                 # Its dropout is that of the answer at t, which draws the same numbers anew.
                 with torch.random.fork_rng(devices=_gpus(x0.device)):
@@ -185,10 +213,58 @@ class Consistency(Objective):
         marks = [schedule.times(each.tan()) for each in angles]
         x, image = x_t, x_t
         for number, (t, r) in enumerate(pairwise(marks)):
-            near = _image(self.teacher, x, t.clamp(min=schedule.first), label, told)
+            near = self._seen(x, t.clamp(min=schedule.first), label, told)
             x = step(schedule, x, near, t, r)
             image = two_leaps(schedule, image, near, marks[0], t, r) if number else near
         return image
+
+    def _landed(
+        self,
+        x_t: Float[Tensor, "n c h w"],
+        eps: Float[Tensor, "n c h w"],
+        angle: Float[Tensor, " n"],
+        label: Int[Tensor, " n"] | None,
+        told: Float[Tensor, "n parameters"] | None,
+    ) -> Float[Tensor, "n c h w"]:
+        """Where the student's own leaps from pure noise lead, at each angle's level."""
+        schedule = self.denoiser.schedule
+        own = schedule.start * eps
+        for high, low in pairwise(self.ends.flip(0)[:-1]):
+            rows = (angle < high - CLOSE).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            t, s = (schedule.times(at.expand(len(rows)).tan()) for at in (high, low))
+            mine, told_to = own[rows], None if told is None else told[rows]
+            named = None if label is None else label[rows]
+            image = _image(self.denoiser, mine, t, named, told_to)
+            own = own.index_copy(0, rows, step(schedule, mine, image, t, s).to(own))
+        return own
+
+    def _seen(
+        self,
+        x_t: Float[Tensor, "n c h w"],
+        t: Real[Tensor, " n"],
+        label: Int[Tensor, " n"] | None,
+        told: Float[Tensor, "n parameters"] | None,
+    ) -> Float[Tensor, "n c h w"]:
+        """The image that the teacher sees, guided where that is asked for."""
+        scale, interval = self.settings.guidance, self.settings.guidance_interval
+        rows = rows_within(self.denoiser.schedule, t, interval)
+        if scale == 1 or label is None or len(rows) == 0:
+            return _image(self.teacher, x_t, t, label, told)
+        hidden = torch.full_like(label[rows], self.teacher.classes)
+        both = _image(
+            self.teacher,
+            torch.cat((x_t, x_t[rows])),
+            torch.cat((t, t[rows])),
+            torch.cat((label, hidden)),
+            None if told is None else torch.cat((told, told[rows])),
+        )
+        own, weak = both[: len(t)], both[len(t) :]
+        guided = away(weak, own[rows], scale)
+        if self.teacher.clip:
+            guided = guided.clamp(-1, 1)
+        return own.index_copy(0, rows, guided)
 
     def _weight(self, t: Real[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Whatever is predicted, as if it were v: SNR + 1 in units of the image."""

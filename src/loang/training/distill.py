@@ -58,8 +58,8 @@ def start(
             f"{teacher} is distilled already: it leaps, and has no walk that could be learnt.",
             "Name the model that it was distilled from, with the --steps that you want.",
         )
-    check(model.denoiser)
     settings = student(model.settings, steps, data, **asked)
+    check(model.denoiser, settings.distillation)
     steps = settings.distillation.steps
     folder = RunFolder(out if out is not None else default_folder(teacher, steps))
     folder.check(overwrite)
