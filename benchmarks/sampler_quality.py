@@ -70,19 +70,22 @@ def chart(source: Path, out: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = Table(source, KEYS).rows
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    lines: dict[tuple[tuple[int, float], ...], list[str]] = {}
     for sampler in dict.fromkeys(row["sampler"] for row in rows):
-        of_it = [row for row in rows if row["sampler"] == sampler]
-        counts = sorted({int(row["evaluations"]) for row in of_it})
-        best = [
-            min(float(row["distance"]) for row in of_it if int(row["evaluations"]) == count)
-            for count in counts
-        ]
-        axes.plot(counts, best, marker="o", markersize=3, label=sampler)
-    axes.axhline(float(rows[0]["floor"]), color="grey", linestyle=":", label="real images")
+        found: dict[int, float] = {}
+        for row in rows:
+            if row["sampler"] == sampler:
+                count, distance = int(row["evaluations"]), round(float(row["distance"]), 3)
+                found[count] = min(distance, found.get(count, distance))
+        lines.setdefault(tuple(sorted(found.items())), []).append(sampler)
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for (line, samplers), marker in zip(lines.items(), "osDv^<>PX*ph", strict=False):
+        label = ", ".join(samplers)
+        axes.plot(*zip(*line, strict=True), marker=marker, markersize=4, label=label)
+    floor = float(rows[0]["floor"])
+    axes.plot([], [], " ", label=f"(real images: {floor:.3f})")
     axes.set(
         xscale="log",
-        yscale="log",
         xlabel="evaluations of the network",
         ylabel=f"squared Fréchet distance, {rows[0]['features']}",
     )

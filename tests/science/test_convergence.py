@@ -1,8 +1,10 @@
 """Solvers of the probability flow have the order that theory gives them."""
 
+import csv
 import itertools
 import math
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from loang.samplers import METHODS, best, flow, heun, kind_of, named, ode
 from loang.samplers.auto import TABLE
 from loang.samplers.multistep import exponential, multistep
 
+ROOT = Path(__file__).parents[2]
 ORDERS = {name: method.order for name, method in METHODS.items() if method.order}
 
 
@@ -93,6 +96,19 @@ def test_auto_never_asks_more_often_than_it_may(kind, evaluations):
     choice = best(kind, evaluations)
     assert METHODS[choice.sampler].evaluations(choice.steps) <= evaluations
     assert choice.spacing in schedule.SPACINGS
+
+
+def test_auto_follows_the_table_that_was_measured():
+    """docs/benchmarks.md; of samplers within 0.001 of one another it may take either."""
+    with (ROOT / "docs/measured/samplers.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    counts = {int(row["evaluations"]) for row in rows}
+    assert {4, 6, 8, 10, 15, 20, 50, 500} <= counts
+    for count in counts:
+        of_it = [row for row in rows if int(row["evaluations"]) == count]
+        found = {(row["sampler"], row["spacing"]): float(row["distance"]) for row in of_it}
+        choice = best("flow", count)
+        assert found[choice.sampler, choice.spacing] <= min(found.values()) + 0.001, count
 
 
 def test_each_schedule_is_of_its_kind():

@@ -18,7 +18,8 @@ class Choice(NamedTuple):
 
 # For each kind of model, up to how many evaluations which sampler and spacing; the last row has no
 # end. Measured on networks of five minutes (docs/benchmarks.md): their errors are large, and the
-# noise of each step makes up for those of the steps before. EDM's row is of ten steps only.
+# noise of each step makes up for those of the steps before. What is no flow was measured at ten
+# steps only.
 TABLE: dict[Kind, tuple[tuple[float, str, Spacing], ...]] = {
     "discrete": ((float("inf"), "ddpm", "trailing"),),
     "edm": ((float("inf"), "ddpm", "karras"),),
