@@ -366,6 +366,27 @@ def test_the_error_is_the_distance_from_the_teachers_walk(schedule, method):
     assert error(Walker(schedule)) > 2 * exact
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["distillation.chain=[2,4]"],
+        ["distillation.chain=[2,4]", "distillation.guidance=2"],
+        ["distillation.method=consistency"],
+        ["distillation.method=tuning"],
+    ],
+)
+def test_validation_knows_how_often_it_asks(changes):
+    schedule = build_schedule(SCHEDULES["flow"])
+    subject = objective(schedule, Labelled(), *changes)
+    subject.teacher = Denoiser(Labelled(), schedule, "x0")
+    asked = []
+    for each in (subject.teacher.network, subject.denoiser.network):
+        each.register_forward_pre_hook(lambda _, got: asked.append(len(got[0])))
+    x0, _, _ = subject.source(0, 64)
+    subject.error(x0, torch.zeros(64, dtype=torch.long), torch.arange(64))
+    assert sum(asked) == 64 * subject.looks
+
+
 @pytest.mark.parametrize("method", ["consistency", "tuning"])
 def test_weights_cast_without_a_gradient_are_forgotten_before_the_answer(method, monkeypatch):
     """Older torch would hand them, cast in the pass that has no gradient, to the one that has."""

@@ -10,6 +10,7 @@ from trainers import SPEC, TINY, trainer, weights
 from loang import build, presets
 from loang.config import changed
 from loang.data import Images
+from loang.data.scaling import to_model
 from loang.errors import LoangError
 from loang.training.examination import examine
 from loang.training.feed import Feed
@@ -108,6 +109,17 @@ def test_the_tutorial_decays_weights_by_1e_4_a_step_as_the_articles_optimizer_do
     before = weights(subject)
     subject.optimizer.step()
     torch.testing.assert_close(weights(subject), before * (1 - 1e-4), rtol=1e-6, atol=1e-9)
+
+
+def test_validation_takes_fewer_images_where_each_takes_more_looks():
+    subject = trainer()
+    asked = []
+    subject.objective.looks = 3
+    subject.objective.error = lambda x0, _, numbers: asked.extend(numbers) or x0[:, 0, 0, 0]
+    expected = to_model(subject.images[np.arange(0, 37, 3)], SPEC)[:, 0, 0, 0].mean()
+    assert subject.validate(subject.images) == pytest.approx(float(expected))
+    assert [int(number) for number in asked] == list(range(0, 37, 3))
+    assert len(subject.validated(subject.images)) == 13
 
 
 def test_validation_counts_every_image_once_and_is_always_the_same():

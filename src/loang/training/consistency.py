@@ -115,6 +115,8 @@ class Consistency(Objective):
         levels = torch.tensor(leaps(schedule, self.leaps)[::-1], dtype=torch.float64)
         self.ends = _angle(schedule, levels).to(source.device)
         """The angles that leaps end at, from 0 up."""
+        walked = round(math.pi / 2 / self.leaps / self._shortest())
+        self.looks = 1 + walked * (2 if self.settings.guidance != 1 else 1)
 
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
         """Of the images of those numbers; numbers follow one another."""
@@ -140,9 +142,7 @@ class Consistency(Objective):
         The walk is of the shortest steps that training comes to, or, to the image, of `WALKED`.
         """
         angle, eps = self._noised("validation", 0, numbers.to(x0.device))
-        leaps = self.settings.method == "leaps"
-        short = self._short(1.0) if leaps else math.pi / 2 / WALKED
-        return self._leap(x0, angle, eps, short, label, walked=True).plain
+        return self._leap(x0, angle, eps, self._shortest(), label, walked=True).plain
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The teacher: its file may be gone when a run goes on."""
@@ -153,6 +153,11 @@ class Consistency(Objective):
         leaps = self.settings.method == "leaps"
         first, last = self.settings.chain or ((2, 2) if leaps else (8, 32))
         return math.pi / 2 / self.leaps / (first * (last / first) ** share)
+
+    def _shortest(self) -> float:
+        """The angle of a short step of validation."""
+        leaps = self.settings.method == "leaps"
+        return self._short(1.0) if leaps else math.pi / 2 / WALKED
 
     def _leap(
         self,

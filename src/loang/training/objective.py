@@ -38,6 +38,9 @@ class Objective(ABC):
     are part of each checkpoint, and of no model file.
     """
 
+    looks: int = 1
+    """Evaluations of a network that an image's `error` takes; validation takes fewer images then."""
+
     @abstractmethod
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
         """Of the images of those numbers, 0..batch-1, of the batch of that moment.

@@ -191,7 +191,7 @@ class Reporter:
             trainer,
             training_loss=ledger.loss,
             validation_loss_ema=loss,
-            validation_images=len(images),
+            validation_images=len(trainer.validated(images)),
         )
 
     def _evaluate(self, trainer: Trainer, model: Model, said: list[str]) -> None:

@@ -202,16 +202,23 @@ class Trainer:
         """The images number position, position + 1, ... of the run."""
         return self.source(position, size)
 
+    def validated(self, images: Images) -> range:
+        """The numbers of the images that `validate` looks at."""
+        return range(0, len(images), self.objective.looks)
+
     @torch.no_grad()
     def validate(self, images: Images) -> float:
-        """The mean of the objective's error over all of the images, the same each time."""
+        """The mean of the objective's error over the images, the same each time.
+
+        Over all of them, or over every so many-th where one takes several evaluations.
+        """
         # Without gradients a batch takes a fraction of the memory that it takes in training.
         batch = min(256, 4 * self.micro_batch)
         total = torch.zeros((), dtype=torch.float64)
         training = self.denoiser.training
         self.denoiser.eval()
-        for start in range(0, len(images), batch):
-            indices = torch.arange(start, min(start + batch, len(images)))
+        chosen = torch.tensor(self.validated(images))
+        for indices in chosen.split(batch):
             x0 = to_model(images[indices.numpy()], images.spec)
             x0 = x0.to(self.device, memory_format=torch.channels_last)
             label = None
@@ -221,7 +228,7 @@ class Trainer:
                 error = self.objective.error(x0, label, indices)
             total += error.cpu().double().sum()
         self.denoiser.train(training)
-        return float(total / len(images))
+        return float(total / len(chosen))
 
     def averaged(
         self, weights: Mapping[str, Tensor] | None = None
