@@ -15,8 +15,9 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.guidance import Guided
 from loang.samplers.consistency import consistency
-from loang.training.consistency import Consistency, leaps, step, two_leaps
+from loang.training.consistency import Consistency
 from loang.training.examples import Source
+from loang.training.leaps import leaps, step, two_leaps
 from loang.training.objective import Moment
 
 SPREAD = 0.4  # standard deviation of the values of the images of these tests

@@ -13,9 +13,6 @@ to learn which (`distillation.method`):
 
 The teacher may be guided where it is asked (`distillation.guidance`): its student then draws so in
 one evaluation a step (Meng et al. 2023).
-
-Levels are counted by their angle, atan(noise / signal), from 0 of an image to pi / 2 of pure noise.
-It is the cosine schedule's own time, and the same for every schedule.
 """
 
 import copy
@@ -36,8 +33,8 @@ from loang.loss import Loss
 from loang.parameterization import squared_error_ratio
 from loang.process import like
 from loang.sampling import check_interval
-from loang.schedule import Schedule
 from loang.training.examples import Source
+from loang.training.leaps import angle_of, leaps, step, two_leaps
 from loang.training.objective import Moment, Objective
 
 WALKED = 8
@@ -46,16 +43,6 @@ CLOSE = 1e-4
 """Angles nearer than this are one."""
 MOST_WEIGHT = 100.0
 """Of an answer's squared error: eps says next to nothing of the image where the noise is pure."""
-
-
-def leaps(schedule: Schedule, steps: int) -> list[float]:
-    """The levels between which a student of so many steps leaps: evenly spaced angles, T first.
-
-    Raises:
-        ValueError: there can't be so many.
-    """
-    angles = torch.linspace(math.pi / 2, 0, steps + 1, dtype=torch.float64)[1:-1]
-    return schedule.levels(steps, [schedule.round(schedule.time(math.tan(a))) for a in angles])
 
 
 def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
@@ -113,7 +100,7 @@ class Consistency(Objective):
         self.leaps = self.settings.steps if self.settings.method == "leaps" else 1
         """How many lead from noise to the image."""
         levels = torch.tensor(leaps(schedule, self.leaps)[::-1], dtype=torch.float64)
-        self.ends = _angle(schedule, levels).to(source.device)
+        self.ends = angle_of(schedule, levels).to(source.device)
         """The angles that leaps end at, from 0 up."""
         walked = round(math.pi / 2 / self.leaps / self._shortest())
         self.looks = 1 + walked * (2 if self.settings.guidance != 1 else 1)
@@ -286,7 +273,7 @@ class Consistency(Objective):
         schedule = self.denoiser.schedule
         share = self._uniform(f"{purpose} time", step, numbers)
         first = torch.tensor([schedule.first], dtype=share.dtype, device=share.device)
-        low = _angle(schedule, first)
+        low = angle_of(schedule, first)
         if self.settings.method == "leaps":  # where these begin
             angle = self.ends[1 + (share * (len(self.ends) - 1)).long()]
         else:
@@ -304,37 +291,6 @@ class Consistency(Objective):
         return random.uniform(seed=self.training.seed, purpose=purpose, step=step, indices=numbers)
 
 
-def step(
-    schedule: Schedule,
-    x_t: Float[Tensor, "n c h w"],
-    x0: Float[Tensor, "n c h w"],
-    t: Real[Tensor, " n"],
-    s: Real[Tensor, " n"],
-) -> Float[Tensor, "n c h w"]:
-    """DDIM's step from t to s with an image that is given (Song et al. 2021, eq. 12, eta = 0)."""
-    of_x_t = schedule.noise(s) / schedule.noise(t)
-    of_x0 = schedule.signal(s) - of_x_t * schedule.signal(t)
-    return like(of_x0, x_t) * x0 + like(of_x_t, x_t) * x_t
-
-
-def two_leaps(
-    schedule: Schedule,
-    first: Float[Tensor, "n c h w"],
-    second: Float[Tensor, "n c h w"],
-    t: Real[Tensor, " n"],
-    r: Real[Tensor, " n"],
-    s: Real[Tensor, " n"],
-) -> Float[Tensor, "n c h w"]:
-    """The image whose one step from t to s lands where two do: `first` to r, `second` on to s.
-
-    A weighted mean of the two. It follows from a step in units of the signal, with sigma for
-    noise / signal: z_s = x0 + (sigma_s / sigma_t) (z_t - x0). At s = 0 it is `second`.
-    """
-    sigma_t, sigma_r, sigma_s = schedule.sigma(t), schedule.sigma(r), schedule.sigma(s)
-    share = like((1 - sigma_s / sigma_r) / (1 - sigma_s / sigma_t), second)
-    return share * second + (1 - share) * first
-
-
 def _image(
     denoiser: Denoiser,
     x_t: Float[Tensor, "n c h w"],
@@ -343,10 +299,6 @@ def _image(
     told: Float[Tensor, "n parameters"] | None,
 ) -> Float[Tensor, "n c h w"]:
     return denoiser.read(denoiser.predict(x_t, t, label, told), x_t, t).x0
-
-
-def _angle(schedule: Schedule, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    return torch.atan2(schedule.noise(t), schedule.signal(t))
 
 
 def _gpus(device: torch.device) -> list[torch.device]:

@@ -18,8 +18,9 @@ from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
 from loang.training.asked import AskedOfStudent, open_images
-from loang.training.consistency import check, leaps
+from loang.training.consistency import check
 from loang.training.folder import RunFolder
+from loang.training.leaps import leaps
 from loang.training.origin import about
 from loang.training.places import beside
 from loang.training.plan import prepare

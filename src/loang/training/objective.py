@@ -39,7 +39,7 @@ class Objective(ABC):
     """
 
     looks: int = 1
-    """Evaluations of a network that an image's `error` takes; validation takes fewer images then."""
+    """Evaluations that an image's `error` takes: validation takes as many fewer images."""
 
     @abstractmethod
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
