@@ -170,10 +170,13 @@ def test_other_images_are_refused_or_told(teacher, pictures, tmp_path):
 
 def test_the_verb_says_how_to_go_on(teacher, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["distill", "teacher", "--images", "16", "--steps", "1"])
+    result = CliRunner().invoke(
+        app, ["distill", "teacher", "--images", "16", "--steps", "1", "--guidance", "2"]
+    )
     assert result.exit_code == 0, result.output
     settings = json.loads((tmp_path / "runs/teacher-1-step/config.json").read_text())["settings"]
     assert settings["distillation"]["steps"] == 1
+    assert settings["distillation"]["guidance"] == 2
     assert settings["training"]["objective"] == "consistency"
 
 

@@ -305,7 +305,7 @@ def test_a_student_may_start_where_its_own_leaps_lead(schedule):
 
 
 def test_where_a_student_starts_is_where_it_is_asked(schedule, monkeypatch):
-    subject = objective(schedule, Walker(schedule), "distillation.starts=own")
+    subject = objective(schedule, Walker(schedule))
     shown = []
     monkeypatch.setattr(subject, "_landed", lambda x_t, *_: shown.append(x_t) or 0 * x_t)
     asked = []
@@ -313,6 +313,12 @@ def test_where_a_student_starts_is_where_it_is_asked(schedule, monkeypatch):
     loss(subject)
     assert len(shown) == len(asked) == 1
     assert not asked[0].any()
+    x0, _, _ = subject.source(0, 64)
+    subject.error(x0, None, torch.arange(64))  # of held-out images, whatever the student makes
+    assert len(shown) == 1
+    images = objective(schedule, Walker(schedule), "distillation.starts=images")
+    monkeypatch.setattr(images, "_landed", None)
+    loss(images)
 
 
 @pytest.mark.parametrize(
@@ -370,12 +376,20 @@ def test_the_error_is_the_distance_from_the_teachers_walk(schedule, method):
 @pytest.mark.parametrize(
     "changes",
     [
-        ["distillation.chain=[2,4]"],
-        ["distillation.chain=[2,4]", "distillation.guidance=2"],
+        [],
+        ["distillation.chain=[2,3]", "distillation.guidance=1"],
         ["distillation.method=consistency"],
         ["distillation.method=tuning"],
     ],
 )
+def test_a_teacher_that_knows_labels_is_guided_where_nobody_says():
+    schedule = build_schedule(SCHEDULES["flow"])
+    assert objective(schedule, Labelled()).guidance == 3
+    assert objective(schedule, Labelled(), "distillation.guidance=1").guidance == 1
+    assert objective(schedule, Labelled(), "distillation.method=tuning").guidance == 1
+    assert objective(schedule, Walker(schedule)).guidance == 1
+
+
 def test_validation_knows_how_often_it_asks(changes):
     schedule = build_schedule(SCHEDULES["flow"])
     subject = objective(schedule, Labelled(), *changes)

@@ -15,6 +15,12 @@ def distill(
         ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Of the new model's walk.")] = 2,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the model's walk that is learnt; 1: none.", show_default="3 by labels"
+        ),
+    ] = None,
     duration: Annotated[
         str | None,
         typer.Option("--for", metavar="TIME", help="Length as time.", show_default="the model's"),
@@ -43,6 +49,7 @@ def distill(
     from loang.cli.console import console, download_bar, show_result
 
     budget = options.length(duration, epochs, images)
+    wishes = [] if guidance is None else [f"distillation.guidance={guidance}"]
 
     from loang.training.display import ConsoleDisplay
     from loang.training.distill import start
@@ -59,7 +66,7 @@ def distill(
             seed=seed,
             device=device,
             precision=precision,
-            changes=tuple(changes or ()),
+            changes=[*wishes, *(changes or ())],
         )
     run.train(ConsoleDisplay(console))
     show_result(run.folder)

@@ -262,14 +262,15 @@ class DistillationSettings(Section):
     steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="of the student's walk")
     chain: tuple[Whole, Whole] | None = Field(
         None,
-        description="short steps in a leap, at first and at last; None: 2 for leaps, else 8 to 32",
+        description="short steps in a leap, first and last; None: 2 to 4 for leaps, else 8 to 32",
     )
-    starts: Literal["images", "own"] = Field(
-        "images",
-        description="leaps: from images with noise, or from where the student's own leaps lead",
+    starts: Literal["images", "own"] | None = Field(
+        None,
+        description="leaps: from images with noise, or from where the student's own leaps lead;"
+        " None: its own",
     )
-    guidance: Annotated[float, Field(ge=0, le=100)] = Field(
-        1.0, description="of the teacher's walk, as in sampling; the student needs none"
+    guidance: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        None, description="of the teacher's walk, 1: none; None: 3 if it knows labels"
     )
     guidance_interval: tuple[NoiseLevel, NoiseLevel] | None = Field(
         None, description="from the least to the most noise / signal at which it guides; None: all"

@@ -39,6 +39,8 @@ from loang.training.objective import Moment, Objective
 
 WALKED = 8
 """Steps of the teacher's walk to the image that validation measures a leap against."""
+GUIDANCE = 3.0
+"""Of a teacher that knows labels, where nobody says: as measured (docs/distill.md)."""
 CLOSE = 1e-4
 """Angles nearer than this are one."""
 MOST_WEIGHT = 100.0
@@ -54,12 +56,13 @@ def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
             start where it does not lead.
     """
     check_interval(settings.guidance_interval)
-    if settings.guidance != 1 and settings.method == "tuning":
+    guided = settings.guidance not in (None, 1)
+    if guided and settings.method == "tuning":
         raise LoangError(
             "distillation.method=tuning asks no teacher, so there is nothing to guide.",
             "Leave distillation.guidance away, or take another method.",
         )
-    if settings.guidance != 1 and not denoiser.classes:
+    if guided and not denoiser.classes:
         raise LoangError(
             "This model knows no classes, so there is no label that guidance could hide.",
             "Leave distillation.guidance away.",
@@ -95,6 +98,8 @@ class Consistency(Objective):
         self.source = source
         self.training = settings.training
         self.settings: DistillationSettings = settings.distillation
+        known = GUIDANCE if denoiser.classes and self.settings.method != "tuning" else 1.0
+        self.guidance = known if self.settings.guidance is None else self.settings.guidance
         self.teacher = copy.deepcopy(denoiser).eval().requires_grad_(False)
         schedule = denoiser.schedule
         self.leaps = self.settings.steps if self.settings.method == "leaps" else 1
@@ -103,7 +108,7 @@ class Consistency(Objective):
         self.ends = angle_of(schedule, levels).to(source.device)
         """The angles that leaps end at, from 0 up."""
         walked = round(math.pi / 2 / self.leaps / self._shortest())
-        self.looks = 1 + walked * (2 if self.settings.guidance != 1 else 1)
+        self.looks = 1 + walked * (2 if self.guidance != 1 else 1)
 
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:
         """Of the images of those numbers; numbers follow one another."""
@@ -116,7 +121,8 @@ class Consistency(Objective):
         short = self._short(moment.share)
         angle, eps = self._noised("train", moment.step, numbers)
         walked = self.settings.method == "leaps"
-        return self._leap(x0, angle, eps, short, label, told, walked=walked)
+        own = walked and self.settings.starts != "images"
+        return self._leap(x0, angle, eps, short, label, told, walked=walked, own=own)
 
     def error(
         self,
@@ -138,7 +144,7 @@ class Consistency(Objective):
     def _short(self, share: float) -> float:
         """The angle of a short step: the number of them in a leap rises by factors."""
         leaps = self.settings.method == "leaps"
-        first, last = self.settings.chain or ((2, 2) if leaps else (8, 32))
+        first, last = self.settings.chain or ((2, 4) if leaps else (8, 32))
         return math.pi / 2 / self.leaps / (first * (last / first) ** share)
 
     def _shortest(self) -> float:
@@ -156,13 +162,14 @@ class Consistency(Objective):
         told: Float[Tensor, "n parameters"] | None = None,
         *,
         walked: bool,
+        own: bool = False,
     ) -> Loss:
         denoiser, schedule = self.denoiser, self.denoiser.schedule
         t = schedule.times(angle.tan())
         signal, noise = like(schedule.signal(t), x0), like(schedule.noise(t), x0)
         x_t = signal * x0 + noise * eps
         with torch.no_grad():
-            if walked and self.settings.starts == "own":
+            if own:
                 x_t = self._landed(x_t, eps, angle, label, told)
             if walked:
                 image = self._walked(x_t, angle, short, label, told)
@@ -240,7 +247,7 @@ class Consistency(Objective):
         told: Float[Tensor, "n parameters"] | None,
     ) -> Float[Tensor, "n c h w"]:
         """The image that the teacher sees, guided where that is asked for."""
-        scale, interval = self.settings.guidance, self.settings.guidance_interval
+        scale, interval = self.guidance, self.settings.guidance_interval
         rows = rows_within(self.denoiser.schedule, t, interval)
         if scale == 1 or label is None or len(rows) == 0:
             return _image(self.teacher, x_t, t, label, told)
