@@ -373,6 +373,14 @@ def test_the_error_is_the_distance_from_the_teachers_walk(schedule, method):
     assert error(Walker(schedule)) > 2 * exact
 
 
+def test_a_teacher_that_knows_labels_is_guided_where_nobody_says():
+    schedule = build_schedule(SCHEDULES["flow"])
+    assert objective(schedule, Labelled()).guidance == 3
+    assert objective(schedule, Labelled(), "distillation.guidance=1").guidance == 1
+    assert objective(schedule, Labelled(), "distillation.method=tuning").guidance == 1
+    assert objective(schedule, Walker(schedule)).guidance == 1
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -382,14 +390,6 @@ def test_the_error_is_the_distance_from_the_teachers_walk(schedule, method):
         ["distillation.method=tuning"],
     ],
 )
-def test_a_teacher_that_knows_labels_is_guided_where_nobody_says():
-    schedule = build_schedule(SCHEDULES["flow"])
-    assert objective(schedule, Labelled()).guidance == 3
-    assert objective(schedule, Labelled(), "distillation.guidance=1").guidance == 1
-    assert objective(schedule, Labelled(), "distillation.method=tuning").guidance == 1
-    assert objective(schedule, Walker(schedule)).guidance == 1
-
-
 def test_validation_knows_how_often_it_asks(changes):
     schedule = build_schedule(SCHEDULES["flow"])
     subject = objective(schedule, Labelled(), *changes)
