@@ -21,6 +21,11 @@ SCHEDULES = {
     "flow": ("schedule.kind=flow", "denoiser.predicts=flow"),
 }
 
+WALKS = {
+    "leaps": ("sampling.sampler=ddim", "sampling.steps=2", "sampling.levels=1000,500,0"),
+    "consistency": ("sampling.sampler=consistency", "sampling.steps=2"),
+}
+
 
 def model_of(spec=GREY, schedule="cosine", *changes):
     """Untrained, and with weights that answer something."""
@@ -33,6 +38,16 @@ def model_of(spec=GREY, schedule="cosine", *changes):
         for parameter in denoiser.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     return Model(denoiser, spec, settings)
+
+
+def student_of(method):
+    """A model that says of itself that it was distilled."""
+    model = model_of(GREY, "cosine", *WALKS[method])
+    training = model.settings.training.model_copy(update={"objective": "consistency"})
+    distillation = model.settings.distillation.model_copy(update={"method": method})
+    found = {"training": training, "distillation": distillation}
+    model.settings = model.settings.model_copy(update=found)
+    return model
 
 
 def pixels_of(spec, seed=0):

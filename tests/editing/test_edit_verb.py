@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from editing_models import DEEP, GREY, REAL, model_of, pixels_of
+from editing_models import DEEP, GREY, REAL, model_of, pixels_of, student_of
 from PIL import Image
 
 from loang import cli
@@ -214,3 +214,12 @@ def test_between_seeds_a_model_that_is_sampled_with_noise_goes_by_ddim(run, tmp_
         assert (status == 0) == (sampler != "ddpm"), said
     np.testing.assert_array_equal(np.load(tmp_path / "none.npy"), np.load(tmp_path / "ddim.npy"))
     assert "nothing lies between" in " ".join(said.split())
+
+
+def test_stretches_that_a_student_does_not_repeat_are_refused(run, tmp_path):
+    student_of("leaps").save(tmp_path / "student.safetensors")
+    Image.new("LA", (8, 8), (100, 0)).save(tmp_path / "hole.png")
+    asked = ("edit", "inpaint", tmp_path / "student.safetensors", tmp_path / "hole.png")
+    status, said = run(*asked, "--jump", 3, "--out", tmp_path / "out.png")
+    assert status != 0
+    assert "--jump does nothing" in said

@@ -72,6 +72,14 @@ def test_the_ends_of_seeds_are_their_first_samples(sampler):
     assert np.array_equal(frames, between_seeds(model, 3, 7, 4, sampling=settings, label="bag"))
 
 
+@pytest.mark.parametrize("sampler", ["ddpm", "auto"])
+def test_a_model_that_is_sampled_with_noise_goes_by_ddim_where_nobody_says(sampler):
+    model = model_of(GREY, "cosine", f"sampling.sampler={sampler}", "sampling.guidance=2")
+    ddim = SamplingSettings(sampler="ddim", steps=50, guidance=2)
+    expected = between_seeds(model, 3, 7, 3, sampling=ddim, label="bag")
+    assert np.array_equal(between_seeds(model, 3, 7, 3, label="bag"), expected)
+
+
 def test_the_middle_lies_between():
     model = model_of(DEEP)
     frames = between_seeds(model, 3, 7, 9).astype(float)

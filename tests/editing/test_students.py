@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from editing_models import GREY, model_of, pixels_of
+from editing_models import GREY, WALKS, pixels_of, student_of
 
 from loang.config import SamplingSettings
 from loang.data import Images
@@ -15,20 +15,7 @@ from loang.errors import LoangError
 from loang.likelihood import check
 
 LEVELS = (1000.0, 500.0, 0.0)
-WALKS = {
-    "leaps": ("sampling.sampler=ddim", "sampling.steps=2", "sampling.levels=1000,500,0"),
-    "consistency": ("sampling.sampler=consistency", "sampling.steps=2"),
-}
 KNOWN = np.pad(np.zeros((4, 4), bool), 2, constant_values=True)
-
-
-def student_of(method):
-    model = model_of(GREY, "cosine", *WALKS[method])
-    training = model.settings.training.model_copy(update={"objective": "consistency"})
-    distillation = model.settings.distillation.model_copy(update={"method": method})
-    found = {"training": training, "distillation": distillation}
-    model.settings = model.settings.model_copy(update=found)
-    return model
 
 
 def times_asked(model):

@@ -63,9 +63,11 @@ def inpaint(
     from loang import api
     from loang.cli.console import step_bar
     from loang.editing import output
-    from loang.editing.inpaint import JUMP
+    from loang.editing.inpaint import JUMP, repeats
 
     loaded = api.load(model, device=device)
+    if repeats(loaded, resample) == 1:
+        check_idle("Without repeats", "give --resample 2 or more", {"jump": jump})
     settings = output.sampling(loaded, label, resample, **asked)
     with step_bar("filling") as on_step:
         edited = output.inpaint(

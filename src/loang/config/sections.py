@@ -281,7 +281,7 @@ class EvaluationSettings(Section):
     """training/monitor.py: distances measured at each report, at no change to what is learnt."""
 
     samples: int = Field(0, le=10**7, description="how many are drawn, 2 or more; 0 for none")
-    steps: Steps = Field(20, description="of DDIM")
+    steps: Steps = Field(20, description="of DDIM; a model's own walk if it has no more")
     features: Word = Field("auto", description="auto, fashion-v1, own, inception, pixels")
 
     @field_validator("samples")

@@ -114,7 +114,7 @@ def between_seeds(
         one: a seed.
         other: another.
         frames: how many, the two with them.
-        sampling: sampler and steps; None takes the model's own.
+        sampling: sampler and steps; None takes `without_noise`.
         label: a class by name or number; None is no class.
         on_step: called with (steps done, steps in all).
 
@@ -122,7 +122,7 @@ def between_seeds(
         LoangError: the sampler draws noise on its way, there is no such class, or there are fewer
             than 2 frames.
     """
-    sampling = sampling_of(model, sampling, label)
+    sampling = sampling_of(model, sampling or without_noise(model), label)
     if not deterministic(sampling):
         raise LoangError(
             f"{sampling.sampler} draws new noise at each step, so nothing lies between two seeds.",
@@ -141,6 +141,17 @@ def between_seeds(
         start=schedule.start * slerp(starts[0], starts[1], _shares(frames)),
     )
     return drawn(model, walk, counted(on_step, 0, 1, len(levels) - 1))
+
+
+def without_noise(model: Model) -> SamplingSettings:
+    """The model's own way, with DDIM in place of a sampler that draws; a student's is kept."""
+    own = model.settings.sampling
+    if model.settings.distilled or (own.sampler != "auto" and deterministic(own)):
+        return own
+    plain = SamplingSettings()
+    steps = min(plain.steps, model.denoiser.schedule.most_steps)
+    guided = own.model_dump(include={"guidance", "guidance_interval", "guidance_rescale"})
+    return SamplingSettings(**guided, sampler="ddim", steps=steps)
 
 
 def deterministic(sampling: SamplingSettings) -> bool:

@@ -63,13 +63,11 @@ def sampling(
         most = model.denoiser.schedule.most_steps
         asked["sampler"] = "ddpm" if asked.get("eta") is None else "ddim"
         asked["steps"] = asked.get("steps") or min(filling.STEPS, most)
-    own = model.settings.sampling
-    drawn = own.sampler == "auto" or not joining.deterministic(own)
-    if noiseless and drawn and asked.get("sampler") is None and not model.settings.distilled:
-        asked["sampler"] = "ddim"
-        asked["steps"] = asked.get("steps") or min(
-            SamplingSettings().steps, model.denoiser.schedule.most_steps
-        )
+    if noiseless and asked.get("sampler") is None:
+        plain = joining.without_noise(model)
+        if plain is not model.settings.sampling:
+            asked["sampler"] = plain.sampler
+            asked["steps"] = asked.get("steps") or plain.steps
     return drawing.sampling(model, **asked)
 
 

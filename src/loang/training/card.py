@@ -5,14 +5,17 @@ from typing import Any
 
 from loang.config import Settings
 from loang.model import Model
+from loang.schedule import Discrete
 from loang.training.budget import duration
 from loang.training.folder import RunFolder
+from loang.walking import levels_of
 
 
 def text(model: Model, folder: RunFolder) -> str:
     """The card, in Markdown."""
     facts, spec, settings = model.facts, model.spec, model.settings
-    sampling = settings.sampling
+    sampling, schedule = settings.sampling, model.denoiser.schedule
+    steps = len(levels_of(sampling, schedule)) - 1
     weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
     classes = f", of {len(spec.class_names)} classes" if spec.class_names else ""
     rows = {
@@ -20,14 +23,13 @@ def text(model: Model, folder: RunFolder) -> str:
         "data": f"{facts['data']}: {facts['training_images']:,} for training,"
         f" {facts['validation_images']:,} held out",
         "network": f"{settings.network.kind}, {weights:,} parameters",
-        "predicts": f"{settings.denoiser.predicts}, {settings.schedule.kind} schedule,"
-        f" T = {settings.schedule.steps}",
+        "predicts": f"{settings.denoiser.predicts}, {schedule.name} schedule, T = {schedule.T:g}",
         "trained": f"{facts['steps']:,} steps, {facts['images']:,} images,"
         f" {duration(facts['seconds'])}, on {facts['hardware']}",
         "training loss": _number(facts["loss"]),
         "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
         **({"average": _average(facts)} if "average_length" in facts else {}),
-        "sampled with": f"{sampling.sampler}, {sampling.steps} steps",
+        "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}",
         "made by": f"loang {facts['loang']}, torch {facts['torch']}",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
@@ -41,7 +43,7 @@ A diffusion model, made by `{_verb(settings)}` (preset `{settings.preset}`).
 |---|---|
 {table}
 
-{_losses(settings)} They say whether training goes on well, not how good the samples are.
+{_losses(model)} They say whether training goes on well, not how good the samples are.
 
 ```
 loang sample {folder.path.name} -n 100 --out samples
@@ -57,16 +59,18 @@ def _verb(settings: Settings) -> str:
     return "loang distill" if settings.training.objective == "consistency" else "loang train"
 
 
-def _losses(settings: Settings) -> str:
-    predicts = settings.denoiser.predicts
-    if settings.training.objective == "consistency":
+def _losses(model: Model) -> str:
+    settings = model.settings
+    predicts, levels = settings.denoiser.predicts, settings.training.levels
+    if settings.distilled:
         return (
             f"The losses are mean squared errors of {predicts}, between the leaps that this model"
             " makes and where its teacher leads."
         )
+    held = "uniform" if isinstance(model.denoiser.schedule, Discrete) else levels
     return (
-        f"The losses are mean squared errors of the predicted {predicts}, over times drawn\n"
-        "uniformly."
+        f"The losses are mean squared errors of the predicted {predicts}, without weights, over\n"
+        f"{levels} times in training and {held} times in validation."
     )
 
 

@@ -50,7 +50,9 @@ class Monitor:
 
 
 def in_few_steps(model: Model, steps: int) -> SamplingSettings:
-    """DDIM of so many steps, as far as the schedule has them; a distilled model's own few."""
-    if model.settings.training.objective == "consistency":
-        return model.settings.sampling
+    """The model's own walk if it has no more steps; else DDIM, as far as the schedule has them."""
+    own = model.settings.sampling
+    taken = own.steps if own.levels is None else len(own.levels)
+    if model.settings.distilled or (taken <= steps and own.sampler != "ode"):
+        return own
     return SamplingSettings(sampler="ddim", steps=min(steps, model.denoiser.schedule.most_steps))
