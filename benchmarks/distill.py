@@ -18,7 +18,10 @@ from judge import Judge, Table
 from loang.config import SamplingSettings
 
 KEYS = ("model", "sampler", "steps", "guidance", "interval", "samples", "seed")
-WAYS = ("ddim/2", "ddim/4", "ddim/10", "ddpm/10", "dpmpp-2m-sde/6", "ddpm/10/2/0.2:5")
+WAYS = (
+    *("ddim/2", "ddim/4", "ddim/8", "ddpm/10", "ddpm/12", "dpmpp-2m-sde/6", "dpmpp-2m-sde/8"),
+    *("ddim/4/2", "ddim/8/2", "ddim/8/3/0.2:5", "ddpm/10/2/0.2:5", "dpmpp-2m-sde/6/2/0.2:5"),
+)
 
 
 def way(text: str) -> SamplingSettings:

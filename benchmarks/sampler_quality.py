@@ -27,6 +27,7 @@ SAMPLERS = (
     "unipc",
     "deis",
     "ipndm",
+    "euler",
     "euler-ancestral",
 )
 EVALUATIONS = (4, 6, 8, 10, 12, 15, 20, 50)

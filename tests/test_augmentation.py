@@ -164,14 +164,16 @@ def test_what_is_told_is_nothing_for_an_unchanged_image_and_different_for_each_c
 
 def test_changes_are_drawn_where_the_images_are():
     """Images that fit on a GPU lie there, and so must all that is done to them."""
-    settings = changed(presets.preset("quick"), ("data.flips=true", "data.told=true"))
+    settings = changed(
+        presets.preset("quick"), ("data.flips=true", "data.shifts=1", "data.told=true")
+    )
     images = Images(np.zeros((8, 5, 5, 1), np.uint8), SQUARE)
     elsewhere = torch.device("meta")
     source = Source(images, settings, 0, torch.device("cpu"))
     source.device, source.feed = elsewhere, Elsewhere(images, elsewhere)
     x0, _, told = source(0, 4)
     assert (x0.device, told.device) == (elsewhere, elsewhere)
-    assert (x0.shape, told.shape) == ((4, 1, 5, 5), (4, 1))
+    assert (x0.shape, told.shape) == ((4, 1, 5, 5), (4, 3))
 
 
 class Elsewhere:

@@ -97,7 +97,7 @@ def test_data_that_no_model_file_could_describe_are_refused_before_they_are_lear
 def test_a_size_that_memory_cannot_hold_is_refused_before_images_are_scaled(
     tmp_path: Path,
 ) -> None:
-    np.save(tmp_path / "images.npy", np.zeros((100_000, 1, 1), np.uint8))
+    np.save(tmp_path / "images.npy", np.zeros((20_000, 1, 1), np.uint8))
     Image.new("L", (4, 4)).save(tmp_path / "picture.png")
     with pytest.raises(LoangError, match="memory"):
         open_dataset(tmp_path / "images.npy", size=(16_000, 16_000))

@@ -145,6 +145,7 @@ def test_settings_that_would_distil_nothing_or_do_nothing_are_refused(teacher, t
         *("training.pairing=immiscible", "sampling.steps=4", "sampling.sampler=heun"),
     ):
         refused(teacher, out, "does nothing here", change)
+    refused(teacher, out, "guide the student anew", "sampling.guidance=2")
     assert not out.exists()
     with pytest.raises(LoangError, match="here is none"):
         resolve("fashion-mnist", changes=("training.objective=consistency",))
@@ -152,6 +153,31 @@ def test_settings_that_would_distil_nothing_or_do_nothing_are_refused(teacher, t
     assert resume(learnt, changes=("sampling.guidance=2",)).sampling.guidance == 2
     with pytest.raises(LoangError, match=r"sampling\.steps is 2, not 4"):
         resume(learnt, changes=("sampling.steps=4",))
+
+
+def test_what_nobody_said_is_settled_before_anything_is_learnt(teacher):
+    """So that a run that is gone on with by a later version learns as it began to."""
+    settings = Model.load(teacher, on="cpu").settings
+    way = {"chain": (2, 4), "starts": "own", "guidance": 3.0}
+    found = distill.student(settings, 2, guidable=True).distillation
+    assert found.model_dump(include=set(way)) == way
+    assert distill.student(settings, 2).distillation.guidance == 1
+    assert distill.student(settings, 8).distillation.starts == "images"
+    said = ("distillation.chain=[3,5]", "distillation.starts=images", "distillation.guidance=1")
+    found = distill.student(settings, 2, guidable=True, changes=said).distillation
+    assert (found.chain, found.starts, found.guidance) == ((3, 5), "images", 1)
+    other = distill.student(settings, 2, guidable=True, changes=("distillation.method=tuning",))
+    assert (other.distillation.chain, other.distillation.guidance) == ((8, 32), 1)
+
+
+def test_a_teacher_that_always_had_a_label_is_not_guided(pictures, tiny, tmp_path):
+    sure = (*tiny, "training.label_dropout=0")
+    run = tmp_path / "sure"
+    loang.train(pictures, out=run, budget="32 images", changes=sure, device="cpu")
+    refused(run, tmp_path / "no", "never learnt to draw without a label", "distillation.guidance=2")
+    distilled(run, tmp_path / "student", budget="32 images")
+    assert RunFolder(tmp_path / "student").read_config()[0].distillation.guidance == 1
+    assert "teacher guided by | nothing" in (tmp_path / "student" / "README.md").read_text()
 
 
 def test_other_images_are_refused_or_told(teacher, pictures, tmp_path):

@@ -254,7 +254,7 @@ def test_a_student_draws_in_two_steps_what_its_teacher_draws_in_many():
 
 
 class Labelled(nn.Module):
-    """An x0-network that sees another image for each label, and for none."""
+    """An x0-network that sees another image for each label, for none, and for what it is told."""
 
     classes = 3
 
@@ -262,8 +262,20 @@ class Labelled(nn.Module):
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(1))
 
+    def forward(self, x, condition, label=None, augmentation=None):
+        image = torch.tanh(0.5 * x + 0.3 * (label.reshape(-1, 1, 1, 1) - 1)) + self.unused
+        return image if augmentation is None else image * augmentation.reshape(-1, 1, 1, 1)
+
+
+class Told(Labelled):
+    """The same, told always the same."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
     def forward(self, x, condition, label=None):
-        return torch.tanh(0.5 * x + 0.3 * (label.reshape(-1, 1, 1, 1) - 1)) + self.unused
+        return super().forward(x, condition, label, torch.full((len(x), 1), float(self.what)))
 
 
 @pytest.mark.parametrize("interval", [None, (0.2, 1.5)])
@@ -278,6 +290,9 @@ def test_a_teacher_is_guided_as_sampling_is(schedule, interval, clip):
     expected = Guided(subject.teacher, 3, interval=interval)(x_t, t, label).x0
     torch.testing.assert_close(subject._seen(x_t, t, label, None), expected)
     alone = subject.teacher(x_t, t, label).x0
+    twice = subject._seen(x_t, t, label, torch.full((4, 1), 2.0))
+    told = Denoiser(Told(2), schedule, "x0", clip=clip)
+    torch.testing.assert_close(twice, Guided(told, 3, interval=interval)(x_t, t, label).x0)
     guided = (expected != alone).flatten(1).any(1).tolist()
     assert guided == [interval is None, True, False, interval is None]  # the third has no label
 
@@ -304,8 +319,40 @@ def test_a_student_may_start_where_its_own_leaps_lead(schedule):
         torch.testing.assert_close(mixed[number], at(number)[number])
 
 
+def test_its_own_leaps_know_the_label_and_what_is_told_of_each_image(schedule):
+    subject = objective(schedule, Labelled(), "distillation.steps=3", "distillation.starts=own")
+    noise = torch.randn((3, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    label, told = torch.tensor([2, 0, 1]), torch.tensor([[1.0], [0.5], [0.2]])
+    angles = subject.ends.flip(0)[:3]
+    mixed = subject._landed(0 * noise, noise, angles, label, told)
+    for n in range(3):
+        alone = slice(n, n + 1)
+        single = subject._landed(
+            0 * noise[alone], noise[alone], angles[alone], label[alone], told[alone]
+        )
+        torch.testing.assert_close(mixed[alone], single)
+        denoiser = Denoiser(Told(told[n]), schedule, "x0", clip=False)
+        start = schedule.start * noise[alone]
+        states = list(
+            samplers.named("ddim")(denoiser, start, leaps(schedule, 3), torch.randn, label[alone])
+        )
+        torch.testing.assert_close(single, states[n].x, rtol=1e-5, atol=1e-5)
+
+
+def test_its_own_leaps_have_no_dropout(schedule):
+    network = nn.Sequential(nn.Dropout(0.5))
+    network.forward = lambda x, condition, label=None: network[0](x) + 0 * weight
+    weight = network.weight = nn.Parameter(torch.zeros(1))
+    subject = objective(schedule, network, "distillation.starts=own")
+    noise = torch.randn((3, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    subject.denoiser.train()
+    one, other = (subject._landed(noise, noise, subject.ends[[1, 1, 1]], None, None) for _ in "ab")
+    assert torch.equal(one, other)
+    assert subject.denoiser.training
+
+
 def test_where_a_student_starts_is_where_it_is_asked(schedule, monkeypatch):
-    subject = objective(schedule, Walker(schedule))
+    subject = objective(schedule, Walker(schedule), "distillation.starts=own")
     shown = []
     monkeypatch.setattr(subject, "_landed", lambda x_t, *_: shown.append(x_t) or 0 * x_t)
     asked = []
@@ -327,6 +374,7 @@ def test_where_a_student_starts_is_where_it_is_asked(schedule, monkeypatch):
         (["distillation.guidance=2"], "knows no classes"),
         (["distillation.method=tuning", "distillation.guidance=2"], "asks no teacher"),
         (["distillation.guidance_interval=[5,0.2]"], "holds no noise level"),
+        (["distillation.guidance_interval=[0.2,5]"], "does nothing without guidance"),
         (["distillation.method=consistency", "distillation.starts=own"], "own leaps lead to few"),
     ],
 )
@@ -373,19 +421,11 @@ def test_the_error_is_the_distance_from_the_teachers_walk(schedule, method):
     assert error(Walker(schedule)) > 2 * exact
 
 
-def test_a_teacher_that_knows_labels_is_guided_where_nobody_says():
-    schedule = build_schedule(SCHEDULES["flow"])
-    assert objective(schedule, Labelled()).guidance == 3
-    assert objective(schedule, Labelled(), "distillation.guidance=1").guidance == 1
-    assert objective(schedule, Labelled(), "distillation.method=tuning").guidance == 1
-    assert objective(schedule, Walker(schedule)).guidance == 1
-
-
 @pytest.mark.parametrize(
     "changes",
     [
-        [],
-        ["distillation.chain=[2,3]", "distillation.guidance=1"],
+        ["distillation.chain=[2,4]", "distillation.guidance=3"],
+        ["distillation.chain=[2,3]"],
         ["distillation.method=consistency"],
         ["distillation.method=tuning"],
     ],

@@ -111,8 +111,9 @@ def test_the_tutorial_decays_weights_by_1e_4_a_step_as_the_articles_optimizer_do
     torch.testing.assert_close(weights(subject), before * (1 - 1e-4), rtol=1e-6, atol=1e-9)
 
 
-def test_validation_takes_fewer_images_where_each_takes_more_looks():
+def test_validation_takes_fewer_images_where_each_takes_more_looks(monkeypatch):
     subject = trainer()
+    monkeypatch.setattr("loang.training.trainer.LEAST_VALIDATED", 12)
     asked = []
     subject.objective.looks = 3
     subject.objective.error = lambda x0, _, numbers: asked.extend(numbers) or x0[:, 0, 0, 0]
@@ -120,6 +121,8 @@ def test_validation_takes_fewer_images_where_each_takes_more_looks():
     assert subject.validate(subject.images) == pytest.approx(float(expected))
     assert [int(number) for number in asked] == list(range(0, 37, 3))
     assert len(subject.validated(subject.images)) == 13
+    monkeypatch.setattr("loang.training.trainer.LEAST_VALIDATED", 256)
+    assert len(subject.validated(subject.images)) == 37
 
 
 def test_validation_counts_every_image_once_and_is_always_the_same():

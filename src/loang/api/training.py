@@ -119,7 +119,9 @@ def distill(
 ) -> "loang.model.Model":
     """Train a model that draws in a few steps what another draws in many; returns it.
 
-    Its run is gone on with as any other: `train(resume=True, out=...)`.
+    Its run is gone on with as any other: `train(resume=True, out=...)`. A teacher that knows labels
+    is guided by 3 as it is walked, if it learnt to do without them: `changes` with
+    "distillation.guidance=1" leaves it alone.
 
     Args:
         model: the teacher: a run's folder or a model file.

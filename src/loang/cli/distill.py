@@ -18,7 +18,7 @@ def distill(
     guidance: Annotated[
         float | None,
         typer.Option(
-            help="Of the model's walk that is learnt; 1: none.", show_default="3 by labels"
+            help="Of the model's walk that is learnt; 1: none.", show_default="3 with labels"
         ),
     ] = None,
     duration: Annotated[

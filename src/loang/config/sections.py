@@ -252,7 +252,10 @@ class SamplingSettings(Section):
 
 
 class DistillationSettings(Section):
-    """training/consistency.py: of a model that learns to leap where its teacher walks."""
+    """training/consistency.py: of a model that learns to leap where its teacher walks.
+
+    What is None is settled by `loang distill` before anything is learnt (training/distill.py).
+    """
 
     method: Literal["leaps", "consistency", "tuning"] = Field(
         "leaps",
@@ -262,15 +265,14 @@ class DistillationSettings(Section):
     steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="of the student's walk")
     chain: tuple[Whole, Whole] | None = Field(
         None,
-        description="short steps in a leap, first and last; None: 2 to 4 for leaps, else 8 to 32",
+        description="short steps in a leap, at first and at last",
     )
     starts: Literal["images", "own"] | None = Field(
         None,
-        description="leaps: from images with noise, or from where the student's own leaps lead;"
-        " None: its own",
+        description="leaps: from images with noise, or from where the student's own leaps lead",
     )
     guidance: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        None, description="of the teacher's walk, 1: none; None: 3 if it knows labels"
+        None, description="of the teacher's walk, as in sampling; 1: none"
     )
     guidance_interval: tuple[NoiseLevel, NoiseLevel] | None = Field(
         None, description="from the least to the most noise / signal at which it guides; None: all"

@@ -15,7 +15,7 @@ def text(model: Model, folder: RunFolder) -> str:
     """The card, in Markdown."""
     facts, spec, settings = model.facts, model.spec, model.settings
     sampling, schedule = settings.sampling, model.denoiser.schedule
-    steps = len(levels_of(sampling, schedule)) - 1
+    steps = sampling.steps if sampling.levels is None else len(levels_of(sampling, schedule)) - 1
     weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
     classes = f", of {len(spec.class_names)} classes" if spec.class_names else ""
     rows = {
@@ -30,6 +30,7 @@ def text(model: Model, folder: RunFolder) -> str:
         "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
         **({"average": _average(facts)} if "average_length" in facts else {}),
         "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}",
+        **({"teacher guided by": _guided(settings)} if settings.distilled else {}),
         "made by": f"loang {facts['loang']}, torch {facts['torch']}",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
@@ -67,11 +68,21 @@ def _losses(model: Model) -> str:
             f"The losses are mean squared errors of {predicts}, between the leaps that this model"
             " makes and where its teacher leads."
         )
+    if levels == "importance":  # the losses are brought back to what all times would give
+        levels = "uniform"
     held = "uniform" if isinstance(model.denoiser.schedule, Discrete) else levels
     return (
         f"The losses are mean squared errors of the predicted {predicts}, without weights, over\n"
         f"{levels} times in training and {held} times in validation."
     )
+
+
+def _guided(settings: Settings) -> str:
+    """How the walk was guided that a student has learnt."""
+    scale, interval = settings.distillation.guidance, settings.distillation.guidance_interval
+    if scale in (None, 1):
+        return "nothing"
+    return f"{scale:g}" + ("" if interval is None else " in {:g}:{:g}".format(*interval))
 
 
 def _average(facts: Mapping[str, Any]) -> str:

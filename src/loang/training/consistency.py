@@ -11,8 +11,8 @@ to learn which (`distillation.method`):
 - "tuning": the same, but the short step is that of the image and the noise which x_t was made from,
   and no teacher is asked (Geng et al. 2025).
 
-The teacher may be guided where it is asked (`distillation.guidance`): its student then draws so in
-one evaluation a step (Meng et al. 2023).
+The teacher may be guided as it is asked (`distillation.guidance`): its student then draws so in one
+evaluation a step (Meng et al. 2023).
 """
 
 import copy
@@ -39,8 +39,6 @@ from loang.training.objective import Moment, Objective
 
 WALKED = 8
 """Steps of the teacher's walk to the image that validation measures a leap against."""
-GUIDANCE = 3.0
-"""Of a teacher that knows labels, where nobody says: as measured (docs/distill.md)."""
 CLOSE = 1e-4
 """Angles nearer than this are one."""
 MOST_WEIGHT = 100.0
@@ -60,12 +58,17 @@ def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
     if guided and settings.method == "tuning":
         raise LoangError(
             "distillation.method=tuning asks no teacher, so there is nothing to guide.",
-            "Leave distillation.guidance away, or take another method.",
+            "Leave --guidance away, or take another method.",
         )
     if guided and not denoiser.classes:
         raise LoangError(
             "This model knows no classes, so there is no label that guidance could hide.",
-            "Leave distillation.guidance away.",
+            "Leave --guidance away.",
+        )
+    if not guided and settings.guidance_interval is not None:
+        raise LoangError(
+            "distillation.guidance_interval does nothing without guidance.",
+            "Leave it away, or add --guidance 2.",
         )
     if settings.starts == "own" and settings.method != "leaps":
         raise LoangError(
@@ -98,8 +101,7 @@ class Consistency(Objective):
         self.source = source
         self.training = settings.training
         self.settings: DistillationSettings = settings.distillation
-        known = GUIDANCE if denoiser.classes and self.settings.method != "tuning" else 1.0
-        self.guidance = known if self.settings.guidance is None else self.settings.guidance
+        self.guidance = 1.0 if self.settings.guidance is None else self.settings.guidance
         self.teacher = copy.deepcopy(denoiser).eval().requires_grad_(False)
         schedule = denoiser.schedule
         self.leaps = self.settings.steps if self.settings.method == "leaps" else 1
@@ -121,7 +123,7 @@ class Consistency(Objective):
         short = self._short(moment.share)
         angle, eps = self._noised("train", moment.step, numbers)
         walked = self.settings.method == "leaps"
-        own = walked and self.settings.starts != "images"
+        own = walked and self.settings.starts == "own"
         return self._leap(x0, angle, eps, short, label, told, walked=walked, own=own)
 
     def error(
@@ -144,7 +146,7 @@ class Consistency(Objective):
     def _short(self, share: float) -> float:
         """The angle of a short step: the number of them in a leap rises by factors."""
         leaps = self.settings.method == "leaps"
-        first, last = self.settings.chain or ((2, 4) if leaps else (8, 32))
+        first, last = self.settings.chain or ((2, 2) if leaps else (8, 32))
         return math.pi / 2 / self.leaps / (first * (last / first) ** share)
 
     def _shortest(self) -> float:
@@ -226,8 +228,9 @@ class Consistency(Objective):
         told: Float[Tensor, "n parameters"] | None,
     ) -> Float[Tensor, "n c h w"]:
         """Where the student's own leaps from pure noise lead, at each angle's level."""
-        schedule = self.denoiser.schedule
+        schedule, learning = self.denoiser.schedule, self.denoiser.training
         own = schedule.start * eps
+        self.denoiser.eval()  # as it is sampled, without dropout
         for high, low in pairwise(self.ends.flip(0)[:-1]):
             rows = (angle < high - CLOSE).nonzero()[:, 0]
             if len(rows) == 0:
@@ -237,6 +240,7 @@ class Consistency(Objective):
             named = None if label is None else label[rows]
             image = _image(self.denoiser, mine, t, named, told_to)
             own = own.index_copy(0, rows, step(schedule, mine, image, t, s).to(own))
+        self.denoiser.train(learning)
         return own
 
     def _seen(

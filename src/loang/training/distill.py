@@ -28,12 +28,19 @@ from loang.training.run import Run
 
 SLOWER = 0.5
 """The learning rate's factor: the weights are good already."""
+GUIDANCE = 3.0
+"""Of leaps, where the teacher knows labels and nobody says (docs/distill.md)."""
+OWN = 4
+"""The most steps of a student that starts where its own leaps lead: each costs it an evaluation."""
 UNREAD = {
     "training": (
         *("weighting", "min_snr_gamma", "levels", "level_mean", "level_deviation"),
         *("stratified", "pairing"),
     ),
-    "sampling": ("sampler", "steps", "spacing", "levels", "eta"),
+    "sampling": (
+        *("sampler", "steps", "spacing", "levels", "eta"),
+        *("guidance", "guidance_interval", "guidance_rescale"),
+    ),
 }
 """Settings that say nothing to a student, or are decided by others."""
 
@@ -59,8 +66,15 @@ def start(
             f"{teacher} is distilled already: it leaps, and has no walk that could be learnt.",
             "Name the model that it was distilled from, with the --steps that you want.",
         )
-    settings = student(model.settings, steps, data, **asked)
+    guidable = model.denoiser.classes > 0 and model.settings.training.label_dropout > 0
+    settings = student(model.settings, steps, data, guidable=guidable, **asked)
     check(model.denoiser, settings.distillation)
+    if settings.distillation.guidance != 1 and not guidable:
+        raise LoangError(
+            "This model never learnt to draw without a label (training.label_dropout=0), so there"
+            " is nothing that guidance could lead away from.",
+            "Leave --guidance away.",
+        )
     steps = settings.distillation.steps
     folder = RunFolder(out if out is not None else default_folder(teacher, steps))
     folder.check(overwrite)
@@ -96,9 +110,14 @@ def start(
 
 
 def student(
-    teacher: Settings, steps: int, data: str | None = None, **asked: Unpack[AskedOfStudent]
+    teacher: Settings,
+    steps: int,
+    data: str | None = None,
+    *,
+    guidable: bool = False,
+    **asked: Unpack[AskedOfStudent],
 ) -> Settings:
-    """The settings of a teacher's student of so many steps.
+    """The settings of a teacher's student of so many steps; `guidable` by its labels, or not.
 
     Its network, noise and images are the teacher's. What decides how a teacher learns, weightings
     and the like, has no meaning for a student and is left at its defaults.
@@ -135,7 +154,22 @@ def student(
                 f"A student has its teacher's {section}: its weights are the teacher's at first.",
                 f"Leave --set {section}... away, or train another model.",
             )
-    return config.load(settings.to_dict() | {"sampling": _sampling(settings)})
+    settled = _settled(settings.distillation, guidable)
+    return config.load(
+        settings.to_dict() | {"sampling": _sampling(settings), "distillation": settled}
+    )
+
+
+def _settled(chosen: DistillationSettings, guidable: bool) -> dict[str, Any]:
+    """What nobody said, said: a run that is gone on with later learns as it began to."""
+    leaps = chosen.method == "leaps"
+    values = {
+        "chain": (2, 4) if leaps else (8, 32),
+        "starts": "own" if leaps and chosen.steps <= OWN else "images",
+        "guidance": GUIDANCE if leaps and guidable else 1.0,
+    }
+    said = {key: value for key, value in chosen.model_dump().items() if value is not None}
+    return chosen.model_dump() | values | said
 
 
 def _check_read(plain: Settings, wanted: Settings) -> None:
@@ -153,6 +187,12 @@ def _check_read(plain: Settings, wanted: Settings) -> None:
         one, other = getattr(plain, section), getattr(wanted, section)
         for name in names:
             if getattr(one, name) != getattr(other, name):
+                if name.startswith("guidance"):
+                    raise LoangError(
+                        f"{section}.{name} would guide the student anew, at twice the cost.",
+                        "Say how its teacher is guided: --guidance 2, or distillation.guidance"
+                        " and distillation.guidance_interval.",
+                    )
                 raise LoangError(
                     f"{section}.{name} does nothing here: distillation.method and"
                     " distillation.steps say what a student learns, and how it is sampled.",

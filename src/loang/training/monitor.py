@@ -5,11 +5,14 @@ from typing import Any
 
 from loang.config import SamplingSettings, Settings
 from loang.data.images import Dataset
+from loang.errors import LoangError
 from loang.metrics import features
 from loang.metrics.frechet import frechet_distance
 from loang.metrics.kid import kernel_distance
 from loang.metrics.rows import shuffled
 from loang.model import Model
+from loang.samplers import METHODS
+from loang.walking import chosen, levels_of
 
 REFERENCE = 5000  # training images, at the most
 
@@ -45,14 +48,21 @@ class Monitor:
             "frechet": frechet_distance(samples, self.reference).value,
             "features": self.space.name,
             "samples": len(samples),
-            "sampling_steps": sampling.steps,
+            "sampling_steps": len(levels_of(sampling, model.denoiser.schedule)) - 1,
         }
 
 
 def in_few_steps(model: Model, steps: int) -> SamplingSettings:
-    """The model's own walk if it has no more steps; else DDIM, as far as the schedule has them."""
-    own = model.settings.sampling
-    taken = own.steps if own.levels is None else len(own.levels)
-    if model.settings.distilled or (taken <= steps and own.sampler != "ode"):
+    """The model's own walk if it asks no more often; else DDIM, or as many as the schedule has."""
+    own, schedule = model.settings.sampling, model.denoiser.schedule
+    plain = SamplingSettings(sampler="ddim", steps=min(steps, schedule.most_steps))
+    if model.settings.distilled:
         return own
-    return SamplingSettings(sampler="ddim", steps=min(steps, model.denoiser.schedule.most_steps))
+    if own.guidance != 1 and not model.knows_labels:  # it wants a guide, who is not here
+        return plain
+    try:
+        taken = len(levels_of(own, schedule)) - 1
+    except LoangError:  # steps or levels that are not this schedule's
+        return plain
+    asked = METHODS[chosen(own, schedule).sampler].evaluations(taken)
+    return plain if asked is None or asked > steps else own

@@ -23,6 +23,9 @@ from loang.training.ema import MODEL_AVERAGE, Ema, averages, lent
 from loang.training.examples import Examples, Source
 from loang.training.objective import OWN, Moment, Objective
 
+LEAST_VALIDATED = 256
+"""Images, where there are so many: of fewer a mean says little."""
+
 
 @dataclass
 class Progress:
@@ -204,7 +207,8 @@ class Trainer:
 
     def validated(self, images: Images) -> range:
         """The numbers of the images that `validate` looks at."""
-        return range(0, len(images), self.objective.looks)
+        every = min(self.objective.looks, len(images) // LEAST_VALIDATED)
+        return range(0, len(images), max(1, every))
 
     @torch.no_grad()
     def validate(self, images: Images) -> float:
@@ -214,6 +218,8 @@ class Trainer:
         """
         # Without gradients a batch takes a fraction of the memory that it takes in training.
         batch = min(256, 4 * self.micro_batch)
+        if self.objective.looks > 1:  # a guided look is at twice the batch
+            batch = max(1, batch // 2)
         total = torch.zeros((), dtype=torch.float64)
         training = self.denoiser.training
         self.denoiser.eval()
