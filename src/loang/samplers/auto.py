@@ -17,12 +17,11 @@ class Choice(NamedTuple):
 
 
 # For each kind of model, up to how many evaluations which sampler and spacing; the last row has no
-# end. Measured on networks of five minutes (docs/benchmarks.md): their errors are large, and the
-# noise of each step makes up for those of the steps before. What is no flow was measured at ten
-# steps only.
+# end. Measured on networks of minutes (docs/benchmarks.md): their errors are large, and the noise
+# of each step makes up for those of the steps before.
 TABLE: dict[Kind, tuple[tuple[float, str, Spacing], ...]] = {
-    "discrete": ((float("inf"), "ddpm", "trailing"),),
-    "edm": ((float("inf"), "ddpm", "karras"),),
+    "discrete": ((9, "dpmpp-2m-sde", "trailing"), (float("inf"), "ddpm", "trailing")),
+    "edm": ((9, "dpmpp-2m-sde", "karras"), (float("inf"), "ddpm", "karras")),
     "flow": ((9, "dpmpp-2m-sde", "trailing"), (float("inf"), "ddpm", "trailing")),
 }
 
