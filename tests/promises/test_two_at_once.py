@@ -109,7 +109,7 @@ def test_a_pipe_that_nobody_reads_any_more_stops_no_training(start, tmp_path):
     os.close(reading)
     checkpoints = tmp_path / "run" / "checkpoints"
     before = checkpoint_steps(checkpoints)[-1]
-    while process.poll() is None and checkpoint_steps(checkpoints)[-1] < before + 600:
+    while process.poll() is None and checkpoint_steps(checkpoints)[-1] < before + 150:
         time.sleep(0.01)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
