@@ -170,6 +170,16 @@ def test_what_nobody_said_is_settled_before_anything_is_learnt(teacher):
     assert (other.distillation.chain, other.distillation.guidance) == ((8, 32), 1)
 
 
+def test_the_log_says_how_many_images_a_student_was_validated_on(teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr("loang.training.trainer.LEAST_VALIDATED", 1)
+    run = distilled(teacher, tmp_path / "student", budget="32 images")
+    held = Model.load(run, on="cpu").facts["validation_images"]
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    counts = {line["validation_images"] for line in lines if "validation_images" in line}
+    assert counts == {len(range(0, held, min(9, held)))}  # one of the student, 2 x 4 of its teacher
+    assert max(counts) < held
+
+
 def test_a_teacher_that_always_had_a_label_is_not_guided(pictures, tiny, tmp_path):
     sure = (*tiny, "training.label_dropout=0")
     run = tmp_path / "sure"
