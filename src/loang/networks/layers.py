@@ -7,6 +7,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loang.networks.operations import GroupNorm, attention
+
 Map = Float[Tensor, "n c h w"]
 
 
@@ -83,7 +85,7 @@ class Attention(nn.Module):
         # (n, 3, heads, width, positions) -> three of (n, heads, positions, width)
         qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)
-        attended = functional.scaled_dot_product_attention(q, k, v)
+        attended = attention(q, k, v)
         mixed: Tensor = self.out(attended.transpose(-1, -2).reshape(n, c, h, w))
         return x + mixed
 
@@ -112,25 +114,6 @@ class Upsample(nn.Module):
         """Any size."""
         out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
-
-
-class GroupNorm(nn.GroupNorm):
-    """torch's own, but for one case in which a detour over its layer norm is faster.
-
-    In bfloat16 on a CPU torch's kernel takes most of a whole U-Net's time when there is no backward
-    pass to come; its layer norm over the values of a group, which is the same statistic, takes less
-    (docs/benchmarks.md: the network is 1.35 times as fast). With a backward pass nothing is won.
-    """
-
-    def forward(self, input: Map) -> Map:
-        """The same shape and type out."""
-        low = input.dtype == torch.bfloat16 and input.device.type == "cpu"
-        if not low or torch.is_grad_enabled():
-            return super().forward(input)
-        groups = input.reshape(len(input), self.num_groups, -1)
-        normal = functional.layer_norm(groups, groups.shape[2:], eps=self.eps).reshape(input.shape)
-        weight, bias = (each.to(input.dtype)[:, None, None] for each in (self.weight, self.bias))
-        return torch.addcmul(bias, normal, weight)
 
 
 def group_norm(channels: int) -> GroupNorm:

@@ -22,10 +22,10 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from loang.networks.operations import GroupNorm, attention
 from loang.networks.sizes import cropped, padded
 
 __all__ = ["TutorialUNet"]
@@ -117,10 +117,10 @@ class DoubleConv(nn.Module):
         self.residual = residual
         self.double_conv = nn.Sequential(
             nn.Conv2d(inward, mid, 3, padding=1, bias=False),
-            nn.GroupNorm(1, mid, eps=NORM_EPSILON),
+            GroupNorm(1, mid, eps=NORM_EPSILON),
             nn.GELU("tanh"),
             nn.Conv2d(mid, outward, 3, padding=1, bias=False),
-            nn.GroupNorm(1, outward, eps=NORM_EPSILON),
+            GroupNorm(1, outward, eps=NORM_EPSILON),
         )
         self.gelu = nn.GELU("tanh")
 
@@ -186,7 +186,7 @@ class Attention(nn.Module):
             for project in (self.query, self.key, self.value)
         )
         # Keras scales the scores by key_dim^-1/2, and that is torch's default too.
-        attended = F.scaled_dot_product_attention(q, k, v)
+        attended = attention(q, k, v)
         return self.output(attended.transpose(1, 2).flatten(2))
 
 

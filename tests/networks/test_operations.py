@@ -1,0 +1,89 @@
+"""Ways around torch's slow paths: the same function and gradients, to bfloat16's rounding."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from loang.networks import operations
+from loang.networks.layers import group_norm
+
+LAYOUTS = [torch.channels_last, torch.contiguous_format]
+
+
+def differentiated(function, *tensors, of):
+    """What a function gives, and its gradients, all in float64."""
+    tensors = [each.detach().requires_grad_() for each in tensors]
+    out = function(*tensors)
+    gradients = torch.autograd.grad(out, tensors, of.to(out.dtype))
+    return [out.detach().double(), *(each.double() for each in gradients)]
+
+
+def assert_close(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        # A few roundings to eight binary digits, of numbers that are sums of others.
+        assert (one - other).abs().max() <= 2**-6 * other.abs().max() + 1e-6
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [48, 3, 128, 512])
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (14, 14), (32, 33)])
+def test_the_norm_and_its_gradients_are_those_of_float64(channels, shape, layout):
+    torch.manual_seed(0)
+    norm = group_norm(channels)
+    weight, bias = torch.randn(channels) / 3 + 1, torch.randn(channels) / 3
+    with torch.no_grad():
+        norm.weight.copy_(weight)
+        norm.bias.copy_(bias)
+    x = (3 * torch.randn(4, channels, *shape) + 1).bfloat16().to(memory_format=layout)
+    of = torch.randn(x.shape).bfloat16()
+
+    def exact(x, weight, bias):
+        return functional.group_norm(x, norm.num_groups, weight, bias, norm.eps)
+
+    expected = differentiated(exact, x.double(), weight.double(), bias.double(), of=of)
+    y = norm(x.requires_grad_())
+    assert y.dtype == torch.bfloat16
+    gradients = torch.autograd.grad(y, (x, norm.weight, norm.bias), of)
+    if shape != (1, 1) or channels != 3:  # of one value the gradient is rounding alone
+        assert_close([y.detach().double(), *(g.double() for g in gradients)], expected)
+    with torch.inference_mode():
+        assert_close([norm(x).double()], expected[:1])
+
+
+def test_convolutions_get_the_layout_that_they_like():
+    norm = group_norm(48)
+    x = torch.randn(2, 48, 8, 8).bfloat16().to(memory_format=torch.channels_last)
+    assert norm(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("positions", [1, 49, 256, 257])
+def test_attention_and_its_gradients_are_those_of_float64(positions):
+    torch.manual_seed(0)
+    # As a network gives them: width last, and yet not one after the other in memory.
+    q, k, v = torch.randn(3, 2, 3, 16, positions).transpose(-1, -2).bfloat16()
+    of = torch.randn(v.shape).bfloat16()
+    expected = differentiated(
+        functional.scaled_dot_product_attention, q.double(), k.double(), v.double(), of=of
+    )
+    if positions == 1:  # the softmax of one score is 1, so q and k have no gradient but rounding
+        found = differentiated(operations.attention, q, k, v, of=of)
+        assert_close([found[0], found[3]], [expected[0], expected[3]])
+    else:
+        assert_close(differentiated(operations.attention, q, k, v, of=of), expected)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_many_positions_and_other_types_take_torchs_own(monkeypatch, kind):
+    asked = []
+    own = functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        functional, "scaled_dot_product_attention", lambda *each: asked.append(1) or own(*each)
+    )
+    few, many = torch.randn(1, 1, 16, 8).to(kind), torch.randn(1, 1, 300, 8).to(kind)
+    operations.attention(many, many, many)
+    assert len(asked) == 1
+    operations.attention(few, few, few)
+    assert len(asked) == (1 if kind == torch.bfloat16 else 2)
+    with torch.inference_mode():
+        operations.attention(few, few, few)
+    assert len(asked) == (2 if kind == torch.bfloat16 else 3)
