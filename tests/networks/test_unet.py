@@ -289,3 +289,14 @@ def test_dropout_is_asleep_when_the_network_samples():
     assert not torch.equal(network(x, t), network(x, t))
     network.eval()
     assert torch.equal(network(x, t), network(x, t))
+
+
+def test_a_norm_takes_as_many_channels_together_as_asked():
+    """All norms: 16 and more a group where 4 divide evenly too; a level of 8 in one."""
+    network = UNet(1, width=8, multipliers=(1, 6), blocks=1, attention=(1,), group_channels=16)
+    groups = {
+        (part.num_channels, part.num_groups)
+        for part in network.modules()
+        if isinstance(part, nn.GroupNorm)
+    }
+    assert groups == {(8, 1), (48, 3), (96, 6), (56, 2), (16, 1)}

@@ -25,7 +25,7 @@ LATER = {
             *("follow_links", "fit", "background", "range", "labels_file", "label_column"),
             *("image_column", "unreadable", "rotations", "shifts", "told"),
         ],
-        "network": ["self_conditioning"],
+        "network": ["self_conditioning", "group_channels"],
         "schedule": ["sigma_min", "sigma_max"],
         "denoiser": ["deviation", "learn_variance"],
         "ema": ["snapshots", "snapshot_lengths", "snapshot_precision", "choose"],

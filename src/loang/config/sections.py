@@ -97,6 +97,9 @@ class UNetSettings(Section):
     )
     dropout: Share = 0.0
     modulate: bool = True
+    group_channels: Annotated[int, Field(ge=1, le=2**13)] = Field(
+        4, description="at least so many share a norm's mean and variance; 16 is faster on a CPU"
+    )
     self_conditioning: bool = Field(
         False, description="show the network its last estimate of the image (Chen et al. 2023)"
     )

@@ -38,6 +38,7 @@ class UNet(nn.Module):
             and are unfolded after the last: less work at full size, for small processors.
         dropout: within the blocks, 0..1.
         modulate: whether the codes scale and shift (True), or are only added (Ho et al.).
+        group_channels: at least so many share the mean and variance of a norm.
         classes: how many labels there are; 0 for none. There is one code more, for "no label".
         augmentations: how many numbers say how an image was changed; 0 for none.
         given: channels of another image that is shown beside x; 0 for none.
@@ -56,6 +57,7 @@ class UNet(nn.Module):
         fold: int = 1,
         dropout: float = 0.0,
         modulate: bool = True,
+        group_channels: int = 4,
         classes: int = 0,
         augmentations: int = 0,
         given: int = 0,
@@ -72,10 +74,19 @@ class UNet(nn.Module):
         code = 4 * width
 
         def block(inputs: int, outputs: int) -> ResidualBlock:
-            return ResidualBlock(inputs, outputs, code, dropout=dropout, modulate=modulate)
+            return ResidualBlock(
+                inputs,
+                outputs,
+                code,
+                dropout=dropout,
+                modulate=modulate,
+                group_channels=group_channels,
+            )
 
         def attend(level: int) -> nn.Module:
-            return Attention(widths[level], heads) if level in attention else nn.Identity()
+            if level not in attention:
+                return nn.Identity()
+            return Attention(widths[level], heads, group_channels)
 
         self.time = TimeCode(width, code)
         self.label = nn.Embedding(classes + 1, code) if classes else None
@@ -96,7 +107,7 @@ class UNet(nn.Module):
             self.down.append(stage)
 
         self.middle = nn.ModuleList([block(current, current), block(current, current)])
-        self.middle_attention = Attention(current, heads)
+        self.middle_attention = Attention(current, heads, group_channels)
 
         self.up = nn.ModuleList()
         for level, wide in reversed(list(enumerate(widths))):
@@ -108,7 +119,7 @@ class UNet(nn.Module):
                 stage.resample = Upsample(current, current)
             self.up.append(stage)
 
-        self.last_norm = group_norm(current)
+        self.last_norm = group_norm(current, group_channels)
         answers = channels * (2 if variance else 1)
         self.last = zeroed(nn.Conv2d(current, answers * fold**2, 3, padding=1))
 
