@@ -28,7 +28,6 @@ from loang import parameterization, random
 from loang.config import DistillationSettings, Settings
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
-from loang.guidance import away, rows_within
 from loang.loss import Loss
 from loang.parameterization import squared_error_ratio
 from loang.process import like
@@ -36,6 +35,8 @@ from loang.sampling import check_interval
 from loang.training.examples import Source
 from loang.training.leaps import angle_of, leaps, step, two_leaps
 from loang.training.objective import Moment, Objective
+from loang.training.teacher import guided
+from loang.training.teacher import image as image_at
 
 WALKED = 8
 """Steps of the teacher's walk to the image that validation measures a leap against."""
@@ -116,10 +117,7 @@ class Consistency(Objective):
         """Of the images of those numbers; numbers follow one another."""
         x0, label, told = self.source(moment.position + int(numbers[0]), len(numbers))
         numbers = numbers.to(x0.device)
-        if label is not None:
-            drawn = self._uniform("label dropout", moment.step, numbers)
-            hidden = drawn < self.training.label_dropout
-            label = torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
+        label = self.hidden(label, moment.step, numbers)
         short = self._short(moment.share)
         angle, eps = self._noised("train", moment.step, numbers)
         walked = self.settings.method == "leaps"
@@ -142,6 +140,15 @@ class Consistency(Objective):
     def tensors(self) -> Mapping[str, Tensor]:
         """The teacher: its file may be gone when a run goes on."""
         return self.teacher.network.state_dict()
+
+    def hidden(
+        self, label: Int[Tensor, " n"] | None, step: int, numbers: Int[Tensor, " n"]
+    ) -> Int[Tensor, " n"] | None:
+        """Some labels become "no label": the teacher learnt both, and so does the student."""
+        if label is None:
+            return None
+        hidden = self._uniform("label dropout", step, numbers) < self.training.label_dropout
+        return torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)
 
     def _short(self, share: float) -> float:
         """The angle of a short step: the number of them in a leap rises by factors."""
@@ -183,7 +190,7 @@ class Consistency(Objective):
                 x_r = step(schedule, x_t, near, t, r)
                 # Its dropout is that of the answer at t, which draws the same numbers anew.
                 with torch.random.fork_rng(devices=_gpus(x0.device)):
-                    far = _image(denoiser, x_r, r.clamp(min=schedule.first), label, told)
+                    far = image_at(denoiser, x_r, r.clamp(min=schedule.first), label, told)
                 image = torch.where((r > 0).reshape(-1, 1, 1, 1), far, near)
         # Autocast keeps what it has cast of the weights; in older torch, without a gradient.
         torch.clear_autocast_cache()
@@ -238,7 +245,7 @@ class Consistency(Objective):
             t, s = (schedule.times(at.expand(len(rows)).tan()) for at in (high, low))
             mine, told_to = own[rows], None if told is None else told[rows]
             named = None if label is None else label[rows]
-            image = _image(self.denoiser, mine, t, named, told_to)
+            image = image_at(self.denoiser, mine, t, named, told_to)
             own = own.index_copy(0, rows, step(schedule, mine, image, t, s).to(own))
         self.denoiser.train(learning)
         return own
@@ -251,23 +258,8 @@ class Consistency(Objective):
         told: Float[Tensor, "n parameters"] | None,
     ) -> Float[Tensor, "n c h w"]:
         """The image that the teacher sees, guided where that is asked for."""
-        scale, interval = self.guidance, self.settings.guidance_interval
-        rows = rows_within(self.denoiser.schedule, t, interval)
-        if scale == 1 or label is None or len(rows) == 0:
-            return _image(self.teacher, x_t, t, label, told)
-        hidden = torch.full_like(label[rows], self.teacher.classes)
-        both = _image(
-            self.teacher,
-            torch.cat((x_t, x_t[rows])),
-            torch.cat((t, t[rows])),
-            torch.cat((label, hidden)),
-            None if told is None else torch.cat((told, told[rows])),
-        )
-        own, weak = both[: len(t)], both[len(t) :]
-        guided = away(weak, own[rows], scale)
-        if self.teacher.clip:
-            guided = guided.clamp(-1, 1)
-        return own.index_copy(0, rows, guided)
+        interval = self.settings.guidance_interval
+        return guided(self.teacher, x_t, t, label, told, scale=self.guidance, interval=interval)
 
     def _weight(self, t: Real[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Whatever is predicted, as if it were v: SNR + 1 in units of the image."""
@@ -300,16 +292,6 @@ class Consistency(Objective):
 
     def _uniform(self, purpose: str, step: int, numbers: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         return random.uniform(seed=self.training.seed, purpose=purpose, step=step, indices=numbers)
-
-
-def _image(
-    denoiser: Denoiser,
-    x_t: Float[Tensor, "n c h w"],
-    t: Real[Tensor, " n"],
-    label: Int[Tensor, " n"] | None,
-    told: Float[Tensor, "n parameters"] | None,
-) -> Float[Tensor, "n c h w"]:
-    return denoiser.read(denoiser.predict(x_t, t, label, told), x_t, t).x0
 
 
 def _gpus(device: torch.device) -> list[torch.device]:
