@@ -280,6 +280,20 @@ class DistillationSettings(Section):
     guidance_interval: tuple[NoiseLevel, NoiseLevel] | None = Field(
         None, description="from the least to the most noise / signal at which it guides; None: all"
     )
+    matched_from: Share | None = Field(
+        None, description="leaps: share of the budget after which samples are matched; 1: never"
+    )
+    match_guidance: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        None, description="of the teacher who finds them likely or not; 1: none"
+    )
+    match_levels: tuple[Positive, Positive] = Field(
+        (0.2, 5.0), description="the least and the most noise / signal at which it is asked"
+    )
+
+    @property
+    def matched(self) -> bool:
+        """Whether the training ends with samples matched by their distribution."""
+        return self.method == "leaps" and self.matched_from is not None and self.matched_from < 1
 
 
 class EvaluationSettings(Section):

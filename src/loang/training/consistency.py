@@ -52,10 +52,16 @@ def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
     Raises:
         LoangError: its network is shown its own last estimate, which one leap has not; it is to be
             guided, and is not asked or has no label that could be hidden; or the student is to
-            start where it does not lead.
+            start where it does not lead, or to be matched where it draws nothing.
     """
     check_interval(settings.guidance_interval)
-    guided = settings.guidance not in (None, 1)
+    low, high = settings.match_levels
+    if low >= high:
+        raise LoangError(
+            f"There are no noise levels from {low:g} up to {high:g}.",
+            "Name the lesser noise / signal first: --set distillation.match_levels=0.2,5.",
+        )
+    guided = settings.guidance not in (None, 1) or settings.match_guidance not in (None, 1)
     if guided and settings.method == "tuning":
         raise LoangError(
             "distillation.method=tuning asks no teacher, so there is nothing to guide.",
@@ -70,6 +76,12 @@ def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
         raise LoangError(
             "distillation.guidance_interval does nothing without guidance.",
             "Leave it away, or add --guidance 2.",
+        )
+    if settings.method != "leaps" and settings.matched_from not in (None, 1):
+        raise LoangError(
+            f"A student of distillation.method={settings.method} draws no samples as it learns that"
+            " could be matched with the teacher's.",
+            "Leave distillation.matched_from away, or take distillation.method=leaps.",
         )
     if settings.starts == "own" and settings.method != "leaps":
         raise LoangError(

@@ -30,8 +30,13 @@ SLOWER = 0.5
 """The learning rate's factor: the weights are good already."""
 GUIDANCE = 3.0
 """Of leaps, where the teacher knows labels and nobody says (docs/distill.md)."""
+MATCH_GUIDANCE = 2.0
+"""Of the teacher that samples are matched with, as far as the other is not said either."""
 OWN = 4
-"""The most steps of a student that starts where its own leaps lead: each costs it an evaluation."""
+"""The most steps of a student that starts where its own leaps lead, and draws whole walks to match
+them: each costs it an evaluation."""
+MATCHED_FROM = 0.5
+"""The share of the budget at which leaps have done their part."""
 UNREAD = {
     "training": (
         *("weighting", "min_snr_gamma", "levels", "level_mean", "level_deviation"),
@@ -69,7 +74,8 @@ def start(
     guidable = model.denoiser.classes > 0 and model.settings.training.label_dropout > 0
     settings = student(model.settings, steps, data, guidable=guidable, **asked)
     check(model.denoiser, settings.distillation)
-    if settings.distillation.guidance != 1 and not guidable:
+    led = settings.distillation.guidance, settings.distillation.match_guidance
+    if led != (1, 1) and not guidable:
         raise LoangError(
             "This model never learnt to draw without a label (training.label_dropout=0), so there"
             " is nothing that guidance could lead away from.",
@@ -163,10 +169,14 @@ def student(
 def _settled(chosen: DistillationSettings, guidable: bool) -> dict[str, Any]:
     """What nobody said, said: a run that is gone on with later learns as it began to."""
     leaps = chosen.method == "leaps"
+    few = leaps and chosen.steps <= OWN
+    match_guidance = MATCH_GUIDANCE if chosen.guidance is None else chosen.guidance
     values = {
         "chain": (2, 4) if leaps else (8, 32),
-        "starts": "own" if leaps and chosen.steps <= OWN else "images",
+        "starts": "own" if few else "images",
         "guidance": GUIDANCE if leaps and guidable else 1.0,
+        "matched_from": MATCHED_FROM if few else 1.0,
+        "match_guidance": match_guidance if leaps and guidable else 1.0,
     }
     said = {key: value for key, value in chosen.model_dump().items() if value is not None}
     return chosen.model_dump() | values | said

@@ -31,6 +31,18 @@ class Moment(NamedTuple):
     share: float
 
 
+class Pace(NamedTuple):
+    """Factors of the learning rate.
+
+    Args:
+        network: of the network's weights.
+        own: of the objective's own parameters.
+    """
+
+    network: float
+    own: float
+
+
 class Objective(ABC):
     """The loss of some images of a batch, and what it must remember from step to step.
 
@@ -66,8 +78,12 @@ class Objective(ABC):
         """All parts of a batch have been computed, and the weights changed by them."""
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """Trained beside the network, at its learning rate and without weight decay."""
+        """Trained beside the network, without weight decay."""
         return {}
+
+    def pace(self, share: float) -> Pace:
+        """How fast network and parameters learn, `share` of the budget being used."""
+        return Pace(1.0, 1.0)
 
     def tensors(self) -> Mapping[str, Tensor]:
         """All that decides what comes next: `parameters` by the same names, and any history."""

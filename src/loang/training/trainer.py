@@ -21,6 +21,7 @@ from loang.training.consistency import Consistency
 from loang.training.denoising import Denoising
 from loang.training.ema import MODEL_AVERAGE, Ema, averages, lent
 from loang.training.examples import Examples, Source
+from loang.training.matching import Matching
 from loang.training.objective import OWN, Moment, Objective
 
 LEAST_VALIDATED = 256
@@ -137,8 +138,11 @@ class Trainer:
         """
         progress, chosen = self.progress, self.settings.optimizer
         self.share = share
-        for group in self.optimizer.param_groups:
-            group["lr"] = progress.slowing * learning_rate(chosen, progress.step, share)
+        rate = progress.slowing * learning_rate(chosen, progress.step, share)
+        for group, pace in zip(
+            self.optimizer.param_groups, self.objective.pace(share), strict=False
+        ):
+            group["lr"] = pace * rate
         loss = self.gradients()
         gradient = torch.nn.utils.clip_grad_norm_(
             self.denoiser.parameters(), chosen.clip_norm or float("inf")
@@ -303,6 +307,8 @@ def objective(denoiser: Denoiser, source: Source, settings: Settings) -> Objecti
     Raises:
         LoangError: this denoiser can't be trained so.
     """
-    if settings.training.objective == "consistency":
+    if settings.distilled:
+        if settings.distillation.matched:
+            return Matching(denoiser, source, settings)
         return Consistency(denoiser, source, settings)
     return Denoising(denoiser, source, settings)
