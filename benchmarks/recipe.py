@@ -36,15 +36,15 @@ RECIPES: dict[str, list[str]] = {
     "rate falls from 0.6": ["optimizer.decay_from=0.6"],
     "width 32": ["network.width=32"],
     "width 64": ["network.width=64"],
-    "three levels": ["network.multipliers=1,2,2", "network.attention=1,2"],
-    "wider below": ["network.multipliers=1,3"],
-    "no attention but in the middle": ["network.attention="],
+    "three levels": ["network.multipliers=[1,2,2]", "network.attention=[1,2]"],
+    "wider below": ["network.multipliers=[1,3]"],
+    "no attention but in the middle": ["network.attention=[]"],
     "two blocks": ["network.blocks=2"],
     "average over less": ["ema.length=0.05"],
     "average over more": ["ema.length=0.15"],
     "flips": ["data.flips=true"],
     "labels hidden less": ["training.label_dropout=0.05"],
-    "second moment over more": ["optimizer.betas=0.9,0.999"],
+    "second moment over more": ["optimizer.betas=[0.9,0.999]"],
 }
 WAYS = ("dpmpp-2m-sde/6", "dpmpp-2m-sde/6/2/0.2:5")
 KEYS = ("recipe", "changes", "train_seed", "budget", "samples")

@@ -124,3 +124,11 @@ def memory_used(device: torch.device) -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
+
+
+def wait(device: torch.device) -> None:
+    """Until what was asked of a device is done; a processor is done when it answers."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

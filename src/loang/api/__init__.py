@@ -1,10 +1,14 @@
 """The verbs, as Python functions: what the command line calls, and you may."""
 
 from loang.api.measuring import compare, doctor, evaluate, load, newest_model
+from loang.api.speed import Speed, bench_drawing, bench_training
 from loang.api.training import average, default_folder, distill, plan, start, train
 
 __all__ = [
+    "Speed",
     "average",
+    "bench_drawing",
+    "bench_training",
     "compare",
     "default_folder",
     "distill",

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import loang
-from loang.cli import average, distill, doctor, edit, evaluate, sample, show, train
+from loang.cli import average, bench, distill, doctor, edit, evaluate, sample, show, train
 
 app = typer.Typer(
     help="Train, sample, measure and show diffusion models on your own images.",
@@ -20,6 +20,7 @@ app.command("sample")(sample.sample)
 app.add_typer(edit.app, name="edit")
 app.command("evaluate")(evaluate.evaluate)
 app.command("average")(average.average)
+app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 app.add_typer(show.app, name="show")
 

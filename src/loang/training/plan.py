@@ -166,7 +166,7 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
     while len(steps) < 2 or (len(steps) < TRIALS and sum(steps) < TRYING):
         start = time.perf_counter()
         trainer.step(share=0.0)
-        _wait(plan.device)
+        device.wait(plan.device)
         steps.append(time.perf_counter() - start)
     # Weights, gradients, moments and average are there now; the other images' layers are not.
     layers = round(BESIDE_LAYERS * layer_bytes(trainer) * (at_once - trial))
@@ -183,11 +183,3 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
         seconds=budget.seconds or images / rate,
         images=images,
     )
-
-
-def _wait(where: torch.device) -> None:
-    """Until what was asked of a device is done; a processor is done when it answers."""
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
-    elif where.type == "mps":
-        torch.mps.synchronize()
