@@ -38,7 +38,9 @@ def quick() -> Settings:
             levels="logit-normal",
             stratified=True,
         ),
-        sampling=SamplingSettings(sampler="ddpm", steps=10),
+        sampling=SamplingSettings(
+            sampler="ddpm", steps=10, guidance=2.0, guidance_interval=(0.2, 5.0)
+        ),
     )
 
 

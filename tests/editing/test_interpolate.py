@@ -75,7 +75,8 @@ def test_the_ends_of_seeds_are_their_first_samples(sampler):
 @pytest.mark.parametrize("sampler", ["ddpm", "auto"])
 def test_a_model_that_is_sampled_with_noise_goes_by_ddim_where_nobody_says(sampler):
     model = model_of(GREY, "cosine", f"sampling.sampler={sampler}", "sampling.guidance=2")
-    ddim = SamplingSettings(sampler="ddim", steps=50, guidance=2)
+    within = model.settings.sampling.guidance_interval
+    ddim = SamplingSettings(sampler="ddim", steps=50, guidance=2, guidance_interval=within)
     expected = between_seeds(model, 3, 7, 3, sampling=ddim, label="bag")
     assert np.array_equal(between_seeds(model, 3, 7, 3, label="bag"), expected)
 

@@ -60,7 +60,9 @@ def test_a_student_is_a_model_that_is_sampled_in_its_two_steps_with_labels(teach
     for wishes in ({"steps": 4}, {"sampler": "heun"}, {"eta": 1.0}, {"levels": (50, 10)}):
         with pytest.raises(LoangError, match="has learnt no other walk"):
             drawing.sampling(model, **wishes)
-    assert "loang distill" in (run / "README.md").read_text()
+    card = (run / "README.md").read_text()
+    assert "loang distill" in card
+    assert "From 50% of training on its samples are\nmatched" in card
     _, about = RunFolder(run).read_config()
     assert about["teacher"]["steps"] == 10
 
@@ -89,7 +91,12 @@ def test_the_first_checkpoint_holds_the_teacher(teacher, tmp_path):
     known = load_file(teacher / "model.safetensors")
     for name in ("model", "ema", "objective"):
         found = load_file(place / f"{name}.safetensors")
-        assert known.keys() == found.keys()
+        if name == "objective":  # so does the tracker, which learns what the student draws
+            tracker = {f"tracker/{key}": tensor for key, tensor in known.items()}
+            assert found.keys() == {*known, *tracker}
+            assert all(torch.equal(tracker[key], found[key]) for key in tracker)
+        else:
+            assert known.keys() == found.keys()
         assert all(torch.equal(known[key], found[key]) for key in known)
 
 
@@ -159,15 +166,24 @@ def test_what_nobody_said_is_settled_before_anything_is_learnt(teacher):
     """So that a run that is gone on with by a later version learns as it began to."""
     settings = Model.load(teacher, on="cpu").settings
     way = {"chain": (2, 4), "starts": "own", "guidance": 3.0}
+    way |= {"matched_from": 0.5, "match_guidance": 2.0}
     found = distill.student(settings, 2, guidable=True).distillation
     assert found.model_dump(include=set(way)) == way
-    assert distill.student(settings, 2).distillation.guidance == 1
-    assert distill.student(settings, 8).distillation.starts == "images"
+    plain = distill.student(settings, 2).distillation
+    assert (plain.guidance, plain.match_guidance) == (1, 1)
+    many = distill.student(settings, 8).distillation
+    assert (many.starts, many.matched_from) == ("images", 1)
     said = ("distillation.chain=[3,5]", "distillation.starts=images", "distillation.guidance=1")
     found = distill.student(settings, 2, guidable=True, changes=said).distillation
     assert (found.chain, found.starts, found.guidance) == ((3, 5), "images", 1)
+    assert found.match_guidance == 1  # said once, it holds for both
+    both = ("distillation.guidance=4", "distillation.match_guidance=1.5")
+    found = distill.student(settings, 2, guidable=True, changes=both).distillation
+    assert (found.guidance, found.match_guidance) == (4, 1.5)
     other = distill.student(settings, 2, guidable=True, changes=("distillation.method=tuning",))
-    assert (other.distillation.chain, other.distillation.guidance) == ((8, 32), 1)
+    other = other.distillation
+    assert (other.chain, other.guidance, other.match_guidance) == ((8, 32), 1, 1)
+    assert other.matched_from == 1
 
 
 def test_the_log_says_how_many_images_a_student_was_validated_on(teacher, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from loang import presets
 from loang.config import Settings, UNetSettings, changed
 from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
@@ -48,3 +49,24 @@ def test_trials_end_after_a_few_seconds(plan, monkeypatch, seconds, steps):
     taken = clock(monkeypatch, seconds)
     plans.estimate(plan, trial=8)
     assert len(taken) == steps
+
+
+def test_a_presets_guidance_goes_where_no_label_can_guide():
+    """A person's own stays: another model may be the guide."""
+    pixels = np.zeros((8, 8, 8, 1), np.uint8)
+    plain = Images(pixels, ImageSpec(8, 8, 1))
+    spec = ImageSpec(8, 8, 1, class_names=("dark", "bright"))
+    labelled = Images(pixels, spec, labels=np.arange(8) % 2)
+
+    def guidance(images, *changes):
+        settings = changed(presets.quick(), ("network.width=8", *changes))
+        plan = plans.prepare(settings, Dataset("pictures", images, images, "f" * 64))
+        return plan.settings.sampling.guidance, plan.settings.sampling.guidance_interval
+
+    preset = presets.quick().sampling
+    assert preset.guidance > 1
+    assert guidance(labelled) == (preset.guidance, preset.guidance_interval)
+    assert guidance(plain) == (1, None)
+    assert guidance(labelled, "training.label_dropout=0") == (1, None)
+    assert guidance(labelled, "data.labels=false") == (1, None)
+    assert guidance(plain, "sampling.guidance=3")[0] == 3

@@ -16,6 +16,8 @@ from loang.model import Model
 from loang.walking import chosen, described, levels_of
 
 BATCHES = (1, 4, 16, 64, 256, 1024)
+LONGEST = 2.0
+"""Seconds that a batch may take however short the measurement is."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _rates(model: Model, way: SamplingSettings, seconds: float) -> dict[int, flo
     rates: dict[int, float] = {}
     for batch in BATCHES:
         last = max(rates, default=0)
-        if last and batch / rates[last] > 4 * seconds:
+        if last and batch / rates[last] > max(LONGEST, 4 * seconds):
             break
         draw = partial(model.sample, batch, sampling=way, batch=batch)
         try:

@@ -1,5 +1,6 @@
 """How much work a network is, what a device can do of it, and which operations take the time."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ def peak(on: torch.device, dtype: torch.dtype | None, seconds: float = 1.0) -> P
 def slowest(run: Callable[[], object], on: torch.device, count: int = 5) -> list[Operation]:
     """The operations that most of a run's time goes to, where it is computed."""
     gpu = on.type == "cuda"
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell a person when it starts
     activities = [ProfilerActivity.CUDA] if gpu else []
     with profile(activities=[ProfilerActivity.CPU, *activities]) as profiler:
         run()

@@ -66,7 +66,7 @@ def _losses(model: Model) -> str:
     if settings.distilled:
         return (
             f"The losses are mean squared errors of {predicts}, between the leaps that this model"
-            " makes and where its teacher leads."
+            f" makes and where its teacher leads.{_matched(settings)}"
         )
     if levels == "importance":  # the losses are brought back to what all times would give
         levels = "uniform"
@@ -83,6 +83,21 @@ def _guided(settings: Settings) -> str:
     if scale in (None, 1):
         return "nothing"
     return f"{scale:g}" + ("" if interval is None else " in {:g}:{:g}".format(*interval))
+
+
+def _matched(settings: Settings) -> str:
+    """What the losses are, where a student's samples are matched by their distribution."""
+    share = settings.distillation.matched_from
+    if not settings.distillation.matched or share is None:
+        return ""
+    guidance = settings.distillation.match_guidance
+    led = "" if guidance in (None, 1) else f", guided by {guidance:g},"
+    return (
+        f" From {share:.0%} of training on its samples are\nmatched by their distribution: the"
+        f" training loss is then how far apart its teacher{led} and a\nnetwork that learns its"
+        " samples see the images in them, and the validation loss, which stays\nthat of the leaps,"
+        " may rise."
+    )
 
 
 def _average(facts: Mapping[str, Any]) -> str:

@@ -8,10 +8,11 @@ import torch
 
 from loang import augment, device, files
 from loang.build import build_denoiser
-from loang.config import Section, Settings, UNetSettings
+from loang.config import SamplingSettings, Section, Settings, UNetSettings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.networks.sizes import enough_fold
+from loang.presets import PRESETS, preset
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
@@ -123,13 +124,30 @@ def prepare(settings: Settings, dataset: Dataset) -> Plan:
         fold = settings.network.fold or enough_fold(spec.height, spec.width)
         found["network"] = settings.network.model_copy(update={"fold": fold})
     settings = settings.model_copy(update=found)
+    denoiser = build_denoiser(settings, spec)
     return Plan(
-        settings,
+        settings.model_copy(update={"sampling": _guided(settings, denoiser)}),
         dataset,
-        build_denoiser(settings, spec),
+        denoiser,
         parse(settings.training.budget, len(dataset.train)),
         device.choose(settings.training.device),
     )
+
+
+def _guided(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
+    """How the model is sampled: a preset's guidance goes where no label is there that could guide.
+
+    What a person asked for stays: another model can guide one without labels.
+    """
+    asked = settings.sampling
+    if denoiser.classes > 0 and settings.training.label_dropout > 0:
+        return asked
+    plain = SamplingSettings()
+    names = ("guidance", "guidance_interval", "guidance_rescale")
+    own = preset(settings.preset).sampling if settings.preset in PRESETS else plain
+    if any(getattr(asked, name) != getattr(own, name) for name in names):
+        return asked
+    return asked.model_copy(update={name: getattr(plain, name) for name in names})
 
 
 @dataclass(frozen=True)
