@@ -1,6 +1,6 @@
 """The preset quick with some of it changed, by distance after the same time.
 
-    python benchmarks/recipe.py --for 5m --seeds 0 1 --only quick "width 64" --out recipe.csv
+    python benchmarks/recipe.py --for 5m --seeds 0 1 --only before "width 64" --out recipe.csv
     python benchmarks/recipe.py --summary recipe.csv
 
 Each run is drawn from in six evaluations, without guidance and with, and measured as in

@@ -24,7 +24,13 @@ def quick() -> Settings:
         preset="quick",
         data=DataSettings(source="fashion-mnist"),
         network=UNetSettings(
-            width=48, multipliers=(1, 2), blocks=1, attention=(1,), heads=2, fold=None
+            width=48,
+            multipliers=(1, 2),
+            blocks=1,
+            attention=(1,),
+            heads=2,
+            fold=None,
+            group_channels=16,
         ),
         # Of sixteen objectives the best after the same time, and small steps, many of them:
         # docs/benchmarks.md has what was tried.
