@@ -1,6 +1,8 @@
 """From a model to files: a sheet of samples, single images or an array, and the walk to them."""
 
+import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,9 +13,11 @@ from loang import files, pictures, samplers, walking
 from loang.config import SamplingSettings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
+from loang.identity import samples_name
 from loang.model import Model
 from loang.pictures.single import save_stack
 from loang.sampling import Asked, given, option
+from loang.streaming import Array, Singles, Stream
 
 SHEETS = (".png", ".webp")
 STACKS = (".tif", ".tiff")
@@ -82,8 +86,12 @@ def draw(
     batch: int = 64,
     guide: Model | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_kept: Callable[[int], object] = lambda done: None,
 ) -> list[Path]:
     """Draw samples and write them; returns what was written.
+
+    An array and single images are written as they are drawn, so that any number takes the memory of
+    a batch, and the same call after an interruption goes on where that stopped (streaming.py).
 
     Args:
         model: from `loang.load`.
@@ -100,6 +108,7 @@ def draw(
         batch: how many are drawn at once.
         guide: a worse model of the same images, for autoguidance.
         on_step: called with (steps done, steps in all).
+        on_kept: called with the number of samples that are there already, if there are any.
 
     Raises:
         LoangError: there is no such class, or the place can't be written.
@@ -121,17 +130,35 @@ def draw(
             len(walking.levels_of(settings, model.denoiser.schedule)) - 1
         )
         pictures.save_walk(model.frames(walk, every), model.spec, written[-1])
-    pixels = model.sample(
-        count,
-        seed=seed,
-        sampling=settings,
-        label=index,
-        batch=batch,
-        guide=guide,
-        on_step=on_step,
+    draws = partial(
+        model.sample, seed=seed, sampling=settings, label=index, batch=batch, guide=guide
     )
-    save(pixels, model.spec, out)
+    if not is_streamed(out):
+        save(draws(count, on_step=on_step), model.spec, out)
+        return written
+    name = samples_name(model, seed, settings, guide=guide, label=index)
+    stream: Stream = (
+        Singles(out, model.spec, name) if _is_folder(out) else Array(out, count, model.spec, name)
+    )
+    if done := min(stream.done, count):
+        on_kept(done)
+    for first in range(done, count, batch):
+        told = on_step and _of_all(on_step, first // batch, math.ceil(count / batch))
+        stream.put(first, draws(min(batch, count - first), first=first, on_step=told))
+    stream.finish()
     return written
+
+
+def is_streamed(out: Path) -> bool:
+    """Whether samples go there as they are drawn: to an array, or a folder of single images."""
+    return _is_folder(out) or out.suffix.lower() == ".npy"
+
+
+def _of_all(
+    on_step: Callable[[int, int], None], part: int, parts: int
+) -> Callable[[int, int], None]:
+    """The steps of one batch as steps of all."""
+    return lambda done, total: on_step(part * total + done, parts * total)
 
 
 def save(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, out: Path) -> None:

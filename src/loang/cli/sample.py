@@ -1,5 +1,6 @@
 """`loang sample`."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def sample(
         check_idle("Without --gif", "add --gif", {"every": every})
 
     from loang import api, drawing, walking
-    from loang.cli.console import say, step_bar
+    from loang.cli.console import resumable, say, step_bar
     from loang.files import shown
 
     if model is None:
@@ -108,7 +109,8 @@ def sample(
         for line in (*edited.notices, f"  {shown(edited.path)}"):
             say(line)
         return
-    with step_bar("sampling") as on_step:
+    kept = resumable() if drawing.is_streamed(out) else contextlib.nullcontext()
+    with kept, step_bar("sampling") as on_step:
         written = drawing.draw(
             loaded,
             count,
@@ -121,6 +123,7 @@ def sample(
             batch=batch,
             guide=weaker,
             on_step=on_step,
+            on_kept=lambda done: say(f"{done:,} are there already; going on with them."),
         )
     for path in written:
         say(f"  {shown(path)}")

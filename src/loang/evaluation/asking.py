@@ -24,6 +24,7 @@ from loang.evaluation.real import real_images
 from loang.evaluation.report import Report
 from loang.evaluation.subject import Subject, is_model, name_of, open_images
 from loang.evaluation.units import brought
+from loang.identity import weights_digest
 from loang.likelihood import Likelihood
 from loang.metrics import features
 from loang.metrics.features import Features
@@ -203,9 +204,9 @@ class Asking:
         images = Images(pixels, spec, labels)
         about = {
             "kind": "model",
-            "weights": drawn.weights_digest(model),
+            "weights": weights_digest(model),
             "sampling": sampling.model_dump(mode="json"),
-            "guide": None if self.guide is None else drawn.weights_digest(self.guide),
+            "guide": None if self.guide is None else weights_digest(self.guide),
             "drawn_on": device.describe(model.device, _precision(model)),
             "seed": asked.seed,
             "facts": dict(model.facts),

@@ -3,8 +3,6 @@
 Sample i is the same whatever else is drawn, so a part on the disk is as good as a new one.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 
-from loang import samplers
 from loang.config import SamplingSettings
 from loang.data.images import Images
 from loang.data.places.npy import map_npy
 from loang.files import replacing
+from loang.identity import samples_name
 from loang.model import Model
 
 PART = 256  # images a file
@@ -72,7 +70,10 @@ def draw(
     if model.knows_labels:
         classes = len(model.spec.class_names)
         labels = labels_like(np.ones(classes) if shares is None else shares, count)
-    place = folder / _key(model, seed, sampling, shares, guide) if folder else None
+    place = None
+    if folder:
+        decided = None if shares is None else [float(share) for share in shares]
+        place = folder / samples_name(model, seed, sampling, decided, guide)
     parts = []
     for first in range(0, count, PART):
         wanted = min(PART, count - first)
@@ -94,17 +95,6 @@ def draw(
                     np.save(file, kept, allow_pickle=False)
         parts.append(kept)
     return Images(np.concatenate(parts), model.spec, labels)
-
-
-def weights_digest(model: Model) -> str:
-    """SHA-256, in hexadecimal, of a model's weights and of what makes samples of them."""
-    settings = model.settings.to_dict()
-    about = {key: settings[key] for key in ("network", "schedule", "denoiser")}
-    digest = hashlib.sha256(json.dumps([about, model.spec.to_dict()], sort_keys=True).encode())
-    for name, tensor in model.denoiser.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _draw(
@@ -129,26 +119,6 @@ def _draw(
         guide=guide,
         on_step=on_step,
     )
-
-
-def _key(
-    model: Model,
-    seed: int,
-    sampling: SamplingSettings,
-    shares: Float[np.ndarray, " classes"] | None,
-    guide: Model | None,
-) -> str:
-    decides = [
-        samplers.REVISION,
-        weights_digest(model),
-        seed,
-        sampling.model_dump(),
-        model.settings.training.precision,
-        model.device.type,
-        None if shares is None else np.asarray(shares, np.float64).tolist(),
-        None if guide is None else weights_digest(guide),
-    ]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _part(place: Path, first: int) -> Path:

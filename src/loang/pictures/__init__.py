@@ -11,6 +11,7 @@ from loang.pictures.samples import (
     save_singles,
     save_walk,
     sheet,
+    single_path,
     spacing,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "save_walk",
     "schedule_chart",
     "sheet",
+    "single_path",
     "spacing",
     "to_display",
     "training_chart",

@@ -75,7 +75,12 @@ def save_singles(
     """
     check_singles(spec)
     for number, image in enumerate(pixels, start=first):
-        save_single(image, folder / f"{number:05d}{suffix_of(spec)}")
+        save_single(image, single_path(folder, number, spec))
+
+
+def single_path(folder: Path, number: int, spec: ImageSpec) -> Path:
+    """Where `save_singles` writes the image of that number."""
+    return folder / f"{number:05d}{suffix_of(spec)}"
 
 
 def save_walk(
