@@ -6,4 +6,6 @@ IN_STEPS = (
     "training.levels=uniform",
     "training.stratified=false",
     "sampling.sampler=ddim",
+    "sampling.guidance=1",
+    "sampling.guidance_interval=null",
 )

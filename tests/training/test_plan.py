@@ -69,4 +69,20 @@ def test_a_presets_guidance_goes_where_no_label_can_guide():
     assert guidance(plain) == (1, None)
     assert guidance(labelled, "training.label_dropout=0") == (1, None)
     assert guidance(labelled, "data.labels=false") == (1, None)
-    assert guidance(plain, "sampling.guidance=3")[0] == 3
+    assert guidance(plain, "sampling.guidance=2")[0] == 2
+
+
+def test_without_guidance_the_preset_is_sampled_otherwise_and_as_a_person_asks():
+    plain = Images(np.zeros((8, 8, 8, 1), np.uint8), ImageSpec(8, 8, 1))
+
+    def sampling(*changes):
+        settings = changed(presets.quick(), ("network.width=8", *changes))
+        return plans.prepare(settings, Dataset("some", plain, plain, "f" * 64)).settings.sampling
+
+    assert sampling() == presets.UNGUIDED
+    asked = sampling("sampling.steps=20")
+    assert (asked.sampler, asked.steps) == (presets.quick().sampling.sampler, 20)
+    assert asked.guidance == 1
+    tutorial = changed(presets.preset("tutorial"), ("data.size=[8,8]",))
+    found = plans.prepare(tutorial, Dataset("some", plain, plain, "f" * 64)).settings.sampling
+    assert found == presets.preset("tutorial").sampling

@@ -232,7 +232,10 @@ def show_result(folder: RunFolder) -> None:
     if settings.training.objective == "consistency":  # it has learnt one walk
         say(f"  loang evaluate {place}")
         return
-    # Guided samples of a short run are the better ones by far (docs/sampling.md).
-    way = "--guidance 2" if about["images"].get("class_names") else "--sampler ddpm --steps 250"
+    way = "--sampler ddpm --steps 250"
+    if settings.sampling.guidance != 1:
+        way = "--guidance 1"  # more variety, and less clear
+    elif about["images"].get("class_names"):
+        way = "--guidance 2"
     say(f"  loang sample {place} {way} --out more.png")
     say(f"  loang show denoising {place}")

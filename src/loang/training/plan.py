@@ -12,7 +12,7 @@ from loang.config import SamplingSettings, Section, Settings, UNetSettings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.networks.sizes import enough_fold
-from loang.presets import PRESETS, preset
+from loang.presets import PRESETS, UNGUIDED, preset
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
@@ -126,7 +126,7 @@ def prepare(settings: Settings, dataset: Dataset) -> Plan:
     settings = settings.model_copy(update=found)
     denoiser = build_denoiser(settings, spec)
     return Plan(
-        settings.model_copy(update={"sampling": _guided(settings, denoiser)}),
+        settings.model_copy(update={"sampling": _sampling(settings, denoiser)}),
         dataset,
         denoiser,
         parse(settings.training.budget, len(dataset.train)),
@@ -134,20 +134,22 @@ def prepare(settings: Settings, dataset: Dataset) -> Plan:
     )
 
 
-def _guided(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
+def _sampling(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
     """How the model is sampled: a preset's guidance goes where no label is there that could guide.
 
     What a person asked for stays: another model can guide one without labels.
     """
     asked = settings.sampling
-    if denoiser.classes > 0 and settings.training.label_dropout > 0:
+    hideable = denoiser.classes > 0 and settings.training.label_dropout > 0
+    if hideable or settings.distilled or settings.preset not in PRESETS:
         return asked
-    plain = SamplingSettings()
+    own = preset(settings.preset).sampling
     names = ("guidance", "guidance_interval", "guidance_rescale")
-    own = preset(settings.preset).sampling if settings.preset in PRESETS else plain
-    if any(getattr(asked, name) != getattr(own, name) for name in names):
+    if own.guidance == 1 or any(getattr(asked, each) != getattr(own, each) for each in names):
         return asked
-    return asked.model_copy(update={name: getattr(plain, name) for name in names})
+    if asked == own:
+        return UNGUIDED
+    return asked.model_copy(update={each: getattr(UNGUIDED, each) for each in names})
 
 
 @dataclass(frozen=True)
