@@ -17,10 +17,9 @@ from loang.config import (
 )
 from loang.errors import LoangError
 
-
 UNGUIDED = SamplingSettings(sampler="dpmpp-2m-sde", steps=8)
-"""In the place of a preset's guided sampling, where no label can guide: noise that a walk draws mends
-its errors, which guidance else does (docs/benchmarks.md)."""
+"""In the place of a preset's guided sampling, where no label can guide: noise that a walk draws
+mends its errors, which guidance else does (docs/benchmarks.md)."""
 
 
 def quick() -> Settings:
