@@ -197,7 +197,7 @@ def test_every_number_as_json(said, data, model, tmp_path):
     assert status == 0
     found = json.loads(text)
     assert {"1", "4", "16"} <= set(found["rates"])
-    assert found["way"].startswith("ddpm, 2 steps")
+    assert found["way"].startswith(f"{presets.quick().sampling.sampler}, 2 steps")
 
 
 def test_a_guided_walk_is_said_to_be_one(model):
