@@ -86,3 +86,13 @@ def test_a_card_says_how_many_steps_are_walked(tmp_path):
     folder = RunFolder(tmp_path)
     assert "| ddim, 4 steps |" in card.text(model_of("sampling.levels=[900,500,200]"), folder)
     assert "T = 1 |" in card.text(model_of("schedule.kind=flow", "denoiser.predicts=flow"), folder)
+
+
+def test_a_card_says_how_the_walk_is_guided(tmp_path):
+    folder, led = RunFolder(tmp_path), ("sampling.guidance=2", "sampling.guidance_interval=[0.2,5]")
+    assert "steps, guided by 2 in 0.2:5 |" in card.text(model_of(*led), folder)
+    assert "guided by" not in card.text(model_of("sampling.guidance=1"), folder)
+    student = ("training.objective=consistency", "distillation.guidance=3")
+    assert "| teacher guided by | 3 |" in card.text(model_of(*student), folder)
+    student = ("training.objective=consistency", "distillation.guidance=1")
+    assert "| teacher guided by | nothing |" in card.text(model_of(*student), folder)

@@ -29,7 +29,8 @@ def text(model: Model, folder: RunFolder) -> str:
         "training loss": _number(facts["loss"]),
         "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
         **({"average": _average(facts)} if "average_length" in facts else {}),
-        "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}",
+        "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}"
+        + _led(sampling.guidance, sampling.guidance_interval),
         **({"teacher guided by": _guided(settings)} if settings.distilled else {}),
         "made by": f"loang {facts['loang']}, torch {facts['torch']}",
     }
@@ -79,10 +80,17 @@ def _losses(model: Model) -> str:
 
 def _guided(settings: Settings) -> str:
     """How the walk was guided that a student has learnt."""
-    scale, interval = settings.distillation.guidance, settings.distillation.guidance_interval
-    if scale in (None, 1):
-        return "nothing"
-    return f"{scale:g}" + ("" if interval is None else " in {:g}:{:g}".format(*interval))
+    chosen = settings.distillation
+    said = _led(chosen.guidance, chosen.guidance_interval)
+    return said.removeprefix(", guided by ") or "nothing"
+
+
+def _led(scale: float | None, interval: tuple[float, float] | None) -> str:
+    """What is added to a way of sampling, where it is guided."""
+    if scale is None or scale == 1:
+        return ""
+    where = "" if interval is None else " in {:g}:{:g}".format(*interval)
+    return f", guided by {scale:g}{where}"
 
 
 def _matched(settings: Settings) -> str:
