@@ -18,6 +18,7 @@ from loang.errors import LoangError
 from loang.model import Model
 from loang.training import distill
 from loang.training.asked import resolve, resume
+from loang.training.display import Display
 from loang.training.folder import RunFolder, checkpoint_steps
 
 IMAGES = 128
@@ -184,6 +185,19 @@ def test_what_nobody_said_is_settled_before_anything_is_learnt(teacher):
     other = other.distillation
     assert (other.chain, other.guidance, other.match_guidance) == ((8, 32), 1, 1)
     assert other.matched_from == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_room_that_a_students_checkpoint_takes_is_known_before(teacher, tmp_path, share):
+    changes = (f"distillation.matched_from={share}",)
+    run = distill.start(teacher, out=tmp_path / "student", budget="32 images", changes=changes)
+    run.train(Display())
+    places = tmp_path / "student" / "checkpoints"
+    last = places / f"step-{checkpoint_steps(places)[-1]:08d}"
+    taken = sum(path.stat().st_size for path in last.glob("*.safetensors"))
+    # The headers of so small a network are as large as its weights; they are not counted.
+    headers = sum(8 + int.from_bytes(path.read_bytes()[:8], "little") for path in last.glob("*.s*"))
+    assert run.plan.checkpoint_bytes == pytest.approx(taken - headers, rel=0.02)
 
 
 def test_the_log_says_how_many_images_a_student_was_validated_on(teacher, tmp_path, monkeypatch):

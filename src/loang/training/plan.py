@@ -48,10 +48,15 @@ class Plan:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """On the disk: weights, averages and two moments, four bytes each."""
+        """On the disk: weights, averages and two moments, four bytes each; of a student more.
+
+        That is its teacher, and where samples are matched the tracker with two moments.
+        """
         average = self.settings.ema
-        tracked = len(average.snapshot_lengths) if average.snapshots else 0
-        return 4 * (4 + tracked) * self.parameters
+        copies = 4 + (len(average.snapshot_lengths) if average.snapshots else 0)
+        copies += self.settings.distilled
+        copies += 3 * (self.settings.distilled and self.settings.distillation.matched)
+        return 4 * copies * self.parameters
 
     @property
     def snapshot_bytes(self) -> int:
