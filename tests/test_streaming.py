@@ -11,7 +11,7 @@ from loang.config import changed
 from loang.data import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
-from loang.streaming import Array
+from loang.streaming import Array, Singles
 
 TINY = (
     *("network.width=8", "network.multipliers=1,1", "network.heads=1", "network.attention=[]"),
@@ -181,3 +181,26 @@ def test_steps_are_told_over_all_batches(model, tmp_path):
     assert told[-1] == (6, 6)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert {total for _, total in told} == {6}
+
+
+def test_samples_that_others_began_to_replace_are_not_taken_for_whole(
+    model, tmp_path, stopping, monkeypatch
+):
+    """One seed stopped, another stopped within its first batch, and the first again."""
+    out = tmp_path / "many"
+    stopping(2)
+    with pytest.raises(Stopped):
+        drawing.draw(model, 12, out, batch=4)
+    stopping(None)
+    own = Singles._write
+
+    def cut(self, first, pixels):
+        own(self, first, pixels[:2])
+        raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Singles, "_write", cut)
+        drawing.draw(model, 12, out, batch=4, seed=1)
+    drawn = stopping(None)
+    drawing.draw(model, 12, out, batch=4)
+    assert drawn[0].start == 0
