@@ -198,9 +198,10 @@ def test_samples_that_others_began_to_replace_are_not_taken_for_whole(
         own(self, first, pixels[:2])
         raise Stopped
 
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Singles, "_write", cut)
+    monkeypatch.setattr(Singles, "_write", cut)
+    with pytest.raises(Stopped):
         drawing.draw(model, 12, out, batch=4, seed=1)
+    monkeypatch.setattr(Singles, "_write", own)
     drawn = stopping(None)
     drawing.draw(model, 12, out, batch=4)
     assert drawn[0].start == 0
