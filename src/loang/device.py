@@ -7,14 +7,25 @@ from pathlib import Path
 import torch
 
 from loang.errors import LoangError
+from loang.team.place import Place
 
 
 def choose(name: str = "auto") -> torch.device:
     """The device of that name; `auto` takes CUDA, then Apple's GPU, then the CPU.
 
+    Of a job's processes each takes the GPU of its own number.
+
     Raises:
         LoangError: there is no such device here.
     """
+    if name in ("auto", "cuda") and torch.cuda.is_available() and (place := Place.here()).size > 1:
+        if place.local_rank >= torch.cuda.device_count():
+            raise LoangError(
+                f"This is {place}, and of this machine's {torch.cuda.device_count()} GPUs none is"
+                " left for it.",
+                "Start as many processes as there are GPUs, or name --device cpu.",
+            )
+        return torch.device("cuda", place.local_rank)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 from jaxtyping import Shaped
 
-from loang import files, pictures, samplers, walking
+from loang import files, helping, pictures, samplers, walking
 from loang.config import SamplingSettings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
@@ -105,7 +105,7 @@ def draw(
         gif: whether to write the walk from noise as well, beside `out`, ending in .gif; of one
             batch, and of one sheet of samples, at the most.
         every: every so many-th level becomes a frame; None makes about 40 of them.
-        batch: how many are drawn at once.
+        batch: how many are drawn at once, by each process of a job (helping.py).
         guide: a worse model of the same images, for autoguidance.
         on_step: called with (steps done, steps in all).
         on_kept: called with the number of samples that are there already, if there are any.
@@ -131,7 +131,7 @@ def draw(
         )
         pictures.save_walk(model.frames(walk, every), model.spec, written[-1])
     draws = partial(
-        model.sample, seed=seed, sampling=settings, label=index, batch=batch, guide=guide
+        helping.sample, model, seed=seed, sampling=settings, label=index, batch=batch, guide=guide
     )
     if not is_streamed(out):
         save(draws(count, on_step=on_step), model.spec, out)
@@ -142,9 +142,10 @@ def draw(
     )
     if done := min(stream.done, count):
         on_kept(done)
-    for first in range(done, count, batch):
-        told = on_step and _of_all(on_step, first // batch, math.ceil(count / batch))
-        stream.put(first, draws(min(batch, count - first), first=first, on_step=told))
+    at_once = batch * helping.helpers()
+    for first in range(done, count, at_once):
+        told = on_step and _of_all(on_step, first // at_once, math.ceil(count / at_once))
+        stream.put(first, draws(min(at_once, count - first), first=first, on_step=told))
     stream.finish()
     return written
 

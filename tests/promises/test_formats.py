@@ -31,7 +31,7 @@ LATER = {
         "ema": ["snapshots", "snapshot_lengths", "snapshot_precision", "choose"],
         "training": [
             *("micro_batch", "objective", "levels", "level_mean", "level_deviation"),
-            *("min_snr_gamma", "stratified", "pairing"),
+            *("min_snr_gamma", "stratified", "pairing", "recompute"),
         ],
         "sampling": [
             *("spacing", "levels", "churn", "tolerance"),

@@ -117,7 +117,7 @@ def known(schedule, batches=200):
     for step in range(batches):
         drawn = importance.draw(shares(**{**KEYS, "step": step}, indices=torch.arange(32)))
         t = Levels("uniform").times(schedule, drawn.share)
-        importance.note(drawn.bins, loss(t), first=True)
+        importance.note(drawn.bins, loss(t))
         importance.settle()
     return importance
 
@@ -171,9 +171,11 @@ def test_the_last_ten_losses_of_a_level_are_remembered_in_their_order():
         bins = torch.tensor([0, 1, 0, 0, 2, 1] + ([2] * 13 if step == 3 else []))
         losses = torch.arange(len(bins)) + 100.0 * step
         half = len(bins) // 2
-        importance.note(bins[:1], torch.full((1,), 1e9), first=True)  # a batch that was begun anew
-        importance.note(bins[:half], losses[:half], first=True)
-        importance.note(bins[half:], losses[half:], first=False)
+        importance.begin()
+        importance.note(bins[:1], torch.full((1,), 1e9))
+        importance.begin()  # anew
+        importance.note(bins[:half], losses[:half])
+        importance.note(bins[half:], losses[half:])
         importance.settle()
         for level, value in zip(bins.tolist(), losses.tolist(), strict=True):
             expected[level].append(value)
@@ -188,9 +190,9 @@ def test_the_last_ten_losses_of_a_level_are_remembered_in_their_order():
 def test_a_loss_that_is_no_number_is_not_remembered():
     importance = Importance(linear(2), CPU)
     for _ in range(MEMORY):
-        importance.note(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]), first=True)
+        importance.note(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
         importance.settle()
-    importance.note(torch.tensor([0, 1]), torch.tensor([math.nan, math.inf]), first=True)
+    importance.note(torch.tensor([0, 1]), torch.tensor([math.nan, math.inf]))
     importance.settle()
     assert bool(importance.squares.isfinite().all())
     assert importance.squares.sum(1).tolist() == [10.0, 40.0]

@@ -8,6 +8,7 @@ from loang import files
 from loang.config import Settings
 from loang.data.download import Progress
 from loang.errors import LoangError
+from loang.team.place import Place
 from loang.training.asked import Asked, AskedOfStudent, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
@@ -17,7 +18,9 @@ from loang.training.places import PLACES, meant, not_named_anew
 # torch takes a second or more to import: what a person got wrong is found before it is.
 if TYPE_CHECKING:
     import loang.model
+    import loang.team.team
     import loang.training.averaging
+    import loang.training.following
     import loang.training.plan
     import loang.training.run
 
@@ -60,8 +63,30 @@ def start(
     overwrite: bool = False,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
+) -> "loang.training.run.Run | loang.training.following.Following":
+    """Everything of `train` up to the first step: what can be wrong is found here.
+
+    In a job of several processes one leads: it alone begins a run, which the others follow.
+    """
+    if Place.here().size == 1:
+        return _start(data, out, resume, overwrite, on_progress, None, **asked)
+
+    from loang.training.following import together
+
+    return together(
+        lambda team: _start(data, out, resume, overwrite, on_progress, team, **asked), on_progress
+    )
+
+
+def _start(
+    data: str | Path | None,
+    out: str | Path | None,
+    resume: bool,
+    overwrite: bool,
+    on_progress: Progress | None,
+    team: "loang.team.team.Team | None",
+    **asked: Unpack[Asked],
 ) -> "loang.training.run.Run":
-    """Everything of `train` up to the first step: what can be wrong is found here."""
     if resume and overwrite:
         raise LoangError("A run can't be both resumed and overwritten.", "Choose one of the two.")
     settings = resolve(data, **asked)
@@ -79,11 +104,14 @@ def start(
     folder.check_free()
     dataset = open_images(settings, on_progress, places=places, gone=gone)
 
+    from loang.team.team import ALONE
+    from loang.training.following import begin
     from loang.training.origin import about as about_now
     from loang.training.plan import prepare
     from loang.training.run import Run
 
-    prepared = prepare(settings, dataset)
+    prepared = prepare(settings, dataset, team or ALONE)
+    begin(prepared, places)
     # A run that is gone on with has its checkpoints already.
     notes = [] if resume else prepared.check_disk(folder.path)
     lock = folder.claim()

@@ -26,8 +26,10 @@ def main() -> None:
     except LoangError as error:
         if debug:
             raise
+        told = getattr(error, "told", False)
         with contextlib.suppress(OSError):  # a terminal that has gone away
-            print(f"loang: {error}".rstrip(), file=sys.stderr)
+            if not told:
+                print(f"loang: {error}".rstrip(), file=sys.stderr)
         sys.exit(getattr(error, "exit_status", 2))
     except KeyboardInterrupt:
         sys.exit(130)

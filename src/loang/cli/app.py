@@ -6,6 +6,7 @@ import typer
 
 import loang
 from loang.cli import average, bench, distill, doctor, edit, evaluate, sample, show, train
+from loang.cli.together import check_alone, helped
 
 app = typer.Typer(
     help="Train, sample, measure and show diffusion models on your own images.",
@@ -16,9 +17,9 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("distill")(distill.distill)
-app.command("sample")(sample.sample)
+app.command("sample")(helped(sample.sample))
 app.add_typer(edit.app, name="edit")
-app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate")(helped(evaluate.evaluate))
 app.command("average")(average.average)
 app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
@@ -33,6 +34,7 @@ def _version(wanted: bool | None) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool | None,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -40,3 +42,4 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
     """Train, sample, measure and show diffusion models on your own images."""
+    check_alone(context.invoked_subcommand)

@@ -53,6 +53,7 @@ def distill(
 
     from loang.training.display import ConsoleDisplay
     from loang.training.distill import start
+    from loang.training.run import Run
 
     with download_bar() as on_progress:
         run = start(
@@ -69,4 +70,5 @@ def distill(
             changes=[*wishes, *(changes or ())],
         )
     run.train(ConsoleDisplay(console))
-    show_result(run.folder)
+    if isinstance(run, Run):  # the others of a job follow, and are silent
+        show_result(run.folder)

@@ -71,6 +71,7 @@ def train(
     from loang import api
     from loang.training.asked import Asked
     from loang.training.display import ConsoleDisplay
+    from loang.training.run import Run
 
     asked: Asked = {
         "preset": preset,
@@ -94,4 +95,5 @@ def train(
         )
     display = ConsoleDisplay(console)
     run.train(display)
-    show_result(run.folder)
+    if isinstance(run, Run):  # the others of a job follow, and are silent
+        show_result(run.folder)

@@ -185,6 +185,10 @@ class TrainingSettings(Section):
     micro_batch: Whole | None = Field(
         None, description="images computed at once, their gradients added up; None: the batch"
     )
+    recompute: bool = Field(
+        False,
+        description="compute layers again for their gradients rather than keep them: less memory",
+    )
     budget: Word = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
     objective: Literal["denoising", "consistency"] = Field(
         "denoising", description="consistency: bring a trained model to few steps"

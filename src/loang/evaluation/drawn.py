@@ -3,6 +3,7 @@
 Sample i is the same whatever else is drawn, so a part on the disk is as good as a new one.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 
+from loang import helping
 from loang.config import SamplingSettings
 from loang.data.images import Images
 from loang.data.places.npy import map_npy
@@ -109,13 +111,14 @@ def _draw(
     on_step: OnStep | None,
 ) -> Shaped[np.ndarray, "k h w c"]:
     chosen = None if labels is None else torch.from_numpy(labels[numbers.start : numbers.stop])
-    return model.sample(
+    return helping.sample(
+        model,
         len(numbers),
         seed=seed,
         sampling=sampling,
         labels=chosen,
         first=numbers.start,
-        batch=batch,
+        batch=min(batch, math.ceil(PART / helping.helpers())),
         guide=guide,
         on_step=on_step,
     )

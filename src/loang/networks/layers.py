@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loang.networks.operations import GroupNorm, attention
+from loang.networks.recompute import Recomputable
 
 Map = Float[Tensor, "n c h w"]
 
@@ -34,7 +35,7 @@ class TimeCode(nn.Module):
         return code
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Recomputable):
     """norm, SiLU, conv; the code's scale and shift; norm, SiLU, dropout, conv; plus the input.
 
     The second convolution starts at zero, so a fresh block passes its input through (Ho et al.'s
@@ -76,7 +77,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class Attention(nn.Module):
+class Attention(Recomputable):
     """Self-attention over all positions, plus the input *before* its norm (Ho et al.'s code)."""
 
     def __init__(self, channels: int, heads: int, group_channels: int = 4) -> None:

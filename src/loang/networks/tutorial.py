@@ -26,6 +26,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from loang.networks.operations import GroupNorm, attention
+from loang.networks.recompute import Recomputable
 from loang.networks.sizes import cropped, padded
 
 __all__ = ["TutorialUNet"]
@@ -109,7 +110,7 @@ class TutorialUNet(nn.Module):
         return cropped(self.outc(x), height, width)
 
 
-class DoubleConv(nn.Module):
+class DoubleConv(Recomputable):
     """Convolution, norm, GELU, convolution, norm; with `residual`, gelu(x + that)."""
 
     def __init__(self, inward: int, mid: int, outward: int, residual: bool = False) -> None:
@@ -190,7 +191,7 @@ class Attention(nn.Module):
         return self.output(attended.transpose(1, 2).flatten(2))
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(Recomputable):
     """A transformer block over a sequence: attention, then a two-layer network, norms first."""
 
     def __init__(self, channels: int) -> None:

@@ -71,6 +71,7 @@ MAY_DIFFER = {
     "data.label_column",
     "data.unreadable",
     "training.device",
+    "training.recompute",
     "training.reports",
     "training.validation_share",
     "training.checkpoint_minutes",

@@ -13,6 +13,7 @@ from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.loss import Loss, denoising_loss
 from loang.schedule import Discrete
+from loang.team.team import Team
 from loang.training import pairing
 from loang.training.examples import Examples, Source
 from loang.training.importance import Drawn, Importance
@@ -76,7 +77,7 @@ class Denoising(Objective):
         )
         if self.importance is None or drawn is None:
             return loss
-        self.importance.note(drawn.bins, loss.weighted, first=int(numbers[0]) == 0)
+        self.importance.note(drawn.bins, loss.weighted)
         # Both become what uniform draws would give on average.
         factor = drawn.weight.to(loss.plain.dtype)
         return Loss(factor * loss.weighted, factor * loss.plain)
@@ -105,10 +106,15 @@ class Denoising(Objective):
         eps = self.noise("validation", 0, numbers)
         return denoising_loss(self.denoiser, x0, t, eps, label).plain
 
-    def settle(self) -> None:
+    def begin(self) -> None:
+        """Forget the losses of a batch that came to no end."""
+        if self.importance is not None:
+            self.importance.begin()
+
+    def settle(self, team: Team) -> None:
         """Remember the batch's losses, where levels are drawn by them."""
         if self.importance is not None:
-            self.importance.settle()
+            self.importance.settle(team)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """Those of the learnt weights."""

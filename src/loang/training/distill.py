@@ -17,9 +17,11 @@ from loang.data.download import Progress
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.team.team import Team
 from loang.training.asked import AskedOfStudent, open_images
 from loang.training.consistency import check
 from loang.training.folder import RunFolder
+from loang.training.following import Following, begin, together
 from loang.training.leaps import leaps
 from loang.training.origin import about
 from loang.training.places import beside
@@ -59,12 +61,28 @@ def start(
     overwrite: bool = False,
     on_progress: Progress | None = None,
     **asked: Unpack[AskedOfStudent],
-) -> Run:
+) -> "Run | Following":
     """Everything up to the first step; see `loang.distill`.
 
     The run's first checkpoint is the teacher itself, so that it can be gone on with from then on,
-    without the teacher's file.
+    without the teacher's file. In a job of several processes only the leader reads that.
     """
+    return together(
+        lambda team: _start(teacher, data, steps, out, overwrite, on_progress, team, **asked),
+        on_progress,
+    )
+
+
+def _start(
+    teacher: Path,
+    data: str | None,
+    steps: int,
+    out: Path | None,
+    overwrite: bool,
+    on_progress: Progress | None,
+    team: Team,
+    **asked: Unpack[AskedOfStudent],
+) -> Run:
     model = Model.load(teacher, on="cpu")
     if model.settings.distilled:
         raise LoangError(
@@ -94,7 +112,8 @@ def start(
         gone=f"Name the images, wherever they are: loang distill {files.shown(teacher)} DATA",
     )
     notes = _fitting(dataset, model)
-    plan = prepare(settings, dataset)
+    plan = prepare(settings, dataset, team)
+    begin(plan, places)
     plan.denoiser.network.load_state_dict(model.denoiser.network.state_dict())
     notes += plan.check_disk(folder.path)
     lock = folder.claim()

@@ -47,7 +47,7 @@ def examine(trainer: Trainer, step: int) -> Examination:
             for number in range(training.batch):
                 loss = trainer.objective.loss(trainer.moment, torch.tensor([number]))
                 losses.append(float(loss.plain))
-        trainer.gradients()
+        trainer.gradients(range(training.batch))
     finally:
         trainer.progress = here
     norms = {

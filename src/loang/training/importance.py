@@ -8,6 +8,7 @@ from torch import Tensor
 
 from loang.schedule import Discrete, Schedule
 from loang.schedule.base import widest
+from loang.team.team import ALONE, Team
 
 MEMORY = 10
 """Losses remembered of each level."""
@@ -78,25 +79,29 @@ class Importance:
         moved = (bins + within.clamp(0, 1 - 2.0**-33)) / self.bins
         return Drawn(moved, up_to[-1] / (self.bins * p[bins]), bins)
 
-    def note(self, bins: Int[Tensor, " n"], losses: Float[Tensor, " n"], first: bool) -> None:
+    def begin(self) -> None:
+        """A batch begins; what was noted of an unfinished one is dropped."""
+        self._seen.clear()
+
+    def note(self, bins: Int[Tensor, " n"], losses: Float[Tensor, " n"]) -> None:
         """Losses of a part of a batch, remembered when the batch is settled.
 
         Args:
             bins: their levels.
             losses: without the importance's own weight.
-            first: whether this part begins the batch; what was noted of an unfinished one is
-                dropped.
         """
-        if first:
-            self._seen.clear()
         self._seen.append((bins, losses.detach()))
 
-    def settle(self) -> None:
-        """Remember the losses of the batch, in the order of its images."""
+    def settle(self, team: Team = ALONE) -> None:
+        """Remember the losses of the batch, in the order of its images.
+
+        Args:
+            team: of the processes that have noted the batch's other parts.
+        """
         if not self._seen:
             return
-        bins = torch.cat([each for each, _ in self._seen])
-        squares = torch.cat([each for _, each in self._seen]).float().square()
+        bins = team.whole(torch.cat([each for each, _ in self._seen]))
+        squares = team.whole(torch.cat([each for _, each in self._seen]).float().square())
         self._seen.clear()
         order = bins.argsort(stable=True)
         bins, squares = bins[order], squares[order]

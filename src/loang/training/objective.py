@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from loang.loss import Loss
+from loang.team.team import Team
 
 OWN = "objective/"
 """Before the names of an objective's parameters where the network's stand too."""
@@ -58,7 +59,7 @@ class Objective(ABC):
         """Of the images of those numbers, 0..batch-1, of the batch of that moment.
 
         A batch may be computed in any parts: an image's loss depends on none of the others' being
-        in the same call. It may be asked for again, in other parts, before `settle`.
+        in the same call, or process. It may be asked for again, after `begin`, in other parts.
         """
 
     @abstractmethod
@@ -74,8 +75,15 @@ class Objective(ABC):
         prediction are the same: without weights.
         """
 
-    def settle(self) -> None:  # noqa: B027
-        """All parts of a batch have been computed, and the weights changed by them."""
+    def begin(self) -> None:  # noqa: B027
+        """A batch is computed from its start; what was noted of an unfinished one is void."""
+
+    def settle(self, team: Team) -> None:  # noqa: B027
+        """All parts of a batch have been computed, in all processes of the team.
+
+        Raises:
+            Lost: one of them is gone; nothing has changed then.
+        """
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """Trained beside the network, without weight decay."""

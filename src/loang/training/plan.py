@@ -13,6 +13,7 @@ from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.networks.sizes import enough_fold
 from loang.presets import PRESETS, UNGUIDED, preset
+from loang.team.team import ALONE, Team
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
@@ -33,6 +34,7 @@ class Plan:
         denoiser: fresh, on the CPU.
         budget: how long.
         device: where.
+        team: of the processes that train together.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Plan:
     denoiser: Denoiser
     budget: Budget
     device: torch.device
+    team: Team = ALONE
 
     @property
     def parameters(self) -> int:
@@ -116,8 +119,13 @@ class Plan:
         ]
 
 
-def prepare(settings: Settings, dataset: Dataset) -> Plan:
+def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
     """Build the network for these images.
+
+    Args:
+        settings: as asked for.
+        dataset: opened.
+        team: of the processes that are to train it together.
 
     Raises:
         LoangError: a size that the network can't take, a device that is not there.
@@ -136,6 +144,7 @@ def prepare(settings: Settings, dataset: Dataset) -> Plan:
         denoiser,
         parse(settings.training.budget, len(dataset.train)),
         device.choose(settings.training.device),
+        team,
     )
 
 

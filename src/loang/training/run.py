@@ -6,14 +6,17 @@ from typing import Any
 
 from loang import device, files
 from loang.build import build_denoiser
+from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.lock import Lock, holder
 from loang.model import Model
+from loang.team.team import Lost
 from loang.training import checkpoint
 from loang.training.budget import Clock, Marks, duration, learning_rate
 from loang.training.display import Display, Measurement
 from loang.training.examination import diagnosis
 from loang.training.folder import RunFolder
+from loang.training.following import dismiss
 from loang.training.interruption import Interruption
 from loang.training.keeper import Keeper
 from loang.training.ledger import Ledger
@@ -61,12 +64,15 @@ class Run:
         lock: the right to write there; given back at the end of `train`.
     """
 
+    leads = True
+
     def __init__(self, plan: Plan, folder: RunFolder, lock: Lock) -> None:
         self.plan = plan
+        self.team = plan.team
         self.folder = folder
         self.lock = lock
         self.notes = plan.describe()
-        self.trainer = Trainer(plan.denoiser, plan.dataset.train, plan.settings, plan.device)
+        self.trainer = self._trainer(plan.denoiser)
         self.ledger = Ledger()
         self.watch = Watch()
         self.reporter = Reporter(plan, folder)
@@ -128,9 +134,14 @@ class Run:
                 for note in self.notes:
                     display.say(note)
                 if self.plan.device.type == "cpu":
-                    self._fit_memory(images_that_fit(self.trainer, device.memory_free()))
-                return self._train()
+                    free = device.memory_free() // self.team.place.local_size
+                    self._fit_memory(images_that_fit(self.trainer, free))
+                self.trainer.hand_out()
+                model = self._train()
+                dismiss(self.team, model)
+                return model
         except Exception:
+            self.team.dismiss()
             self.keeper.saver.wait()  # what was being saved is worth the wait
             raise
         finally:
@@ -138,7 +149,10 @@ class Run:
 
     def _train(self) -> Model:
         with Interruption() as interruption:
-            self._loop(interruption)
+            try:
+                self._loop(interruption)
+            except Lost as lost:
+                raise self._kept_of(lost) from lost
             if interruption.signal is not None:
                 self.display.say("Stopping, and writing a checkpoint ...")
                 self._save()
@@ -162,6 +176,20 @@ class Run:
             except KeyboardInterrupt:
                 number = interruption.signal or signal.SIGINT
                 raise Interrupted(number, self.folder.path, OVER) from None
+
+    def _trainer(self, denoiser: Denoiser) -> Trainer:
+        plan = self.plan
+        return Trainer(denoiser, plan.dataset.train, plan.settings, plan.device, plan.team)
+
+    def _kept_of(self, lost: Lost) -> LoangError:
+        """What is said of a run that has lost a process, whose last whole step is saved."""
+        self._save()
+        kept = self.keeper.what_is_kept()
+        return LoangError(
+            f"{lost.problem} {kept[0].upper()}{kept[1:]}",
+            "Go on, with as many processes as you like, by: loang train --resume --out"
+            f" {files.shown(self.folder.path)}",
+        )
 
     def _loop(self, interruption: Interruption) -> None:
         progress, settings = self.trainer.progress, self.plan.settings
@@ -270,12 +298,11 @@ class Run:
         else:
             denoiser = build_denoiser(self.plan.settings, self.plan.dataset.spec)
             micro_batch = self.trainer.micro_batch
-            self.trainer = Trainer(
-                denoiser, self.plan.dataset.train, self.plan.settings, self.plan.device
-            )
+            self.trainer = self._trainer(denoiser)
             self.trainer.micro_batch = micro_batch
             self.ledger = Ledger()
             self.keeper.forget_later(self.trainer)
+        self.trainer.hand_out()
         progress = self.trainer.progress
         progress.seconds = failed.seconds
         progress.skipped, progress.returns = failed.skipped, failed.returns + 1

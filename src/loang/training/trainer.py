@@ -15,6 +15,8 @@ from loang.data.images import Images
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
+from loang.networks.recompute import recompute
+from loang.team.team import ALONE, Team
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
 from loang.training.consistency import Consistency
@@ -24,6 +26,8 @@ from loang.training.examples import Examples, Source
 from loang.training.matching import Matching
 from loang.training.objective import OWN, Moment, Objective
 
+STEP, TAKE = "step", "take"
+"""What a team's leader asks the others for."""
 LEAST_VALIDATED = 256
 """Images, where there are so many: of fewer a mean says little."""
 
@@ -76,11 +80,21 @@ class Trainer:
         images: of the training split.
         settings: batch, learning rate, weighting and so on.
         on: device.
+        team: of the processes that share each batch.
+
+    Raises:
+        LoangError: there are more processes than images in a batch.
     """
 
     def __init__(
-        self, denoiser: Denoiser, images: Images, settings: Settings, on: torch.device
+        self,
+        denoiser: Denoiser,
+        images: Images,
+        settings: Settings,
+        on: torch.device,
+        team: Team = ALONE,
     ) -> None:
+        self.team = team
         self.denoiser = denoiser.to(on)
         self.source = Source(images, settings, denoiser.classes, on)
         self.settings = settings
@@ -102,8 +116,16 @@ class Trainer:
         if own := list(self.objective.parameters().values()):
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
         training = settings.training
-        self.micro_batch = min(training.micro_batch or training.batch, training.batch)
+        self.part = team.part(training.batch)
+        """Of each batch, what this process computes; all of it, if it is alone."""
+        if team.size > training.batch:
+            raise LoangError(
+                f"A batch of {training.batch:,} can't be shared by {team.size:,} processes.",
+                f"Start fewer, or make it larger: --set training.batch={team.size}.",
+            )
+        self.micro_batch = min(training.micro_batch or len(self.part), len(self.part))
         """Images computed at once; the gradients of a batch's parts are added up."""
+        recompute(denoiser, training.recompute)
         self.drops = any(
             isinstance(part, torch.nn.Dropout) and part.p > 0 for part in denoiser.modules()
         )
@@ -135,7 +157,10 @@ class Trainer:
 
         Raises:
             LoangError: not even a single image fits in memory.
+            Lost: another process of the team is gone; nothing has changed then.
         """
+        if self.team.leads:
+            self.team.tell([STEP, share])
         progress, chosen = self.progress, self.settings.optimizer
         self.share = share
         rate = progress.slowing * learning_rate(chosen, progress.step, share)
@@ -144,6 +169,9 @@ class Trainer:
         ):
             group["lr"] = pace * rate
         loss = self.gradients()
+        if self.team.size > 1:
+            self.team.add_up([loss, *self._gradients_there()])
+        self.objective.settle(self.team)
         gradient = torch.nn.utils.clip_grad_norm_(
             self.denoiser.parameters(), chosen.clip_norm or float("inf")
         ).detach()
@@ -153,7 +181,6 @@ class Trainer:
             self.optimizer.step()
         elif bool(sound):
             self.optimizer.step()
-        self.objective.settle()
 
         progress.step += 1
         progress.images += self.settings.training.batch
@@ -162,11 +189,18 @@ class Trainer:
             average.update(weights.items(), progress.step)
         return Step(loss, gradient)
 
-    def gradients(self) -> Float[Tensor, ""]:
-        """The gradients of a batch, by as many images at once as memory allows."""
+    def gradients(self, part: range | None = None) -> Float[Tensor, ""]:
+        """The gradients of a batch's part, by as many images at once as memory allows.
+
+        Args:
+            part: numbers of images in the batch; None takes this process's.
+
+        Returns:
+            The sum of the part's losses by the size of the whole batch, as gradients are.
+        """
         while True:
             try:
-                return self._gradients()
+                return self._gradients(self.part if part is None else part)
             except (RuntimeError, MemoryError) as error:
                 if not device.out_of_memory(error):
                     raise
@@ -179,19 +213,23 @@ class Trainer:
             self.micro_batch = (self.micro_batch + 1) // 2
             device.release_memory(self.device)
 
-    def _gradients(self) -> Float[Tensor, ""]:
-        """Leaves the batch's mean gradient in the parameters; returns its mean loss."""
+    def _gradients(self, part: range) -> Float[Tensor, ""]:
         training, moment = self.settings.training, self.moment
         self.denoiser.train()
         self.optimizer.zero_grad(set_to_none=True)
+        self.objective.begin()
         total = torch.zeros((), device=self.device)
-        for start in range(0, training.batch, self.micro_batch):
-            numbers = torch.arange(start, min(start + self.micro_batch, training.batch))
+        for start in part[:: self.micro_batch]:
+            numbers = torch.arange(start, min(start + self.micro_batch, part.stop))
             with self.dropout(moment.step, start), device.autocast(self.device, self.dtype):
                 loss = self.objective.loss(moment, numbers)
             (loss.weighted.sum() / training.batch).backward()
             total += loss.plain.detach().sum() / training.batch
         return total
+
+    def _gradients_there(self) -> list[Tensor]:
+        """Of those parameters that have some; the same ones in all processes."""
+        return [each.grad for each in self._trained().values() if each.grad is not None]
 
     @contextlib.contextmanager
     def dropout(self, step: int, start: int) -> Iterator[None]:
@@ -291,6 +329,25 @@ class Trainer:
         self.micro_batch = checkpoint.state.get("micro_batch", self.micro_batch)
         facts: Mapping[str, Any] = checkpoint.state["facts"]
         return facts
+
+    def hand_out(self) -> None:
+        """All processes of the team go on from where the leader stands.
+
+        Raises:
+            Lost: one of them is gone.
+        """
+        if self.team.size == 1:
+            return
+        if self.team.leads:
+            self.team.tell([TAKE])
+        own = self.checkpoint({}) if self.team.leads else Checkpoint({}, {})
+        state = self.team.tell(dict(own.state))
+        files = self.team.tell(list(own.tensors))
+        tensors = {file: self.team.hand_out(own.tensors.get(file)) for file in files}
+        if not self.team.leads:
+            at_once = self.micro_batch
+            self.restore(Checkpoint(tensors, state))
+            self.micro_batch = at_once  # memory is each process's own
 
     def _trained(self) -> dict[str, nn.Parameter]:
         """All that the optimizer changes, in its order."""

@@ -1,0 +1,304 @@
+"""The processes of one job, which share the work of each batch.
+
+One of them leads. It alone decides, reads the clock, writes and speaks; the others do as it tells
+them. So nothing can be decided differently in two places, and what is written is written once.
+"""
+
+import atexit
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+from torch import distributed as dist
+
+from loang import device
+from loang.errors import LoangError
+from loang.team.place import Place
+from loang.team.pulse import Pulse
+
+JOINING = datetime.timedelta(minutes=10)
+"""How long processes wait for one another at the start, and for a sum of all."""
+WAITING = datetime.timedelta(days=30)
+"""How long for the leader's word; whether it lives is another's care: pulse.py."""
+AT_ONCE = 256
+"""Bytes of a message that go with its length; longer ones take a second round."""
+BUCKET = 2**25
+"""Numbers that are added up in one go."""
+
+
+class Lost(LoangError):
+    """A process of the job has ended before its time.
+
+    Args:
+        names: of those that are known to be gone.
+        why: what failed here.
+    """
+
+    def __init__(self, names: list[str], why: str) -> None:
+        who = " and ".join(names) or f"a process of this job ({why})"
+        super().__init__(f"{who[0].upper()}{who[1:]} was lost.", "Start the job again.")
+        self.names = names
+        self.why = why
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.names, self.why)
+
+
+class Dismissed(LoangError):
+    """The leader has ended early, and has told why; the others only end."""
+
+    def __init__(self) -> None:
+        super().__init__("The leading process of this job has ended early.", "See what it says.")
+        self.exit_status = 1
+        self.told = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+
+class Team:
+    """This process among those of its job; by itself, one that is alone.
+
+    Args:
+        place: of this process.
+        control: the group in which the leader tells things, on the CPU.
+        pulse: knows who lives.
+    """
+
+    def __init__(
+        self,
+        place: Place | None = None,
+        control: "dist.ProcessGroup | None" = None,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self.place = place or Place()
+        self.control = control
+        self.pulse = pulse
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return self.place.size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that decides."""
+        return self.place.rank == 0
+
+    def part(self, count: int, rank: int | None = None) -> range:
+        """Of `count` things this process's share: as large as the others', or one more."""
+        rank = self.place.rank if rank is None else rank
+        return range(rank * count // self.size, (rank + 1) * count // self.size)
+
+    def tell(self, value: Any = None) -> Any:
+        """The leader's value, everywhere.
+
+        Args:
+            value: plain values for JSON; what others than the leader give is not looked at.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        if self.size == 1:
+            return value
+        text = json.dumps(value).encode() if self.leads else b""
+        first = np.zeros(AT_ONCE, np.uint8)
+        if self.leads:
+            head = len(text).to_bytes(8, "little") + text[: AT_ONCE - 8]
+            first[: len(head)] = np.frombuffer(head, np.uint8)
+        self._broadcast(torch.from_numpy(first))
+        length = int.from_bytes(first[:8].tobytes(), "little")
+        rest = np.frombuffer(bytearray(text[AT_ONCE - 8 :]), np.uint8)
+        if length > AT_ONCE - 8:
+            rest = rest if self.leads else np.empty(length - (AT_ONCE - 8), np.uint8)
+            self._broadcast(torch.from_numpy(rest))
+        if self.leads:
+            return value
+        return json.loads((first[8:].tobytes() + rest.tobytes())[:length])
+
+    def hand_out(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The leader's tensors, everywhere: with it as they are, with the others on the CPU.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        given = dict(tensors or {})
+        if self.size == 1:
+            return given
+        kinds = {name: (list(t.shape), str(t.dtype)[6:]) for name, t in given.items()}
+        kinds = self.tell(kinds)
+        for name, (shape, kind) in kinds.items():
+            if self.leads:
+                sent = given[name].detach().to("cpu", memory_format=torch.contiguous_format)
+                self._broadcast(sent.reshape(-1).view(torch.uint8))
+            else:
+                given[name] = torch.empty(shape, dtype=getattr(torch, kind))
+                self._broadcast(given[name].reshape(-1).view(torch.uint8))
+        return given
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Each becomes the sum of its counterparts in all processes.
+
+        Args:
+            tensors: of one type, on one device; as many and of the same shapes everywhere.
+
+        Raises:
+            Lost: a process is gone. None of them was changed then.
+        """
+        if self.size == 1 or not tensors:
+            return
+        added: list[tuple[list[Tensor], Tensor]] = []
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+            with self._together():
+                dist.all_reduce(flat)
+            added.append((bucket, flat))
+        for bucket, flat in added:
+            for tensor, piece in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
+                tensor.detach().copy_(piece.view(tensor.shape))
+
+    def whole(self, part: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "_ ..."]:
+        """What all processes have of something, one after the other, everywhere.
+
+        Args:
+            part: of this process; all else of the others' is the same.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        if self.size == 1:
+            return part
+        counts = torch.zeros(self.size, dtype=torch.int64)
+        counts[self.place.rank] = len(part)
+        self.add_up([counts])
+        ends = counts.cumsum(0)
+        end = int(ends[self.place.rank])
+        found = part.new_zeros((int(ends[-1]), *part.shape[1:]))
+        found[end - len(part) : end] = part
+        self.add_up([found])
+        return found
+
+    def gather(
+        self, array: Shaped[np.ndarray, "n ..."], counts: Sequence[int]
+    ) -> list[Shaped[np.ndarray, "_ ..."]]:
+        """What all processes have, at the leader; with the others, their own.
+
+        Args:
+            array: of this process.
+            counts: how long each process's array is; all else of them is the same.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        if self.size == 1:
+            return [array]
+        own = np.ascontiguousarray(array)
+        if not self.leads:
+            if own.size:
+                with self._together():
+                    dist.send(_as_bytes(own), dst=0, group=self.control)
+            return [array]
+        found = [array]
+        for rank in range(1, self.size):
+            other = np.empty((counts[rank], *own.shape[1:]), own.dtype)
+            if other.size:
+                with self._together():
+                    dist.recv(_as_bytes(other), src=rank, group=self.control)
+            found.append(other)
+        return found
+
+    def dismiss(self) -> None:
+        """The leader ends early: the others need wait no longer, and say nothing of it."""
+        if self.leads and self.size > 1:
+            with contextlib.suppress(Lost):
+                self.tell(None)
+
+    def _broadcast(self, tensor: Tensor) -> None:
+        with self._together():
+            dist.broadcast(tensor, src=0, group=self.control)
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if device.out_of_memory(error):
+                raise
+            names = self.pulse.lost() if self.pulse else []
+            raise Lost(names, str(error).partition("\n")[0]) from error
+
+
+ALONE = Team()
+"""A process that no launcher has started."""
+_joined: Team | None = None
+
+
+def join() -> Team:
+    """The team of this process, as the environment says; itself, if it is alone.
+
+    A second call gives the same team: a process can't leave one for another.
+
+    Raises:
+        LoangError: the others can't be reached, or the environment says what can't be.
+    """
+    global _joined
+    place = Place.here()
+    if place.size == 1:
+        return ALONE
+    if _joined is None:
+        try:
+            _joined = _join(place)
+        except (RuntimeError, ValueError) as error:
+            raise LoangError(
+                f"This is {place}, and it can't reach the others:"
+                f" {str(error).partition(chr(10))[0]}.",
+                "See that all are started, with the same MASTER_ADDR and MASTER_PORT: torchrun"
+                " and accelerate launch do that.",
+            ) from error
+    return _joined
+
+
+def _join(place: Place) -> Team:
+    gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    if not dist.is_initialized():
+        if gpus:
+            torch.cuda.set_device(device.choose())
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=JOINING)
+        atexit.register(dist.destroy_process_group)
+    control = dist.new_group(backend="gloo", timeout=WAITING)
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=False,
+        wait_for_workers=False,
+        timeout=JOINING,
+    )
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    pulse = Pulse(place, store, f"loang/{attempt}/")
+    dist.barrier(group=control)  # everybody's first beat is there
+    pulse.start()
+    atexit.register(pulse.stop)
+    return Team(place, control, pulse)
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    numbers = 0
+    for tensor in tensors:
+        if bucket and numbers + tensor.numel() > BUCKET:
+            yield bucket
+            bucket, numbers = [], 0
+        bucket.append(tensor)
+        numbers += tensor.numel()
+    yield bucket
+
+
+def _as_bytes(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array.reshape(-1).view(np.uint8))

@@ -1,0 +1,140 @@
+"""A run as a process sees it that another one leads: it computes its part of each batch."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from loang import config, device
+from loang.config import Settings
+from loang.data import Dataset
+from loang.data.download import Progress
+from loang.errors import LoangError
+from loang.model import Model
+from loang.team.team import Dismissed, Team, join
+from loang.training.asked import open_images
+from loang.training.display import Display
+from loang.training.interruption import Interruption
+from loang.training.memory import images_that_fit
+from loang.training.places import meant
+from loang.training.plan import Plan, prepare
+from loang.training.trainer import STEP, TAKE, Trainer
+
+if TYPE_CHECKING:
+    from loang.training.run import Run
+
+END = "end"
+"""The leader's last word, where all went well."""
+
+
+def together(
+    start: "Callable[[Team], Run]", on_progress: Progress | None = None
+) -> "Run | Following":
+    """A run that all processes of this job train: the leader's own, or one that is followed.
+
+    Args:
+        start: called by the leader, with the team.
+        on_progress: told of images read.
+
+    Raises:
+        Dismissed: this process does not lead, and the leader has found something wrong.
+        LoangError: the others can't be reached, or what `start` or `Following` raise.
+    """
+    team = join()
+    if not team.leads:
+        return Following(team, on_progress)
+    try:
+        return start(team)
+    except Exception:
+        team.dismiss()
+        raise
+
+
+def begin(plan: Plan, places: Mapping[str, Any] | None) -> None:
+    """The leader tells the others what is trained, and on what; called once it knows.
+
+    Args:
+        plan: of the run.
+        places: of its images, where they are noted.
+    """
+    plan.team.tell(
+        {
+            "settings": plan.settings.to_dict(),
+            "places": meant(plan.settings.data) | dict(places or {}),
+            "fingerprint": plan.dataset.fingerprint,
+        }
+    )
+
+
+def dismiss(team: Team, model: Model) -> None:
+    """The leader tells the others that all went well, and what has become of it."""
+    team.tell([END, dict(model.facts)])
+    team.hand_out(model.denoiser.network.state_dict())
+
+
+class Following:
+    """A run that another process leads; nothing of it is written here.
+
+    Args:
+        team: of this process.
+        on_progress: told of images read.
+
+    Raises:
+        Dismissed: the leader has found something wrong.
+        LoangError: this process finds other images than the leader, or none.
+    """
+
+    leads = False
+
+    def __init__(self, team: Team, on_progress: Progress | None = None) -> None:
+        self.team = team
+        told = team.tell()
+        if told is None:
+            raise Dismissed
+        settings: Settings = config.load(told["settings"])
+        self.dataset = self._opened(settings, told, on_progress)
+        plan = prepare(settings, self.dataset, team)
+        self.settings = settings
+        self.trainer = Trainer(
+            plan.denoiser, self.dataset.train, plan.settings, plan.device, plan.team
+        )
+        if plan.device.type == "cpu":
+            free = device.memory_free() // team.place.local_size
+            self.trainer.micro_batch = images_that_fit(self.trainer, free)
+
+    def train(self, display: Display) -> Model:
+        """Do as the leader tells, until it is over; returns the model.
+
+        Args:
+            display: told nothing: the leader speaks.
+
+        Raises:
+            Dismissed: the run has ended early.
+            Lost: another process is gone.
+        """
+        # Whoever stops a job tells all of its processes; the leader sees to it, and a second
+        # signal acts as always.
+        with Interruption():
+            while told := self.team.tell():
+                match told:
+                    case [str(order), float(share)] if order == STEP:
+                        self.trainer.step(share)
+                    case [str(order)] if order == TAKE:
+                        self.trainer.hand_out()
+                    case _:
+                        break
+        if not told:
+            raise Dismissed
+        network = self.trainer.denoiser.network
+        network.load_state_dict(self.team.hand_out())
+        return Model(self.trainer.denoiser, self.dataset.spec, self.settings, told[1])
+
+    def _opened(
+        self, settings: Settings, told: Mapping[str, Any], progress: Progress | None
+    ) -> Dataset:
+        dataset = open_images(settings, progress, places=told["places"])
+        if dataset.fingerprint != told["fingerprint"]:
+            raise LoangError(
+                f"The images of {dataset.name} that {self.team.place} finds are not those that the"
+                " leading one has.",
+                "Put the same images in the same place on all machines.",
+            )
+        return dataset

@@ -1,0 +1,230 @@
+"""Many processes are one run: the same curve, one writer, nothing lost when one of them dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from jobs import Job, job
+from loang.training.folder import checkpoint_steps
+
+IMAGES = 320  # 20 steps
+FLOAT32 = ("--device", "cpu", "--precision", "float32")
+
+
+def sets(*changes):
+    return [part for change in changes for part in ("--set", change)]
+
+
+def training(pictures, tiny, out, *more, images=IMAGES):
+    asked = ("train", pictures, "--images", images, "--out", out, *FLOAT32)
+    return [*map(str, asked), *sets(*tiny), *more]
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if line.get("loss") is not None}
+
+
+def assert_same_curve(one, other, tolerance=1e-4):
+    one, other = losses(one), losses(other)
+    assert one.keys() == other.keys()
+    assert len(one) >= 15
+    np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=tolerance)
+
+
+def fine(ended):
+    assert [status for status, _ in ended] == [0] * len(ended), ended
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("size", "extra"),
+    [
+        pytest.param(2, ("training.weighting=learned",), id="two"),
+        pytest.param(
+            3,
+            (
+                *("training.levels=importance", "training.stratified=true", "schedule.steps=5"),
+                "training.pairing=immiscible",
+                *("network.self_conditioning=true", "training.micro_batch=2"),
+                *("data.flips=true", "training.checkpoint_minutes=0.001"),
+            ),
+            id="three-with-all-that-knows-the-batch",
+        ),
+    ],
+)
+def test_the_losses_are_those_of_one_process(size, extra, pictures, tiny, tmp_path):
+    extra = sets(*extra)
+    fine(job(1, *training(pictures, tiny, tmp_path / "one", *extra)).ended())
+    many = fine(job(size, *training(pictures, tiny, tmp_path / "many", *extra)).ended())
+    assert_same_curve(tmp_path / "one", tmp_path / "many")
+    leader, *others = (said for _, said in many)
+    assert "samples.png" in leader
+    assert others == [""] * (size - 1)  # one speaks
+
+
+def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    whole = ("training.reports=1", "training.validation_share=0", "training.checkpoint_minutes=60")
+    asked = training(pictures, (*tiny, *whole), run, images=16_000)
+    started = job(2, *asked)
+    try:
+        while not (run / "log.jsonl").exists() or len(losses(run)) < 2:
+            assert started.processes[0].poll() is None, started.ended()
+            time.sleep(0.02)
+        started.processes[1].kill()
+        killed = time.monotonic()
+        (status, said), _ = started.ended(60)
+    finally:
+        started.kill()
+    assert time.monotonic() - killed < 60
+    assert status == 2
+    assert f"Process 1 of 2 (pid {started.processes[1].pid} on " in said
+    assert "was lost. Checkpoint and model file are written." in said
+    (step,) = checkpoint_steps(run / "checkpoints")
+    assert step > 1
+
+    ended = fine(job(3, "train", "--resume", "--out", run).ended())
+    assert f"Going on from step {step:,}" in ended[0][1]
+    fine(job(1, *training(pictures, (*tiny, *whole), tmp_path / "never", images=16_000)).ended())
+    after, never = losses(run), losses(tmp_path / "never")
+    # What is logged is a mean since the line before, which the stop has moved once.
+    common = [each for each in after if each in never and each > step + 10][:20]
+    assert len(common) == 20  # of many more, but rounding grows step by step
+    np.testing.assert_allclose(
+        [after[each] for each in common], [never[each] for each in common], rtol=1e-3
+    )
+
+
+def test_a_stopped_job_is_saved_once_and_says_so_once(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    started = job(2, *training(pictures, tiny, run, images=1_000_000))
+    while not (run / "log.jsonl").exists() or not losses(run):
+        assert started.processes[0].poll() is None, started.ended()
+        time.sleep(0.02)
+    for process in started.processes:
+        process.send_signal(signal.SIGTERM)
+    (status, said), (followed, silent) = started.ended(60)
+    assert status == 128 + signal.SIGTERM
+    assert "Stopped by SIGTERM; checkpoint and model file are written." in said
+    assert (followed, silent) == (1, "")
+    assert len(checkpoint_steps(run / "checkpoints")) >= 1
+
+
+def test_when_the_leader_dies_the_others_end(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    started = job(2, *training(pictures, tiny, run, images=1_000_000))
+    while not (run / "log.jsonl").exists() or not losses(run):
+        assert started.processes[0].poll() is None, started.ended()
+        time.sleep(0.02)
+    started.processes[0].kill()
+    _, (status, said) = started.ended(60)
+    assert status == 2
+    assert "Process 0 of 2" in said
+    assert "Traceback" not in said
+
+
+def test_a_mistake_is_told_once(pictures, tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"somebody's")
+    (status, said), (followed, silent) = job(2, *training(pictures, tiny, tmp_path / "run")).ended()
+    assert (status, followed, silent) == (2, 1, "")
+    assert "holds no run, but files that a run would replace" in said
+
+
+def test_more_processes_than_images_of_a_batch_are_refused(pictures, tiny, tmp_path):
+    asked = training(pictures, (*tiny, "training.batch=2"), tmp_path / "run")
+    ended = job(3, *asked).ended()
+    assert all("A batch of 2 can't be shared by 3 processes" in said for status, said in ended[:1])
+    assert all(status for status, _ in ended)
+
+
+def test_a_process_that_finds_other_images_is_told_of(pictures, tiny, tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    content = dict(np.load(pictures))
+    np.savez(others / "pictures.npz", images=255 - content["images"], labels=content["labels"])
+    base = training("pictures.npz", tiny, tmp_path / "run")
+    # The same name in another folder, as on a machine of its own.
+    code = "import os, sys; os.chdir(sys.argv.pop(1)); from loang.cli import main; main()"
+    commands = [("-c", code, folder, *base) for folder in (tmp_path, others)]
+    started = Job(commands, LOANG_CACHE=str(tmp_path / "cache"))
+    (_, led), (status, said) = started.ended()
+    # It is the leader's place that is opened where it is there; here both can see it.
+    assert (status, said) == (0, "") or "are not those that the leading one has" in said, led
+
+
+def test_a_student_is_taught_by_two(pictures, tiny, tmp_path):
+    teacher = tmp_path / "teacher"
+    fine(job(1, *training(pictures, tiny, teacher)).ended())
+    asked = ("distill", teacher, "--steps", 2, "--images", IMAGES, *FLOAT32, "--out")
+    fine(job(1, *asked, tmp_path / "one").ended())
+    fine(job(2, *asked, tmp_path / "two").ended())
+    # Matching, from half of the budget on, makes much of small differences.
+    assert_same_curve(tmp_path / "one", tmp_path / "two", tolerance=2e-2)
+
+
+def test_samples_are_drawn_by_all_and_written_by_one(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    fine(job(1, *training(pictures, tiny, run)).ended())
+    for size, name in ((1, "one"), (3, "three")):
+        asked = ("sample", run, "-n", 23, "--batch", 4, "--out", tmp_path / f"{name}.npy")
+        ended = fine(job(size, *asked).ended())
+        assert [said for _, said in ended[1:]] == [""] * (size - 1)
+        asked = ("sample", run, "-n", 5, "--batch", 2, "--out", tmp_path / f"{name}.png", "--gif")
+        fine(job(size, *asked).ended())
+    one, three = (np.load(tmp_path / f"{name}.npy") for name in ("one", "three"))
+    assert one.shape == (23, 8, 8, 1)
+    assert np.abs(one.astype(int) - three).max() <= 1
+    assert (one != three).mean() < 0.01
+    assert (tmp_path / "three.gif").exists()
+    assert (tmp_path / "three.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_evaluation_s_samples_are_drawn_by_all(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    fine(job(1, *training(pictures, tiny, run)).ended())
+    found = []
+    for size in (1, 2):
+        out = tmp_path / f"by-{size}"
+        asked = ("evaluate", run, "-n", 60, "--features", "pixels", "--out", out)
+        fine(job(size, *asked).ended())
+        found.append(json.loads((out / "report.json").read_text()))
+    assert found[0].keys() == found[1].keys()
+    one, two = (str(each["spaces"]) for each in found)
+    assert one[:200] == two[:200]
+
+
+def test_a_sampling_that_goes_wrong_says_so_once(tmp_path):
+    (status, said), (followed, silent) = job(2, "sample", tmp_path / "nowhere").ended()
+    assert (status, followed, silent) == (2, 1, "")
+    assert "nowhere" in said
+
+
+def test_what_can_t_be_shared_is_refused(tmp_path):
+    (status, said), (followed, silent) = job(2, "doctor", tmp_path).ended()
+    assert (status, followed, silent) == (2, 2, "")
+    assert "loang doctor works in one process" in said
+
+
+def test_torchrun_starts_it(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    asked = training(pictures, tiny, run)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    done = subprocess.run(
+        [*command, "-m", "loang", *asked],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (run / "samples.png").exists()
+    assert done.stdout.count("100%") == 1
