@@ -29,9 +29,14 @@ def choose(name: str = "auto") -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        if torch.backends.mps.is_available():
+        if torch.backends.mps.is_available() and Place.here().size == 1:
             return torch.device("mps")
         return torch.device("cpu")
+    if name.startswith("cuda:") and Place.here().size > 1:
+        raise LoangError(
+            f"All processes of a job would share {name}.",
+            "Leave --device away: each takes the GPU of its own number.",
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

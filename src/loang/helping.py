@@ -22,6 +22,9 @@ from loang.identity import weights_digest
 from loang.model import Model
 from loang.team.team import ALONE, Dismissed, Team, join
 
+KEPT = 2
+"""Models that a process keeps: one, and its guide."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -51,7 +54,8 @@ class _Job:
     """What a leader has handed out so far."""
 
     team: Team = ALONE
-    known: set[str] = field(default_factory=set)
+    known: list[tuple[Model, str]] = field(default_factory=list)
+    """The last of them, with their names."""
 
 
 _job = _Job()
@@ -80,15 +84,18 @@ def together() -> Iterator[bool]:
         _serve(team)
         yield False
         return
-    _job.team, _job.known = team, set()
+    _job.team, _job.known = team, []
     try:
         yield True
         team.tell(["end"])
     except Exception:
         team.dismiss()
         raise
+    except KeyboardInterrupt:
+        team.dismiss(0.0)
+        raise
     finally:
-        _job.team = ALONE
+        _job.team, _job.known = ALONE, []
 
 
 def sample(
@@ -131,25 +138,28 @@ def sample(
 
 def _handed_out(team: Team, model: Model) -> str:
     """The name by which the others know a model."""
+    for known, name in _job.known:
+        if known is model:
+            return name
     name = weights_digest(model)
-    if name not in _job.known:
-        _job.known.add(name)
-        about = [model.settings.to_dict(), model.spec.to_dict(), str(model.device)]
-        team.tell(["model", name, about])
-        team.hand_out(model.denoiser.network.state_dict())
+    _job.known = [*_job.known, (model, name)][-KEPT:]
+    about = [model.settings.to_dict(), model.spec.to_dict(), str(model.device)]
+    team.tell(["model", name, about])
+    team.hand_out(model.denoiser.network.state_dict())
     return name
 
 
 def _serve(team: Team) -> None:
     """Draw what the leader asks for, until it is over."""
-    models: dict[str, Model] = {}
+    models: list[tuple[str, Model]] = []
     while told := team.tell():
         match told:
             case ["model", str(name), [dict(settings), dict(spec), str(on)]]:
-                models[name] = _received(team, settings, spec, on)
+                models = [*models, (name, _received(team, settings, spec, on))][-KEPT:]
             case ["draw", [str(name), *guides], dict(wish)]:
-                guide = models[guides[0]] if guides else None
-                _draw(team, Wish(**wish), models[name], guide)
+                known = dict(models)
+                guide = known[guides[0]] if guides else None
+                _draw(team, Wish(**wish), known[name], guide)
             case _:
                 return
     raise Dismissed

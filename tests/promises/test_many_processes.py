@@ -72,7 +72,7 @@ def test_the_losses_are_those_of_one_process(size, extra, pictures, tiny, tmp_pa
 def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     whole = ("training.reports=1", "training.validation_share=0", "training.checkpoint_minutes=60")
-    asked = training(pictures, (*tiny, *whole), run, images=16_000)
+    asked = training(pictures, (*tiny, *whole), run, images=6_400)
     started = job(2, *asked)
     try:
         while not (run / "log.jsonl").exists() or len(losses(run)) < 2:
@@ -92,7 +92,7 @@ def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tm
 
     ended = fine(job(3, "train", "--resume", "--out", run).ended())
     assert f"Going on from step {step:,}" in ended[0][1]
-    fine(job(1, *training(pictures, (*tiny, *whole), tmp_path / "never", images=16_000)).ended())
+    fine(job(1, *training(pictures, (*tiny, *whole), tmp_path / "never", images=6_400)).ended())
     after, never = losses(run), losses(tmp_path / "never")
     # What is logged is a mean since the line before, which the stop has moved once.
     common = [each for each in after if each in never and each > step + 10][:20]
@@ -228,3 +228,58 @@ def test_torchrun_starts_it(pictures, tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (run / "samples.png").exists()
     assert done.stdout.count("100%") == 1
+
+
+def test_a_mistake_that_only_the_leader_meets_while_drawing_ends_all(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    fine(job(1, *training(pictures, tiny, run)).ended())
+    # In the midst of it: the others have begun to draw, and wait for their samples to be taken.
+    code = """
+import os, sys
+if os.environ["RANK"] == "0":
+    from loang.model import Model
+    whole = Model._stored
+    def broken(self, x):
+        raise MemoryError("out of memory")
+    Model._stored = broken
+from loang.cli import main
+main()
+"""
+    asked = ("-c", code, "sample", run, "-n", 8, "--batch", 2, "--out", tmp_path / "some.npy")
+    started = Job([asked] * 2)
+    began = time.monotonic()
+    (status, said), (followed, silent) = started.ended(60)
+    assert time.monotonic() - began < 60
+    assert status
+    assert "out of memory" in said
+    assert (followed, silent) == (1, "")
+
+
+def test_after_a_return_to_a_checkpoint_all_go_on_from_the_same_weights(pictures, tiny, tmp_path):
+    run = tmp_path / "run"
+    # A loss that is no number at the leader's 40th to 80th step is one everywhere.
+    code = """
+import hashlib, os, sys, torch
+from loang.training.trainer import Trainer
+plain, after = Trainer.gradients, Trainer.step
+def gradients(self, part=None):
+    loss = plain(self, part)
+    here = 40 <= self.progress.step < 80 and not self.progress.returns
+    return loss * float("nan") if here and os.environ["RANK"] == "0" else loss
+def step(self, share):
+    done = after(self, share)
+    if self.progress.step == 150:
+        weights = torch.cat([p.detach().flatten() for p in self.denoiser.parameters()])
+        digest = hashlib.sha256(weights.numpy().tobytes()).hexdigest()
+        print("weights", digest, self.progress.returns, flush=True)
+    return done
+Trainer.gradients, Trainer.step = gradients, step
+from loang.cli import main
+main()
+"""
+    asked = ("-c", code, *training(pictures, tiny, run, images=160 * 16))
+    ended = fine(Job([asked] * 2).ended())
+    assert "Going back to" in ended[0][1]
+    lines = {line for _, said in ended for line in said.splitlines() if line.startswith("weights")}
+    assert len(lines) == 1
+    assert lines.pop().endswith(" 1")

@@ -21,6 +21,9 @@ class Kept:
     def set(self, key, value):
         self.values[key] = value.encode()
 
+    def check(self, keys):
+        return all(key in self.values for key in keys)
+
     def multi_get(self, keys):
         return [self.values[key] for key in keys]
 
@@ -38,61 +41,108 @@ def quick(monkeypatch):
 
 
 def leader(store, size=3):
-    heard = Pulse(Place(0, size, 0, size), store, "beat/")
-    gone = []
-    heard.on_silence = lambda names: (gone.extend(names), heard.stop())
-    return heard, gone
+    for rank in range(1, size):
+        store.set(f"beat/{rank}", f"0 {os.getpid()} elsewhere")
+    return Pulse(Place(0, size, 0, size), store, "beat/")
+
+
+def soon(true, seconds=5):
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
 
 
 def test_a_process_that_says_nothing_is_named_and_one_that_speaks_is_not(store):
-    heard, gone = leader(store)
-    store.set("beat/1", f"0 {os.getpid()} elsewhere")
-    store.set("beat/2", f"0 {os.getpid()} faraway")
+    heard = leader(store)
     heard.start()
-    end = time.monotonic() + 5
-    while not gone and time.monotonic() < end:
+
+    def gone():
         store.set("beat/1", f"{time.monotonic()} {os.getpid()} elsewhere")
-        time.sleep(0.01)
-    assert gone == [f"process 2 of 3 (pid {os.getpid()} on faraway)"]
-    store.set("beat/1", f"last {os.getpid()} elsewhere")
+        return heard.gone
+
+    assert soon(gone) == [f"process 2 of 3 (pid {os.getpid()} on elsewhere)"]
+    heard.stop()
 
 
-def test_what_died_on_this_machine_is_known_at_once(store, monkeypatch):
+def test_what_died_on_this_machine_is_known_soon_and_unasked(store, monkeypatch):
     monkeypatch.setattr(pulse, "SILENT", 60.0)
     monkeypatch.setattr(pulse, "GIVEN_UP", 60.0)
-    heard, _ = leader(store, 2)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    store.set("beat/1", f"0 {dead.pid} {pulse.socket.gethostname()}")
+    here = pulse.socket.gethostname()
+    dead = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    heard = leader(store, 2)
+    store.set("beat/1", f"0 {dead.pid} {here}")
     heard.start()
-    dead.wait()
+    time.sleep(0.1)
+    assert heard.gone == []
+    dead.communicate(b"\n")
+    assert soon(lambda: heard.gone) == [f"process 1 of 2 (pid {dead.pid} on {here})"]
+    assert heard.lost() == heard.gone
+    heard.stop()
+
+
+def test_a_pid_that_was_never_seen_says_nothing(store):
+    """Two containers of one name, each with pids of its own."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    heard = leader(store, 2)
+    store.set("beat/1", f"0 {gone.pid} {pulse.socket.gethostname()}")
+    heard.start()
+    end = time.monotonic() + 0.4
+    while time.monotonic() < end:
+        store.set("beat/1", f"{time.monotonic()} {gone.pid} {pulse.socket.gethostname()}")
+        time.sleep(0.01)
+        assert heard.gone == []
+    heard.stop()
+
+
+def test_who_ends_by_itself_is_not_missed_but_named_where_something_failed(store):
+    heard = leader(store, 2)
+    other = Pulse(Place(1, 2, 1, 2), store, "beat/")
+    heard.start()
+    other.start()
+    other.stop()
+    time.sleep(0.8)
+    assert heard.gone == []
+    assert heard.lost()[0].startswith("process 1 of 2")
+    heard.stop()
+
+
+def test_the_others_hear_that_no_more_is_wanted(store):
+    heard = leader(store, 2)
+    other = Pulse(Place(1, 2, 1, 2), store, "beat/")
+    heard.start()
+    other.start()
     start = time.monotonic()
-    assert heard.lost() == [f"process 1 of 2 (pid {dead.pid} on {pulse.socket.gethostname()})"]
-    assert time.monotonic() - start < 5
+    heard.dismiss(0.0)
+    assert soon(lambda: other.dismissed)
+    assert other.lost() == []
+    other.stop()
+    heard.dismiss(5.0)  # over at once: the other has ended
+    assert time.monotonic() - start < 4
     heard.stop()
 
 
 def test_whoever_slept_itself_accuses_nobody(store, monkeypatch):
-    heard, gone = leader(store, 2)
-    store.set("beat/1", f"0 {os.getpid()} elsewhere")
-    now = time.monotonic
-    asleep = {"seconds": 0.0}
+    monkeypatch.setattr(pulse, "PATIENCE", pulse.datetime.timedelta(0))
+    now, asleep = time.monotonic, {"seconds": 0.0}
     monkeypatch.setattr(pulse.time, "monotonic", lambda: now() + asleep["seconds"])
+    heard = leader(store, 2)
     heard.start()
     time.sleep(0.1)
     asleep["seconds"] = 3600.0  # the lid was closed
     time.sleep(0.2)
-    assert gone == []
+    assert heard.gone == []
     heard.stop()
 
 
 def test_nobody_is_missing_while_all_speak(store):
-    heard, gone = leader(store, 2)
-    store.set("beat/1", f"0 {os.getpid()} elsewhere")
+    heard = leader(store, 2)
     other = Pulse(Place(1, 2, 1, 2), store, "beat/")
     heard.start()
     other.start()
     time.sleep(0.7)
-    assert gone == []
+    assert heard.gone == []
     assert heard.lost(patience=0.05) == []
     heard.stop()
     other.stop()

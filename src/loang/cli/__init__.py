@@ -26,7 +26,10 @@ def main() -> None:
     except LoangError as error:
         if debug:
             raise
-        told = getattr(error, "told", False)
+        # Of many processes one speaks; of what the others find before they know it, it tells too.
+        team = sys.modules.get("loang.team.team")
+        joined = team is not None and team.is_joined()
+        told = getattr(error, "told", False) or (os.environ.get("RANK", "0") != "0" and not joined)
         with contextlib.suppress(OSError):  # a terminal that has gone away
             if not told:
                 print(f"loang: {error}".rstrip(), file=sys.stderr)

@@ -69,6 +69,7 @@ def train(
     budget = options.length(duration, epochs, images)
 
     from loang import api
+    from loang.team.place import Place
     from loang.training.asked import Asked
     from loang.training.display import ConsoleDisplay
     from loang.training.run import Run
@@ -88,6 +89,8 @@ def train(
     }
     with download_bar() as on_progress:
         if dry_run:
+            if Place.here().rank > 0:  # one of them tells
+                return
             show_plan(api.plan(data, **asked, on_progress=on_progress))
             return
         run = api.start(

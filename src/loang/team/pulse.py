@@ -1,15 +1,16 @@
 """Which processes of a job still live: each says so every two seconds, and the leader listens.
 
 What fails when a process dies says only that some connection was closed; and of a machine that is
-gone nothing is said at all. This tells which one it was, and within a minute.
+gone nothing is said at all. This tells which one it was, and within a minute. It tells, too, that
+the leader wants no more of the others, wherever they wait just now.
 """
 
+import contextlib
+import datetime
 import os
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import psutil
@@ -22,6 +23,10 @@ SILENT = 6.0
 """Seconds without one, after which a process is held for lost where something has failed."""
 GIVEN_UP = 40.0
 """Seconds without one, after which it is held for lost even so."""
+PATIENCE = datetime.timedelta(seconds=5)
+"""How long the store may take to answer."""
+ENDED = "ended"
+"""The last word of a process that ends by itself."""
 
 
 @runtime_checkable
@@ -30,6 +35,9 @@ class Store(Protocol):
 
     def set(self, key: str, value: str) -> None:
         """Keep a value."""
+
+    def check(self, keys: list[str]) -> bool:
+        """Whether all of these keys have a value."""
 
     def multi_get(self, keys: list[str]) -> list[bytes]:
         """The values of these keys."""
@@ -51,88 +59,113 @@ class Pulse:
         heard = range(1, place.size) if place.rank == 0 else (0,)
         self._heard = {rank: ("", time.monotonic()) for rank in heard}
         self._who: dict[int, tuple[str, int]] = {}
+        self._seen_here: set[int] = set()
+        self._ended: set[int] = set()
         self._stop = threading.Event()
-        self.on_silence: Callable[[list[str]], None] = _end
-        """Called, in a thread, with the names of processes that are given up."""
-        self._say(0)
+        self.dismissed = False
+        """Whether the leader wants no more of the others."""
+        self.gone: list[str] = []
+        """The names of processes that are held for lost, whatever this one does just now."""
+        self._say("0")
 
     def start(self) -> None:
         """Begin; all processes have said something by now."""
         now = time.monotonic()
         self._heard = dict.fromkeys(self._heard, ("", now))
+        self._listen()
+        # A pid says something only where it was seen: containers of one name share none.
+        self._seen_here = {rank for rank in self._heard if not self._is_dead(rank)}
         threading.Thread(target=self._run, name="loang pulse", daemon=True).start()
 
     def stop(self) -> None:
-        """No longer: the job is over."""
-        self._stop.set()
+        """This process ends, by itself."""
+        if not self._stop.is_set():
+            self._stop.set()
+            with contextlib.suppress(RuntimeError):
+                self._say(ENDED)
+
+    def dismiss(self, patience: float) -> None:
+        """Tell the others that no more is wanted of them, and wait until they have ended.
+
+        Args:
+            patience: seconds, at the most: this process may hold the store that they hear it by.
+        """
+        end = time.monotonic() + patience
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"{self.prefix}dismissed", "1")
+            while len(self._ended) < len(self._heard) and time.monotonic() < end:
+                self._listen()
+                if self._silent(SILENT):
+                    return
+                time.sleep(0.05)
 
     def lost(self, patience: float = 2 * SILENT) -> list[str]:
         """After something has failed: the names of the processes that are gone.
 
         Args:
-            patience: seconds to wait until one is known to be.
+            patience: seconds to wait until one is known to be, or this one is dismissed.
         """
         end = time.monotonic() + patience
-        while not (names := self._silent(SILENT)) and time.monotonic() < end:
-            time.sleep(0.1)
-        return names
+        while not self.dismissed:
+            names = self._silent(SILENT) + [self._name(rank) for rank in sorted(self._ended)]
+            if names or time.monotonic() > end:
+                return names
+            time.sleep(0.05)
+        return []
 
     def _run(self) -> None:
         beat, before = 0, time.monotonic()
         while not self._stop.wait(BEAT):
             beat += 1
-            try:
-                self._say(beat)
+            with contextlib.suppress(RuntimeError):  # the store is gone, and whoever kept it too
+                self._say(str(beat))
                 self._listen()
-            except RuntimeError:  # the store is gone, and with it whoever kept it
-                return
             now = time.monotonic()
-            if now - before > 3 * BEAT:  # asleep itself: a laptop's lid, Ctrl-Z
+            if now - before > 4 * BEAT + PATIENCE.total_seconds():  # it slept: a lid, Ctrl-Z
                 self._heard = {rank: (said, now) for rank, (said, _) in self._heard.items()}
             before = now
-            if names := self._silent(GIVEN_UP):
-                self.on_silence(names)
+            self.gone = self._silent(GIVEN_UP)
 
-    def _say(self, beat: int) -> None:
-        said = f"{beat} {os.getpid()} {socket.gethostname()}"
+    def _say(self, word: str) -> None:
+        said = f"{word} {os.getpid()} {socket.gethostname()}"
         self.store.set(f"{self.prefix}{self.place.rank}", said)
 
     def _listen(self) -> None:
-        ranks = list(self._heard)
-        now = time.monotonic()
+        now, ranks = time.monotonic(), list(self._heard)
+        if self.place.rank and self.store.check([f"{self.prefix}dismissed"]):
+            self.dismissed = True
         values = self.store.multi_get([f"{self.prefix}{rank}" for rank in ranks])
         for rank, value in zip(ranks, values, strict=True):
             said = value.decode()
             if said != self._heard[rank][0]:
                 self._heard[rank] = said, now
-                _, pid, host = said.split(" ", 2)
+                word, pid, host = said.split(" ", 2)
                 self._who[rank] = host, int(pid)
+                if word == ENDED:
+                    self._ended.add(rank)
 
     def _silent(self, seconds: float) -> list[str]:
+        """Who has said nothing for so long, or is known to be dead, and did not end by itself."""
         now = time.monotonic()
-        return [
-            self._name(rank)
-            for rank, (_, heard) in self._heard.items()
-            if now - heard > seconds or self._is_gone(rank)
-        ]
+        found = []
+        for rank, (_, heard) in self._heard.items():
+            dead = now - heard > 1.5 * BEAT and rank in self._seen_here and self._is_dead(rank)
+            if rank not in self._ended and (dead or now - heard > seconds):
+                found.append(self._name(rank))
+        return found
 
-    def _is_gone(self, rank: int) -> bool:
-        """Whether a process of this machine has ended, whatever it said last."""
+    def _is_dead(self, rank: int) -> bool:
+        """Whether a process, if it is of this machine, is none any more."""
         host, pid = self._who.get(rank, ("", 0))
         if host != socket.gethostname():
-            return False
+            return True
         try:
             return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        except psutil.Error:
+        except psutil.NoSuchProcess:
             return True
+        except psutil.Error:
+            return False
 
     def _name(self, rank: int) -> str:
         host, pid = self._who.get(rank, ("an unknown machine", 0))
         return f"process {rank} of {self.place.size} (pid {pid} on {host})"
-
-
-def _end(names: list[str]) -> None:
-    """Whoever waits for such a process waits for ever, where no Python code can end it."""
-    print(f"loang: Nothing is heard of {' and '.join(names)}. The job ends.", file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(1)

@@ -5,12 +5,13 @@ them. So nothing can be decided differently in two places, and what is written i
 """
 
 import atexit
-import contextlib
 import datetime
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import distributed as dist
 from loang import device
 from loang.errors import LoangError
 from loang.team.place import Place
-from loang.team.pulse import Pulse
+from loang.team.pulse import PATIENCE, Pulse
 
 JOINING = datetime.timedelta(minutes=10)
 """How long processes wait for one another at the start, and for a sum of all."""
@@ -29,6 +30,10 @@ WAITING = datetime.timedelta(days=30)
 """How long for the leader's word; whether it lives is another's care: pulse.py."""
 AT_ONCE = 256
 """Bytes of a message that go with its length; longer ones take a second round."""
+DISMISSING = 10.0
+"""Seconds that a leader who ends early waits for the others' end."""
+SHORTEST, LONGEST = 2e-5, 5e-4
+"""Seconds between two looks at what is waited for."""
 BUCKET = 2**25
 """Numbers that are added up in one go."""
 
@@ -81,6 +86,8 @@ class Team:
         self.place = place or Place()
         self.control = control
         self.pulse = pulse
+        self.over = False
+        """Whether the leader has ended early: nothing can be shared any more."""
 
     @property
     def size(self) -> int:
@@ -157,8 +164,7 @@ class Team:
         added: list[tuple[list[Tensor], Tensor]] = []
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
-            with self._together():
-                dist.all_reduce(flat)
+            self._wait(partial(dist.all_reduce, flat, async_op=True))
             added.append((bucket, flat))
         for bucket, flat in added:
             for tensor, piece in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
@@ -192,47 +198,82 @@ class Team:
 
         Args:
             array: of this process.
-            counts: how long each process's array is; all else of them is the same.
+            counts: how long each process's array is, not all 0; all else of them is the same.
 
         Raises:
             Lost: a process is gone.
         """
         if self.size == 1:
             return [array]
-        own = np.ascontiguousarray(array)
+        # One of torch's own: of a single sending, it does not say whether it is done.
+        own = np.zeros((max(counts), *array.shape[1:]), array.dtype)
+        own[: len(array)] = array
+        others = [np.empty_like(own) for _ in range(self.size if self.leads else 0)]
+        self._wait(
+            partial(
+                dist.gather,
+                _as_bytes(own),
+                [_as_bytes(each) for each in others] if self.leads else None,
+                dst=0,
+                group=self.control,
+                async_op=True,
+            )
+        )
         if not self.leads:
-            if own.size:
-                with self._together():
-                    dist.send(_as_bytes(own), dst=0, group=self.control)
             return [array]
-        found = [array]
-        for rank in range(1, self.size):
-            other = np.empty((counts[rank], *own.shape[1:]), own.dtype)
-            if other.size:
-                with self._together():
-                    dist.recv(_as_bytes(other), src=rank, group=self.control)
-            found.append(other)
-        return found
+        return [each[:count] for each, count in zip(others, counts, strict=True)]
 
-    def dismiss(self) -> None:
-        """The leader ends early: the others need wait no longer, and say nothing of it."""
-        if self.leads and self.size > 1:
-            with contextlib.suppress(Lost):
-                self.tell(None)
+    def dismiss(self, patience: float = DISMISSING) -> None:
+        """The leader ends early: the others need wait no longer, and say nothing of it.
+
+        Wherever they are: they may just now wait for a sum, or for somebody to take what they send.
+
+        Args:
+            patience: seconds to wait for their end.
+        """
+        if self.leads and self.pulse and not self.over:
+            self.over = True
+            self.pulse.dismiss(patience)
 
     def _broadcast(self, tensor: Tensor) -> None:
-        with self._together():
-            dist.broadcast(tensor, src=0, group=self.control)
+        self._wait(partial(dist.broadcast, tensor, src=0, group=self.control, async_op=True))
 
-    @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
+    def _wait(self, begin: "Callable[[], dist.Work | None]") -> None:
+        """Until what is begun here is done everywhere, or can't be any more.
+
+        Looked at now and then, and not waited for within torch: so a signal is heard, a process
+        that is gone is noticed, and nothing on a GPU goes on from a sum that never came.
+
+        Raises:
+            Lost: a process is gone.
+            Dismissed: the leader has ended early.
+        """
+        if self.over:
+            raise Dismissed
         try:
-            yield
+            work = begin()
+            assert work is not None
+            pause = SHORTEST
+            while not work.is_completed():
+                if self.pulse and (self.pulse.gone or self.pulse.dismissed):
+                    self._fail(self.pulse.gone, "nothing is heard of it")
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST)
+            work.wait()
         except RuntimeError as error:
             if device.out_of_memory(error):
                 raise
             names = self.pulse.lost() if self.pulse else []
-            raise Lost(names, str(error).partition("\n")[0]) from error
+            dismissed = self.pulse and self.pulse.dismissed
+            if not names and not dismissed and not _of_a_connection(error):
+                raise
+            self._fail(names, str(error).partition("\n")[0])
+
+    def _fail(self, names: list[str], why: str) -> NoReturn:
+        if self.pulse and self.pulse.dismissed:
+            self.over = True
+            raise Dismissed
+        raise Lost(names, why)
 
 
 ALONE = Team()
@@ -255,7 +296,7 @@ def join() -> Team:
     if _joined is None:
         try:
             _joined = _join(place)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError) as error:
             raise LoangError(
                 f"This is {place}, and it can't reach the others:"
                 f" {str(error).partition(chr(10))[0]}.",
@@ -265,11 +306,16 @@ def join() -> Team:
     return _joined
 
 
+def is_joined() -> bool:
+    """Whether this process has found the others of its job."""
+    return _joined is not None
+
+
 def _join(place: Place) -> Team:
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     if not dist.is_initialized():
-        if gpus:
-            torch.cuda.set_device(device.choose())
+        if gpus and place.local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(place.local_rank)
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=JOINING)
         atexit.register(dist.destroy_process_group)
     control = dist.new_group(backend="gloo", timeout=WAITING)
@@ -279,13 +325,21 @@ def _join(place: Place) -> Team:
         is_master=False,
         wait_for_workers=False,
         timeout=JOINING,
+        use_libuv=os.environ.get("USE_LIBUV", "0" if os.name == "nt" else "1") == "1",
     )
+    store.set_timeout(PATIENCE)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     pulse = Pulse(place, store, f"loang/{attempt}/")
     dist.barrier(group=control)  # everybody's first beat is there
     pulse.start()
     atexit.register(pulse.stop)
     return Team(place, control, pulse)
+
+
+def _of_a_connection(error: Exception) -> bool:
+    """Whether an error is of two processes that no longer hear each other."""
+    words = ("onnection", "timed out", "Timed out", "ocket", "Broken pipe", "NCCL")
+    return any(each in str(error) for each in words)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

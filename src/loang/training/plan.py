@@ -11,6 +11,7 @@ from loang.build import build_denoiser
 from loang.config import SamplingSettings, Section, Settings, UNetSettings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
+from loang.errors import LoangError
 from loang.networks.sizes import enough_fold
 from loang.presets import PRESETS, UNGUIDED, preset
 from loang.team.team import ALONE, Team
@@ -128,8 +129,14 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         team: of the processes that are to train it together.
 
     Raises:
-        LoangError: a size that the network can't take, a device that is not there.
+        LoangError: a size that the network can't take, a device that is not there, more processes
+            than images in a batch.
     """
+    if team.size > settings.training.batch:
+        raise LoangError(
+            f"A batch of {settings.training.batch:,} can't be shared by {team.size:,} processes.",
+            f"Start fewer, or make it larger: --set training.batch={team.size}.",
+        )
     spec = dataset.spec
     shape = {"size": (spec.height, spec.width), "channels": spec.channels}
     found: dict[str, Section] = {"data": settings.data.model_copy(update=shape)}

@@ -141,8 +141,11 @@ class Run:
                 dismiss(self.team, model)
                 return model
         except Exception:
-            self.team.dismiss()
             self.keeper.saver.wait()  # what was being saved is worth the wait
+            self.team.dismiss()
+            raise
+        except KeyboardInterrupt:
+            self.team.dismiss(0.0)
             raise
         finally:
             self.keeper.saver.after(self.lock.release)
@@ -302,10 +305,10 @@ class Run:
             self.trainer.micro_batch = micro_batch
             self.ledger = Ledger()
             self.keeper.forget_later(self.trainer)
-        self.trainer.hand_out()
         progress = self.trainer.progress
         progress.seconds = failed.seconds
         progress.skipped, progress.returns = failed.skipped, failed.returns + 1
+        self.trainer.hand_out()
         rate = self.plan.settings.optimizer.learning_rate * progress.slowing
         self.display.say(
             f"Warning: from step {since:,} on, loss or gradient is no number. Going back to step"

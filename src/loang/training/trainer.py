@@ -81,9 +81,6 @@ class Trainer:
         settings: batch, learning rate, weighting and so on.
         on: device.
         team: of the processes that share each batch.
-
-    Raises:
-        LoangError: there are more processes than images in a batch.
     """
 
     def __init__(
@@ -102,6 +99,7 @@ class Trainer:
         self.dtype = device.autocast_type(on, settings.training.precision)
         self.progress = Progress()
         self.share = 0.0
+        recompute(denoiser, settings.training.recompute)  # before an objective makes copies of it
         self.objective = objective(self.denoiser, self.source, settings)
         chosen = settings.optimizer
         self.fused = on.type in ("cpu", "cuda")
@@ -118,14 +116,9 @@ class Trainer:
         training = settings.training
         self.part = team.part(training.batch)
         """Of each batch, what this process computes; all of it, if it is alone."""
-        if team.size > training.batch:
-            raise LoangError(
-                f"A batch of {training.batch:,} can't be shared by {team.size:,} processes.",
-                f"Start fewer, or make it larger: --set training.batch={team.size}.",
-            )
         self.micro_batch = min(training.micro_batch or len(self.part), len(self.part))
         """Images computed at once; the gradients of a batch's parts are added up."""
-        recompute(denoiser, training.recompute)
+        self._wanted = self.micro_batch
         self.drops = any(
             isinstance(part, torch.nn.Dropout) and part.p > 0 for part in denoiser.modules()
         )
@@ -301,7 +294,8 @@ class Trainer:
             },
             state={
                 "progress": asdict(self.progress),
-                "micro_batch": self.micro_batch,
+                # As memory allowed: what the settings say is each number of processes' own.
+                "micro_batch": self.micro_batch if self.micro_batch < self._wanted else None,
                 "facts": dict(facts),
             },
         )
@@ -326,7 +320,8 @@ class Trainer:
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
         self.progress = Progress(**checkpoint.state["progress"])
-        self.micro_batch = checkpoint.state.get("micro_batch", self.micro_batch)
+        at_once = checkpoint.state.get("micro_batch") or self.micro_batch
+        self.micro_batch = min(at_once, len(self.part))
         facts: Mapping[str, Any] = checkpoint.state["facts"]
         return facts
 
