@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from loang import device, model_file, random
+from loang import built_in, device, model_file, random
 from loang.config import SamplingSettings, Settings
 from loang.data.memory import require_bytes
 from loang.data.scaling import to_pixels
@@ -262,10 +262,12 @@ class Model:
     def load(cls, path: Path | str, *, on: str = "auto") -> "Model":
         """A model file, or the model in a run's folder; it may come from anybody.
 
+        `built-in` is the one that ships in the package, unless something of that name is there.
+
         Raises:
             LoangError: there is none, or it is not one of loang's.
         """
-        path = Path(path)
+        path = built_in.located(Path(path))
         if path.is_dir():
             path = path / MODEL
         if not path.is_file():

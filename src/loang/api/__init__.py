@@ -1,6 +1,6 @@
 """The verbs, as Python functions: what the command line calls, and you may."""
 
-from loang.api.measuring import compare, doctor, evaluate, load, newest_model
+from loang.api.measuring import compare, default_model, doctor, evaluate, load, newest_model
 from loang.api.speed import Speed, bench_drawing, bench_training
 from loang.api.training import average, default_folder, distill, plan, start, train
 
@@ -11,6 +11,7 @@ __all__ = [
     "bench_training",
     "compare",
     "default_folder",
+    "default_model",
     "distill",
     "doctor",
     "evaluate",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loang import files
+from loang import built_in, files
 from loang.data.download import Progress
 from loang.errors import LoangError
 from loang.evaluation.asked import Asked as AskedOfEvaluation
@@ -59,7 +59,8 @@ def evaluate(
         LoangError: a mistake in any of these; or too few images to measure anything.
     """
     asked, folder = asked or AskedOfEvaluation(), None if out is None else Path(out)
-    check_subject(Path(subject), data)
+    subject = built_in.located(Path(subject))
+    check_subject(subject, data)
     if folder is not None:
         files.check_folder(folder)
 
@@ -73,7 +74,7 @@ def evaluate(
         on_stage=on_stage,
         on_progress=on_progress,
     )
-    report = asking.report(Path(subject), data, history=history)
+    report = asking.report(subject, data, history=history)
     if folder is not None:
         output.write_report(report, folder)
     return report
@@ -98,8 +99,9 @@ def compare(
         LoangError: a mistake in any of these; or too few images to measure anything.
     """
     asked, folder = asked or AskedOfEvaluation(), None if out is None else Path(out)
+    first, second = (built_in.located(Path(each)) for each in (first, second))
     for subject in (first, second):
-        check_subject(Path(subject), data or "that of the other")
+        check_subject(subject, data or "that of the other")
     if folder is not None:
         files.check_folder(folder)
 
@@ -113,7 +115,7 @@ def compare(
         on_stage=on_stage,
         on_progress=on_progress,
     )
-    comparison = asking.comparison(Path(first), Path(second), data)
+    comparison = asking.comparison(first, second, data)
     if folder is not None:
         output.write_comparison(comparison, folder)
     return comparison
@@ -188,16 +190,30 @@ def doctor(
     )
 
 
+def default_model(folder: Path = Path("runs")) -> Path:
+    """The model that is meant where none is named: the newest run's, else the one that ships.
+
+    Returns:
+        A run's folder, or `built-in`.
+    """
+    found = _by_age(folder)
+    return found[-1].parent if found else Path(built_in.NAME)
+
+
 def newest_model(folder: Path = Path("runs")) -> Path:
     """The model file written last in a folder of runs.
 
     Raises:
         LoangError: there is none.
     """
-    found = sorted(folder.glob(f"*/{files.MODEL}"), key=lambda path: path.stat().st_mtime)
+    found = _by_age(folder)
     if not found:
         raise LoangError(
             f"There is no model in {folder}/ yet.",
             "Train one with `loang train`, or name a run's folder or a model file.",
         )
     return found[-1]
+
+
+def _by_age(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*/{files.MODEL}"), key=lambda path: path.stat().st_mtime)

@@ -64,7 +64,10 @@ def train(
 def sample(
     model: Annotated[
         Path | None,
-        typer.Argument(help="A run's folder, or a model file.", show_default="the newest in runs/"),
+        typer.Argument(
+            help="A run's folder, a model file, or built-in.",
+            show_default="the newest in runs/, else built-in",
+        ),
     ] = None,
     sampler: options.Sampler = None,
     steps: options.Steps = None,
@@ -86,7 +89,7 @@ def sample(
 
     from loang import api, drawing
 
-    loaded = api.load(model or api.newest_model(), device=device)
+    loaded = api.load(model or api.default_model(), device=device)
     way = drawing.sampling(loaded, **asked)
     speed = api.bench_drawing(loaded, way, seconds=seconds, on_stage=_quiet if json else _say)
     _show(speed, json, out)

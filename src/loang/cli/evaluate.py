@@ -124,7 +124,7 @@ def evaluate(
                 on_progress=on_progress,
             )
         else:
-            path = api.newest_model().parent if subject is None else Path(subject)
+            path = api.default_model() if subject is None else Path(subject)
             folder = out or default_folder(path)
             report = api.evaluate(
                 path,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loang import sampling
+from loang import built_in, sampling
 from loang.cli import sampling_options as options
 from loang.editing.asked import check_alone, check_idle
 
@@ -14,7 +14,10 @@ from loang.editing.asked import check_alone, check_idle
 def sample(
     model: Annotated[
         Path | None,
-        typer.Argument(help="A run's folder, or a model file.", show_default="the newest in runs/"),
+        typer.Argument(
+            help="A run's folder, a model file, or built-in.",
+            show_default="the newest in runs/, else built-in",
+        ),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="How many.")] = 64,
     out: Annotated[
@@ -82,8 +85,13 @@ def sample(
     from loang.files import shown
 
     if model is None:
-        model = api.newest_model()
-        say(f"Sampling from {shown(model.parent)}, the newest model here.")
+        model = api.default_model()
+        which = (
+            "the model that ships with loang"
+            if str(model) == built_in.NAME
+            else "the newest model here"
+        )
+        say(f"Sampling from {shown(model)}, {which}.")
     loaded = api.load(model, device=device)
     weaker = None if guide is None else api.load(guide, device=device)
     settings = drawing.sampling(loaded, guide=weaker, **asked)

@@ -53,7 +53,10 @@ def noising(
 def denoising(
     model: Annotated[
         Path | None,
-        typer.Argument(help="A run's folder, or a model file.", show_default="the newest in runs/"),
+        typer.Argument(
+            help="A run's folder, a model file, or built-in.",
+            show_default="the newest in runs/, else built-in",
+        ),
     ] = None,
     out: Out = None,
     label: Annotated[str | None, typer.Option(help="A class, by name or number.")] = None,
@@ -64,7 +67,9 @@ def denoising(
     from loang import api, figures
 
     out = out or Path("denoising.png")
-    figures.denoising_figure(api.load(model or api.newest_model(), device=device), out, seed, label)
+    figures.denoising_figure(
+        api.load(model or api.default_model(), device=device), out, seed, label
+    )
     _say(out)
 
 
