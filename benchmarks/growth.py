@@ -34,7 +34,7 @@ from loang.config import changed
 from loang.data import Images, ImageSpec
 from loang.networks.sizes import enough_fold
 from loang.team.team import join
-from loang.training.trainer import Trainer
+from loang.training.trainer import Step, Trainer
 
 BASE = {
     "size": 32,
@@ -83,14 +83,12 @@ def measured(point: dict[str, Any], seconds: float) -> dict[str, Any]:
     trainer = Trainer(build.build_denoiser(settings, spec), images, settings, device.choose(), team)
     steps, sums = [], []
     for _ in range(3):
-        trainer.step(0.0)
+        together(trainer)
     # One process says when it is over; another only does what it is told.
     end = time.perf_counter() + seconds
     while team.tell(len(steps) < 5 or time.perf_counter() < end):
         began = time.perf_counter()
-        if not team.leads:
-            team.tell()
-        float(trainer.step(0.0).loss)
+        float(together(trainer).loss)
         steps.append(time.perf_counter() - began)
         if team.size > 1:
             gradients = [torch.ones_like(p) for p in trainer.denoiser.parameters()]
@@ -107,6 +105,13 @@ def measured(point: dict[str, Any], seconds: float) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": device.describe(trainer.device, trainer.dtype),
     }
+
+
+def together(trainer: Trainer) -> Step:
+    """A step, of which the leader tells the others; they hear of it."""
+    if not trainer.team.leads:
+        trainer.team.tell()
+    return trainer.step(0.0)
 
 
 def in_its_own(point: dict[str, Any], seconds: float) -> dict[str, Any]:

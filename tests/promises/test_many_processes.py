@@ -46,7 +46,9 @@ def fine(ended):
 @pytest.mark.parametrize(
     ("size", "extra"),
     [
-        pytest.param(2, ("training.weighting=learned",), id="two"),
+        pytest.param(
+            2, ("training.weighting=learned",), id="two-learned-weights", marks=pytest.mark.slow
+        ),
         pytest.param(
             3,
             (
@@ -138,6 +140,7 @@ def test_a_mistake_is_told_once(pictures, tiny, tmp_path):
     assert "holds no run, but files that a run would replace" in said
 
 
+@pytest.mark.slow
 def test_more_processes_than_images_of_a_batch_are_refused(pictures, tiny, tmp_path):
     asked = training(pictures, (*tiny, "training.batch=2"), tmp_path / "run")
     ended = job(3, *asked).ended()
@@ -160,6 +163,7 @@ def test_a_process_that_finds_other_images_is_told_of(pictures, tiny, tmp_path):
     assert (status, said) == (0, "") or "are not those that the leading one has" in said, led
 
 
+@pytest.mark.slow
 def test_a_student_is_taught_by_two(pictures, tiny, tmp_path):
     teacher = tmp_path / "teacher"
     fine(job(1, *training(pictures, tiny, teacher)).ended())
@@ -187,6 +191,7 @@ def test_samples_are_drawn_by_all_and_written_by_one(pictures, tiny, tmp_path):
     assert (tmp_path / "three.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_an_evaluation_s_samples_are_drawn_by_all(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     fine(job(1, *training(pictures, tiny, run)).ended())
