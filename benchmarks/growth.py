@@ -162,11 +162,13 @@ def chart(rows: list[dict[str, str]], path: Path) -> None:
         panel.loglog(at, [float(row["step_ms"]) for row in of_axis], "o-", color="C0")
         panel.set_xlabel(axis)
         panel.set_ylabel("ms a step", color="C0")
+        panel.set_ylim(10, 20_000)  # the same everywhere: what is flat looks so
         memory = panel.twinx()
         memory.plot(at, [int(row["peak_mb"]) for row in of_axis], "s--", color="C1")
-        memory.set_ylim(0)
+        memory.set_ylim(0, 3000)
         memory.set_ylabel("peak MB", color="C1")
-        panel.set_xticks(at, [f"{each:,}" for each in at], minor=False)
+        names = [f"{each}" if each < 10_000 else f"$10^{len(str(each)) - 1}$" for each in at]
+        panel.set_xticks(at, names, minor=False)
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
