@@ -193,7 +193,7 @@ class Trainer:
         """
         while True:
             try:
-                return self._gradients(self.part if part is None else part)
+                return self._gradients() if part is None else self._gradients(part)
             except (RuntimeError, MemoryError) as error:
                 if not device.out_of_memory(error):
                     raise
@@ -206,7 +206,8 @@ class Trainer:
             self.micro_batch = (self.micro_batch + 1) // 2
             device.release_memory(self.device)
 
-    def _gradients(self, part: range) -> Float[Tensor, ""]:
+    def _gradients(self, part: range | None = None) -> Float[Tensor, ""]:
+        part = self.part if part is None else part
         training, moment = self.settings.training, self.moment
         self.denoiser.train()
         self.optimizer.zero_grad(set_to_none=True)
