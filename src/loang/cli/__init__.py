@@ -20,8 +20,10 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from loang.cli.app import app
+    from loang.cli.together import check_alone
 
     try:
+        check_alone(next((each for each in arguments if not each.startswith("-")), None))
         app(arguments, prog_name="loang")
     except LoangError as error:
         if debug:

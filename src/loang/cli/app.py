@@ -6,7 +6,7 @@ import typer
 
 import loang
 from loang.cli import average, bench, distill, doctor, edit, evaluate, sample, show, train
-from loang.cli.together import check_alone, helped
+from loang.cli.together import helped
 
 app = typer.Typer(
     help="Train, sample, measure and show diffusion models on your own images.",
@@ -34,7 +34,6 @@ def _version(wanted: bool | None) -> None:
 
 @app.callback()
 def _root(
-    context: typer.Context,
     version: Annotated[
         bool | None,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -42,4 +41,3 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
     """Train, sample, measure and show diffusion models on your own images."""
-    check_alone(context.invoked_subcommand)
