@@ -118,6 +118,18 @@ def sample(
         Lost: another process is gone.
     """
     team = _job.team
+    if team.size == 1:
+        return model.sample(
+            count,
+            seed=seed,
+            sampling=sampling,
+            label=label,
+            labels=labels,
+            first=first,
+            batch=batch,
+            guide=guide,
+            on_step=on_step,
+        )
     if labels is None:
         labels = model.labels(range(first, first + count), label)
     wish = Wish(
@@ -129,10 +141,9 @@ def sample(
         None if labels is None else labels.tolist(),
         guide is not None,
     )
-    if team.size > 1:
-        models = [model] if guide is None else [model, guide]
-        names = [_handed_out(team, each) for each in models]
-        team.tell(["draw", names, asdict(wish)])
+    models = [model] if guide is None else [model, guide]
+    names = [_handed_out(team, each) for each in models]
+    team.tell(["draw", names, asdict(wish)])
     return _draw(team, wish, model, guide, on_step)
 
 
