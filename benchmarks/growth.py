@@ -33,7 +33,7 @@ from loang import build, device, presets
 from loang.config import changed
 from loang.data import Images, ImageSpec
 from loang.networks.sizes import enough_fold
-from loang.team.team import join
+from loang.team.joining import join
 from loang.training.trainer import Step, Trainer
 
 BASE = {

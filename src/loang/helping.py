@@ -20,7 +20,8 @@ from loang.config import SamplingSettings
 from loang.data.spec import ImageSpec
 from loang.identity import weights_digest
 from loang.model import Model
-from loang.team.team import ALONE, Dismissed, Team, join
+from loang.team.joining import join
+from loang.team.team import ALONE, Dismissed, Team
 
 KEPT = 2
 """Models that a process keeps: one, and its guide."""

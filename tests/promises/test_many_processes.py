@@ -148,21 +148,6 @@ def test_more_processes_than_images_of_a_batch_are_refused(pictures, tiny, tmp_p
     assert all(status for status, _ in ended)
 
 
-def test_a_process_that_finds_other_images_is_told_of(pictures, tiny, tmp_path):
-    others = tmp_path / "others"
-    others.mkdir()
-    content = dict(np.load(pictures))
-    np.savez(others / "pictures.npz", images=255 - content["images"], labels=content["labels"])
-    base = training("pictures.npz", tiny, tmp_path / "run")
-    # The same name in another folder, as on a machine of its own.
-    code = "import os, sys; os.chdir(sys.argv.pop(1)); from loang.cli import main; main()"
-    commands = [("-c", code, folder, *base) for folder in (tmp_path, others)]
-    started = Job(commands, LOANG_CACHE=str(tmp_path / "cache"))
-    (_, led), (status, said) = started.ended()
-    # It is the leader's place that is opened where it is there; here both can see it.
-    assert (status, said) == (0, "") or "are not those that the leading one has" in said, led
-
-
 @pytest.mark.slow
 def test_a_student_is_taught_by_two(pictures, tiny, tmp_path):
     teacher = tmp_path / "teacher"

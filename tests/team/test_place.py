@@ -1,5 +1,8 @@
 """Which of a job's processes this one is, as the environment says."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -57,3 +60,16 @@ def test_each_process_takes_the_gpu_of_its_own_number(environment, monkeypatch):
     environment(LOCAL_RANK="2")
     with pytest.raises(LoangError, match=r"of this machine's 2 GPUs none is left"):
         device.choose("auto")
+
+
+def test_a_rank_without_a_job_is_told_of_and_not_swallowed(environment):
+    environment(RANK="1")
+    done = subprocess.run(
+        [sys.executable, "-m", "loang", "sample", "nowhere"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "RANK=1" in done.stderr

@@ -46,6 +46,14 @@ def leader(store, size=3):
     return Pulse(Place(0, size, 0, size), store, "beat/")
 
 
+def two(store):
+    """A leader and another, both begun."""
+    heard, other = leader(store, 2), Pulse(Place(1, 2, 1, 2), store, "beat/")
+    heard.start()
+    other.start()
+    return heard, other
+
+
 def soon(true, seconds=5):
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
@@ -97,10 +105,7 @@ def test_a_pid_that_was_never_seen_says_nothing(store):
 
 
 def test_who_ends_by_itself_is_not_missed_but_named_where_something_failed(store):
-    heard = leader(store, 2)
-    other = Pulse(Place(1, 2, 1, 2), store, "beat/")
-    heard.start()
-    other.start()
+    heard, other = two(store)
     other.stop()
     time.sleep(0.8)
     assert heard.gone == []
@@ -109,10 +114,7 @@ def test_who_ends_by_itself_is_not_missed_but_named_where_something_failed(store
 
 
 def test_the_others_hear_that_no_more_is_wanted(store):
-    heard = leader(store, 2)
-    other = Pulse(Place(1, 2, 1, 2), store, "beat/")
-    heard.start()
-    other.start()
+    heard, other = two(store)
     start = time.monotonic()
     heard.dismiss(0.0)
     assert soon(lambda: other.dismissed)
@@ -137,10 +139,7 @@ def test_whoever_slept_itself_accuses_nobody(store, monkeypatch):
 
 
 def test_nobody_is_missing_while_all_speak(store):
-    heard = leader(store, 2)
-    other = Pulse(Place(1, 2, 1, 2), store, "beat/")
-    heard.start()
-    other.start()
+    heard, other = two(store)
     time.sleep(0.7)
     assert heard.gone == []
     assert heard.lost(patience=0.05) == []

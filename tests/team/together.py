@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
-from loang.team.team import join
+from loang.team.joining import join
+from loang.team.place import Place
+from loang.team.team import Team
 
 team = join()
 assert join() is team
@@ -12,7 +14,7 @@ assert team.leads == (rank == 0)
 
 # Each thing belongs to one process, and the shares differ by one at most.
 for count in (size, 7, 64, 1000):
-    parts = [team.part(count, each) for each in range(size)]
+    parts = [Team(Place(each, size, each, size)).part(count) for each in range(size)]
     assert [i for part in parts for i in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert team.part(count) == parts[rank]

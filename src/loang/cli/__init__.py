@@ -20,7 +20,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from loang.cli.app import app
-    from loang.cli.together import check_alone
+    from loang.cli.together import check_alone, is_told
 
     try:
         check_alone(next((each for each in arguments if not each.startswith("-")), None))
@@ -28,12 +28,8 @@ def main() -> None:
     except LoangError as error:
         if debug:
             raise
-        # Of many processes one speaks; of what the others find before they know it, it tells too.
-        team = sys.modules.get("loang.team.team")
-        joined = team is not None and team.is_joined()
-        told = getattr(error, "told", False) or (os.environ.get("RANK", "0") != "0" and not joined)
         with contextlib.suppress(OSError):  # a terminal that has gone away
-            if not told:
+            if not is_told(error):
                 print(f"loang: {error}".rstrip(), file=sys.stderr)
         sys.exit(getattr(error, "exit_status", 2))
     except KeyboardInterrupt:

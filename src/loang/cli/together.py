@@ -1,6 +1,7 @@
 """What a verb does where a launcher (`torchrun`, `accelerate launch`) has started many of it."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -29,6 +30,21 @@ def helped(verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def is_told(error: LoangError) -> bool:
+    """Whether another process of this job says what is wrong: of many, one speaks.
+
+    What the others find before they have joined it, it finds as well.
+    """
+    if getattr(error, "told", False):
+        return True
+    try:
+        place = Place.here()
+    except LoangError:
+        return False
+    joining = sys.modules.get("loang.team.joining")
+    return place.rank > 0 and not (joining and joining.is_joined())
+
+
 def check_alone(verb: str | None) -> None:
     """Refuse what many processes would only do many times.
 
@@ -37,10 +53,8 @@ def check_alone(verb: str | None) -> None:
     """
     place = Place.here()
     if place.size > 1 and verb not in (*TRAINING, *DRAWING, None):
-        error = LoangError(
+        raise LoangError(
             f"loang {verb} works in one process, and this is {place}.",
             "Start it without a launcher; what can be shared is"
             f" {', '.join((*TRAINING, *DRAWING))}.",
         )
-        error.told = place.rank > 0  # type: ignore[attr-defined]
-        raise error

@@ -9,20 +9,22 @@ from loang.data import Dataset
 from loang.data.download import Progress
 from loang.errors import LoangError
 from loang.model import Model
-from loang.team.team import Dismissed, Team, join
+from loang.team.joining import join
+from loang.team.team import Dismissed, Team
 from loang.training.asked import open_images
+from loang.training.checkpoint import Checkpoint
 from loang.training.display import Display
 from loang.training.interruption import Interruption
 from loang.training.memory import images_that_fit
 from loang.training.places import meant
 from loang.training.plan import Plan, prepare
-from loang.training.trainer import STEP, TAKE, Trainer
+from loang.training.trainer import STEP, Trainer
 
 if TYPE_CHECKING:
     from loang.training.run import Run
 
-END = "end"
-"""The leader's last word, where all went well."""
+TAKE, END = "take", "end"
+"""The leader's words before it hands out where it stands, and when all went well."""
 
 
 def together(
@@ -64,6 +66,27 @@ def begin(plan: Plan, places: Mapping[str, Any] | None) -> None:
     )
 
 
+def hand_out(trainer: Trainer) -> None:
+    """All processes of the trainer's team go on from where its leader stands.
+
+    Raises:
+        Lost: one of them is gone.
+    """
+    team = trainer.team
+    if team.size == 1:
+        return
+    if team.leads:
+        team.tell([TAKE])
+    own = trainer.checkpoint({}) if team.leads else Checkpoint({}, {})
+    state = team.tell(dict(own.state))
+    files = team.tell(list(own.tensors))
+    tensors = {file: team.hand_out(own.tensors.get(file)) for file in files}
+    if not team.leads:
+        at_once = trainer.micro_batch
+        trainer.restore(Checkpoint(tensors, state))
+        trainer.micro_batch = at_once  # memory is each process's own
+
+
 def dismiss(team: Team, model: Model) -> None:
     """The leader tells the others that all went well, and what has become of it."""
     team.tell([END, dict(model.facts)])
@@ -81,8 +104,6 @@ class Following:
         Dismissed: the leader has found something wrong.
         LoangError: this process finds other images than the leader, or none.
     """
-
-    leads = False
 
     def __init__(self, team: Team, on_progress: Progress | None = None) -> None:
         self.team = team
@@ -118,7 +139,7 @@ class Following:
                     case [str(order), float(share)] if order == STEP:
                         self.trainer.step(share)
                     case [str(order)] if order == TAKE:
-                        self.trainer.hand_out()
+                        hand_out(self.trainer)
                     case _:
                         break
         if not told:

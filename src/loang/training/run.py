@@ -16,7 +16,7 @@ from loang.training.budget import Clock, Marks, duration, learning_rate
 from loang.training.display import Display, Measurement
 from loang.training.examination import diagnosis
 from loang.training.folder import RunFolder
-from loang.training.following import dismiss
+from loang.training.following import dismiss, hand_out
 from loang.training.interruption import Interruption
 from loang.training.keeper import Keeper
 from loang.training.ledger import Ledger
@@ -63,8 +63,6 @@ class Run:
         folder: where; already claimed by `RunFolder.start`, or holding the run to go on with.
         lock: the right to write there; given back at the end of `train`.
     """
-
-    leads = True
 
     def __init__(self, plan: Plan, folder: RunFolder, lock: Lock) -> None:
         self.plan = plan
@@ -136,7 +134,7 @@ class Run:
                 if self.plan.device.type == "cpu":
                     free = device.memory_free() // self.team.place.local_size
                     self._fit_memory(images_that_fit(self.trainer, free))
-                self.trainer.hand_out()
+                hand_out(self.trainer)
                 model = self._train()
                 dismiss(self.team, model)
                 return model
@@ -308,7 +306,7 @@ class Run:
         progress = self.trainer.progress
         progress.seconds = failed.seconds
         progress.skipped, progress.returns = failed.skipped, failed.returns + 1
-        self.trainer.hand_out()
+        hand_out(self.trainer)
         rate = self.plan.settings.optimizer.learning_rate * progress.slowing
         self.display.say(
             f"Warning: from step {since:,} on, loss or gradient is no number. Going back to step"

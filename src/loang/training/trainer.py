@@ -26,8 +26,8 @@ from loang.training.examples import Examples, Source
 from loang.training.matching import Matching
 from loang.training.objective import OWN, Moment, Objective
 
-STEP, TAKE = "step", "take"
-"""What a team's leader asks the others for."""
+STEP = "step"
+"""The word by which a team's leader has the others take one."""
 LEAST_VALIDATED = 256
 """Images, where there are so many: of fewer a mean says little."""
 
@@ -325,25 +325,6 @@ class Trainer:
         self.micro_batch = min(at_once, len(self.part))
         facts: Mapping[str, Any] = checkpoint.state["facts"]
         return facts
-
-    def hand_out(self) -> None:
-        """All processes of the team go on from where the leader stands.
-
-        Raises:
-            Lost: one of them is gone.
-        """
-        if self.team.size == 1:
-            return
-        if self.team.leads:
-            self.team.tell([TAKE])
-        own = self.checkpoint({}) if self.team.leads else Checkpoint({}, {})
-        state = self.team.tell(dict(own.state))
-        files = self.team.tell(list(own.tensors))
-        tensors = {file: self.team.hand_out(own.tensors.get(file)) for file in files}
-        if not self.team.leads:
-            at_once = self.micro_batch
-            self.restore(Checkpoint(tensors, state))
-            self.micro_batch = at_once  # memory is each process's own
 
     def _trained(self) -> dict[str, nn.Parameter]:
         """All that the optimizer changes, in its order."""

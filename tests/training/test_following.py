@@ -1,0 +1,46 @@
+"""A run as a process sees it that another one leads: it checks that it learns from the same images."""
+
+import numpy as np
+import pytest
+from trainers import TINY
+
+from loang.errors import LoangError
+from loang.team.place import Place
+from loang.team.team import Dismissed, Team
+from loang.training.asked import open_images, resolve
+from loang.training.following import Following
+
+
+class Told(Team):
+    """The second of two, who is told something."""
+
+    def __init__(self, told):
+        super().__init__(Place(1, 2, 1, 2))
+        self.told = told
+
+    def tell(self, value=None):
+        return self.told
+
+
+@pytest.fixture
+def told(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "pictures.npz", images=rng.integers(0, 256, (60, 8, 8), np.uint8))
+    settings = resolve(tmp_path / "pictures.npz", changes=[*TINY, "network.fold=1"])
+    fingerprint = open_images(settings).fingerprint
+    return {"settings": settings.to_dict(), "places": {}, "fingerprint": fingerprint}
+
+
+def test_with_the_same_images_it_computes_its_part(told):
+    following = Following(Told(told))
+    assert following.trainer.part == range(4, 8)
+
+
+def test_other_images_than_the_leader_s_are_refused(told):
+    with pytest.raises(LoangError, match="process 1 of 2 finds are not those that the leading"):
+        Following(Told({**told, "fingerprint": "0" * 64}))
+
+
+def test_a_leader_that_has_found_something_wrong_has_told_it():
+    with pytest.raises(Dismissed):
+        Following(Told(None))
