@@ -1,4 +1,4 @@
-"""A run as a process sees it that another one leads: it checks that it learns from the same images."""
+"""A run as a process sees it that another leads: it must learn from the same images."""
 
 import numpy as np
 import pytest
