@@ -144,7 +144,7 @@ MISTAKES = {
     "no images of its own": (("train", "--preset", "ddpm-cifar10"), "folder of images"),
     "place": (("train", "--out", "/proc/nowhere"), "can't be written"),
     "no model": (("sample", "nowhere"), "nowhere"),
-    "no models": (("sample",), "loang train"),
+    "no models": (("doctor",), "loang train"),
     "not a model": (("sample", "{text}/photo.png"), "not a model"),
     "steps": (("sample", "{model}", "--steps", "21"), "1 to 20"),
     "sampler": (("sample", "{model}", "--sampler", "magic"), "ddim"),

@@ -74,7 +74,7 @@ def test_the_losses_are_those_of_one_process(size, extra, pictures, tiny, tmp_pa
 def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     whole = ("training.reports=1", "training.validation_share=0", "training.checkpoint_minutes=60")
-    asked = training(pictures, (*tiny, *whole), run, images=6_400)
+    asked = training(pictures, (*tiny, *whole), run, images=3_200)
     started = job(2, *asked)
     try:
         while not (run / "log.jsonl").exists() or len(losses(run)) < 2:
@@ -94,7 +94,7 @@ def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tm
 
     ended = fine(job(3, "train", "--resume", "--out", run).ended())
     assert f"Going on from step {step:,}" in ended[0][1]
-    fine(job(1, *training(pictures, (*tiny, *whole), tmp_path / "never", images=6_400)).ended())
+    fine(job(1, *training(pictures, (*tiny, *whole), tmp_path / "never", images=3_200)).ended())
     after, never = losses(run), losses(tmp_path / "never")
     # What is logged is a mean since the line before, which the stop has moved once.
     common = [each for each in after if each in never and each > step + 10][:20]

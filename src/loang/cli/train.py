@@ -72,7 +72,6 @@ def train(
     from loang.team.place import Place
     from loang.training.asked import Asked
     from loang.training.display import ConsoleDisplay
-    from loang.training.run import Run
 
     asked: Asked = {
         "preset": preset,
@@ -96,6 +95,9 @@ def train(
         run = api.start(
             data, **asked, out=out, resume=resume, overwrite=overwrite, on_progress=on_progress
         )
+
+    from loang.training.run import Run  # torch, which a mistake need not wait for
+
     display = ConsoleDisplay(console)
     run.train(display)
     if isinstance(run, Run):  # the others of a job follow, and are silent
