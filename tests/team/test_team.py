@@ -1,5 +1,6 @@
 """A team of processes: what each way of speaking promises, among real processes."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,30 @@ def test_a_job_that_nobody_joins_says_so():
     ((status, said),) = alone.ended()
     assert status != 0
     assert "This is process 0 of 2, and it can't reach the others" in said
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
+def test_a_process_that_falls_silent_is_given_up_and_named():
+    """Its connections stay open, so that nothing fails: as of a machine that is gone."""
+    code = """
+import os, signal, torch
+from loang.team import pulse
+pulse.BEAT, pulse.GIVEN_UP = 0.2, 2.0
+from loang.team.joining import join
+from loang.team.team import Lost
+team = join()
+if not team.leads:
+    os.kill(os.getpid(), signal.SIGSTOP)
+try:
+    team.add_up([torch.ones(3)])
+except Lost as lost:
+    print(lost.problem, flush=True)
+    os._exit(0)
+"""
+    job = Job([("-c", code)] * 2)
+    try:
+        said, _ = job.processes[0].communicate(timeout=60)
+    finally:
+        job.kill()
+    assert f"Process 1 of 2 (pid {job.processes[1].pid} on " in said
+    assert "was lost" in said
