@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 import loang
-from loang.cli import average, bench, distill, doctor, edit, evaluate, sample, show, train
+from loang.cli import (
+    average,
+    bench,
+    distill,
+    doctor,
+    edit,
+    evaluate,
+    export,
+    importing,
+    sample,
+    show,
+    train,
+)
 from loang.cli.together import helped
 
 app = typer.Typer(
@@ -24,6 +36,8 @@ app.command("average")(average.average)
 app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 app.add_typer(show.app, name="show")
+app.add_typer(export.app, name="export")
+app.add_typer(importing.app, name="import")
 
 
 def _version(wanted: bool | None) -> None:
