@@ -1,13 +1,13 @@
 """Rebuild tests/fixtures/tutorial_unet.npz: what the article's architecture computes in Keras 3.
 
-    python -m venv keras-env && keras-env/bin/pip install torch keras numpy h5py
+    python -m venv keras-env && keras-env/bin/pip install torch keras numpy h5py jaxtyping
     keras-env/bin/python scripts/make_tutorial_reference.py
 
-It takes half a minute and does not need loang: weights and inputs follow from a rule that it
-shares with the tests (tests/networks/tutorial_weights.py). The architecture is written here from
-the layers that the article uses. Those of `tensorflow_addons`, which ended in May 2024, are
-stated by what they compute: its GroupNormalization(1) is Keras's with epsilon 1e-3, its GELU()
-the tanh approximation.
+It takes half a minute and does not need loang installed: weights and inputs follow from a rule it
+shares with the tests (tests/networks/tutorial_weights.py, src/loang/interop/keras/names.py). The
+architecture is written here from the layers that the article uses. Those of `tensorflow_addons`,
+which ended in May 2024, are stated by what they compute: its GroupNormalization(1) is Keras's with
+epsilon 1e-3, its GELU() the tanh approximation.
 
 The fixture holds, for each case, images x (N, C, H, W), time steps t and the output y; and the
 versions that computed them. It says nothing of fresh weights, for there Keras 3 left tf.keras:
@@ -25,7 +25,7 @@ import numpy as np
 from keras import layers
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path.insert(0, str(TESTS / "networks"))
+sys.path[:0] = [str(TESTS / "networks"), str(TESTS.parent / "src")]
 import tutorial_weights as shared  # noqa: E402  (found by path: tests are no package)
 
 

@@ -208,8 +208,8 @@ def test_another_network_starts_from_its_own_defaults():
 
 
 def test_a_key_of_another_network_is_unknown():
-    with pytest.raises(LoangError, match=r"no setting 'network\.width'"):
-        changed(preset("quick"), ["network.kind=tutorial", "network.width=32"])
+    with pytest.raises(LoangError, match=r"no setting 'network\.blocks'"):
+        changed(preset("quick"), ["network.kind=tutorial", "network.blocks=2"])
 
 
 def test_a_file_with_an_unknown_or_wrong_key_is_refused():

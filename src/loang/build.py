@@ -53,7 +53,7 @@ def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
                 "The tutorial's network has no room for a variance.",
                 "Set denoiser.learn_variance=false, or take network.kind=unet.",
             )
-        return TutorialUNet(spec.channels)
+        return TutorialUNet(spec.channels, width=chosen.width)
     classes = len(spec.class_names) if settings.data.labels else 0
     of_settings = chosen.model_dump(exclude={"kind", "fold", "self_conditioning"})
     return UNet(
@@ -109,4 +109,6 @@ def _schedule(settings: ScheduleSettings) -> Schedule:
         made = make(steps, **given)
     else:
         made = schedule.cosine(steps) if settings.kind == "cosine" else schedule.sigmoid(steps)
-    return made.with_zero_terminal_snr() if settings.zero_terminal_snr else made
+    if settings.zero_terminal_snr:
+        made = made.with_zero_terminal_snr()
+    return made.told(settings.counted_from, in_thousands=settings.told_in_thousands)

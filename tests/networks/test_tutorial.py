@@ -14,6 +14,7 @@ import torch
 import tutorial_weights
 from torch import Tensor, nn
 
+from loang.interop.keras.names import article_weights, keras_layout, torch_layout, torch_name
 from loang.networks.sizes import cropped, padded
 from loang.networks.tutorial import SelfAttention, TutorialUNet, Up, over_positions, time_code
 
@@ -45,9 +46,7 @@ def with_article_weights(channels: int) -> TutorialUNet:
 def as_state(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """Keras weights as a state dict of ours."""
     return {
-        tutorial_weights.torch_name(name): torch.from_numpy(
-            np.ascontiguousarray(tutorial_weights.torch_layout(name, value))
-        )
+        torch_name(name): torch.from_numpy(np.ascontiguousarray(torch_layout(name, value)))
         for name, value in values.items()
     }
 
@@ -68,8 +67,25 @@ def test_the_number_of_parameters_is_the_articles():
 def test_every_article_weight_has_its_parameter_and_none_is_left_over(channels):
     with torch.device("meta"):
         ours = {name: p.shape for name, p in TutorialUNet(channels).state_dict().items()}
-    empty = {k: np.empty(shape) for k, shape in tutorial_weights.article_weights(channels).items()}
+    empty = {k: np.empty(shape) for k, shape in article_weights(channels).items()}
     theirs = {name: value.shape for name, value in as_state(empty).items()}
+    assert ours == theirs
+
+
+def test_every_layout_is_undone_by_its_inverse():
+    for name, value in tutorial_weights.article_values(1).items():
+        back = keras_layout(name, torch_layout(name, value), value.shape)
+        np.testing.assert_array_equal(back, value)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_a_narrower_network_has_the_narrower_weights(width):
+    with torch.device("meta"):
+        ours = {k: p.shape for k, p in TutorialUNet(1, width=width).state_dict().items()}
+    shapes = article_weights(1, width)
+    theirs = {
+        k: value.shape for k, value in as_state({k: np.empty(s) for k, s in shapes.items()}).items()
+    }
     assert ours == theirs
 
 
@@ -207,7 +223,7 @@ def test_the_time_code_is_its_formula_in_float64(dtype):
 def test_self_attention_is_its_formula_in_float64():
     """Written with the heads as an axis of the weights, as Keras has them."""
     c, heads, inside = 6, 4, {}
-    for name, shape in tutorial_weights.article_weights().items():
+    for name, shape in article_weights().items():
         if name.startswith("sa4/"):
             small = tuple(c if n == 64 else n for n in shape)
             inside[name.removeprefix("sa4/")] = tutorial_weights.uniform(name, small).astype(float)

@@ -92,6 +92,8 @@ class UNetSettings(Section):
     blocks: Annotated[int, Field(ge=1, le=32)] = 2
     attention: tuple[Annotated[int, Field(ge=0)], ...] = Field((2,), max_length=12)
     heads: Whole = 4
+    head_width: Whole | None = Field(None, description="channels of a head, in place of heads")
+    middle_attention: bool = Field(True, description="between the two blocks in the middle")
     fold: Annotated[int, Field(ge=1, le=2**6)] | None = Field(
         1, description="None: what leaves the first level 16x16 positions or fewer"
     )
@@ -100,15 +102,30 @@ class UNetSettings(Section):
     group_channels: Annotated[int, Field(ge=1, le=2**13)] = Field(
         4, description="at least so many share a norm's mean and variance; 16 is faster on a CPU"
     )
+    norm_groups: Whole | None = Field(
+        None, description="of every norm, in place of group_channels; must divide all widths"
+    )
+    norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-6
+    downsample_padding: Literal["around", "after"] = Field(
+        "around", description="zeros on all sides, or below and to the right (Ho et al.'s code)"
+    )
+    cosine_first: bool = Field(False, description="in the code of the time, before sines")
+    reaches_last: bool = Field(
+        True, description="whether the time's lowest frequency is 1/10000, or one short of it"
+    )
+    no_label: bool = Field(True, description="whether there is a code for 'no label'")
     self_conditioning: bool = Field(
         False, description="show the network its last estimate of the image (Chen et al. 2023)"
     )
 
 
 class TutorialSettings(Section):
-    """networks/tutorial.py: the article's network; nothing to choose."""
+    """networks/tutorial.py: the article's network."""
 
     kind: Literal["tutorial"] = "tutorial"
+    width: Annotated[int, Field(ge=1, le=2**10)] = Field(
+        64, description="channels of the first level; the article has 64"
+    )
 
 
 class ScheduleSettings(Section):
@@ -119,6 +136,12 @@ class ScheduleSettings(Section):
     beta_start: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
     beta_end: Beta | None = Field(None, description="linear and scaled-linear; None: its own")
     zero_terminal_snr: bool = False
+    counted_from: Literal[0, 1] = Field(
+        1, description="in steps: what the network is told of the first"
+    )
+    told_in_thousands: bool = Field(
+        False, description="in steps: the network is told of them as if there were 1000"
+    )
     sigma_min: Positive = Field(0.002, description="edm: the least noise")
     sigma_max: Positive = Field(80.0, description="edm: the most noise")
 

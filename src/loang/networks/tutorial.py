@@ -45,6 +45,8 @@ class TutorialUNet(nn.Module):
     Args:
         channels: of the images, and of the prediction.
         time_width: numbers in the code of a time step; even.
+        width: channels of the first level, of which the others have 2, 4 and 8 times as many;
+            the article has 64.
 
     Raises:
         ValueError: time_width is odd or below 2.
@@ -52,26 +54,27 @@ class TutorialUNet(nn.Module):
 
     classes = 0
 
-    def __init__(self, channels: int = 1, time_width: int = 256) -> None:
+    def __init__(self, channels: int = 1, time_width: int = 256, width: int = 64) -> None:
         super().__init__()
         if time_width < 2 or time_width % 2:
             raise ValueError(f"time_width must be even and positive, not {time_width}")
         self.time_width = time_width
-        self.inc = DoubleConv(channels, 64, 64)
-        self.down1 = Down(64, 128, time_width)
-        self.sa1 = SelfAttention(128)
-        self.down2 = Down(128, 256, time_width)
-        self.sa2 = SelfAttention(256)
-        self.down3 = Down(256, 256, time_width)
-        self.bot1 = DoubleConv(256, 512, 512)
-        self.bot2 = Attention(512)
-        self.bot3 = DoubleConv(512, 256, 256)
-        self.up1 = Up(512, 128, time_width)
-        self.sa3 = SelfAttention(128)
-        self.up2 = Up(256, 64, time_width)
-        self.sa4 = SelfAttention(64)
-        self.up3 = Up(128, 64, time_width)
-        self.outc = nn.Conv2d(64, channels, 1)
+        double, quadruple, most = 2 * width, 4 * width, 8 * width
+        self.inc = DoubleConv(channels, width, width)
+        self.down1 = Down(width, double, time_width)
+        self.sa1 = SelfAttention(double)
+        self.down2 = Down(double, quadruple, time_width)
+        self.sa2 = SelfAttention(quadruple)
+        self.down3 = Down(quadruple, quadruple, time_width)
+        self.bot1 = DoubleConv(quadruple, most, most)
+        self.bot2 = Attention(most)
+        self.bot3 = DoubleConv(most, quadruple, quadruple)
+        self.up1 = Up(most, double, time_width)
+        self.sa3 = SelfAttention(double)
+        self.up2 = Up(quadruple, width, time_width)
+        self.sa4 = SelfAttention(width)
+        self.up3 = Up(double, width, time_width)
+        self.outc = nn.Conv2d(width, channels, 1)
         self.apply(initialize_as_keras)
 
     def forward(
