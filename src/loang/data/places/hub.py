@@ -12,11 +12,11 @@ from loang.data.collection import Collection
 from loang.data.download import Progress
 from loang.data.environment import offline
 from loang.data.places.hub_listing import Address, Listing, chosen, list_files, split_and_config
-from loang.data.places.hub_trouble import endpoint, told
 from loang.data.places.parquet import ParquetCollection, Source, import_pyarrow
 from loang.data.places.shards import aside_notice, left_aside
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
+from loang.hub.trouble import endpoint, told
 
 PREFIX = "hub:"
 SHARE = 0.9

@@ -11,10 +11,10 @@ from typing import Any
 from loang import files
 from loang.data.encoded.picture import SUFFIXES
 from loang.data.environment import cache_folder, offline
-from loang.data.places.hub_trouble import endpoint, is_network_trouble
 from loang.data.places.labels import USUAL_NAMES
 from loang.data.places.shards import split_of
 from loang.errors import LoangError
+from loang.hub.trouble import endpoint, is_network_trouble
 from loang.untrusted import read_json, shown
 
 CONVERTED = "refs/convert/parquet"
