@@ -72,11 +72,7 @@ class Stored:
             ValueError: it does not fit in memory, or was changed since it was looked at.
         """
         size = untrusted.plain_size(self.path, largest=LARGEST_FILE)
-        free = psutil.virtual_memory().available
-        if 2 * size > SHARE * free:  # the bytes, and the tensors that are made of them
-            raise TooLarge(
-                f"its {size / 1e9:,.1f} GB do not fit in memory: {free / 1e9:,.1f} GB are free"
-            )
+        require_room(size)
         # Read, not mapped: tensors in a mapped file end the whole process when it is cut.
         content = untrusted.read_bytes(self.path, largest=size)
         if not content.startswith(self.header):
@@ -85,6 +81,19 @@ class Stored:
             return load_bytes(content)
         except SafetensorError as error:
             raise ValueError(str(error)) from error
+
+
+def require_room(size: int) -> None:
+    """Whether so many bytes of a file, and the tensors that are made of them, fit in memory.
+
+    Raises:
+        TooLarge: they do not.
+    """
+    free = psutil.virtual_memory().available
+    if 2 * size > SHARE * free:
+        raise TooLarge(
+            f"its {size / 1e9:,.1f} GB do not fit in memory: {free / 1e9:,.1f} GB are free"
+        )
 
 
 def look(path: Path) -> Stored:
