@@ -96,6 +96,11 @@ class Denoiser(nn.Module):
         return int(getattr(self.network, "classes", 0))
 
     @property
+    def hides_labels(self) -> bool:
+        """Whether `classes` itself is a label, for "none"."""
+        return bool(getattr(self.network, "no_label", True))
+
+    @property
     def learns_variance(self) -> bool:
         """Whether the network answers where the variance of a step lies."""
         return bool(getattr(self.network, "variance", False))

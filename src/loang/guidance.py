@@ -48,6 +48,11 @@ class Guided:
         guide: DenoiserLike | None = None,
     ) -> None:
         check_interval(interval)
+        if guide is None and not getattr(denoiser, "hides_labels", True):
+            raise LoangError(
+                "This model has never seen an image without a label, which guidance would need.",
+                "Leave --guidance away, or name a worse model of these images with --guide.",
+            )
         if guide is None and not classes_of(denoiser):
             raise LoangError(
                 "This model knows no classes, so there is no label that guidance could hide.",

@@ -25,8 +25,11 @@ LATER = {
             *("follow_links", "fit", "background", "range", "labels_file", "label_column"),
             *("image_column", "unreadable", "rotations", "shifts", "told"),
         ],
-        "network": ["self_conditioning", "group_channels"],
-        "schedule": ["sigma_min", "sigma_max"],
+        "network": [
+            *("self_conditioning", "group_channels", "norm_groups", "norm_epsilon", "head_width"),
+            *("middle_attention", "downsample_padding", "cosine_first", "reaches_last", "no_label"),
+        ],
+        "schedule": ["sigma_min", "sigma_max", "counted_from", "told_in_thousands"],
         "denoiser": ["deviation", "learn_variance"],
         "ema": ["snapshots", "snapshot_lengths", "snapshot_precision", "choose"],
         "training": [

@@ -53,20 +53,37 @@ class Settings(Section):
             )
         self._check_objective(discrete)
         if isinstance(self.network, UNetSettings):
-            network = self.network
-            levels = len(network.multipliers)
-            if any(level >= levels for level in network.attention):
-                raise ValueError(
-                    f"network.attention is {network.attention}, but levels count 0..{levels - 1}"
-                )
-            attending = {*network.attention, levels - 1}
-            widths = [network.width * network.multipliers[level] for level in attending]
-            if any(width % network.heads for width in widths):
-                raise ValueError(
-                    f"network.heads is {network.heads}, which does not divide"
-                    f" the widths {widths} of the levels that attend"
-                )
+            self._check_network(self.network)
         return self
+
+    def _check_network(self, network: UNetSettings) -> None:
+        """Raises ValueError for widths that can't be divided as asked, and labels never hidden."""
+        levels = len(network.multipliers)
+        if any(level >= levels for level in network.attention):
+            raise ValueError(
+                f"network.attention is {network.attention}, but levels count 0..{levels - 1}"
+            )
+        attending = {*network.attention, *([levels - 1] if network.middle_attention else [])}
+        widths = [network.width * network.multipliers[level] for level in sorted(attending)]
+        name = "heads" if network.head_width is None else "head_width"
+        divisor = getattr(network, name)
+        if any(width % divisor for width in widths):
+            raise ValueError(
+                f"network.{name} is {divisor}, which does not divide"
+                f" the widths {widths} of the levels that attend"
+            )
+        groups = network.norm_groups
+        widths = [network.width * multiplier for multiplier in (1, *network.multipliers)]
+        if groups is not None and any(width % groups for width in widths):
+            raise ValueError(
+                f"network.norm_groups is {groups}, which does not divide the widths"
+                f" {sorted(set(widths))}"
+            )
+        if not network.no_label and self.training.label_dropout > 0:
+            raise ValueError(
+                "network.no_label is false, so no label can be hidden, and training.label_dropout"
+                f" is {self.training.label_dropout:g}: set it to 0"
+            )
 
     def _check_objective(self, discrete: bool) -> None:
         """Raises ValueError for parts of an objective that mean nothing together."""
@@ -82,6 +99,13 @@ class Settings(Section):
                 f" start: take {10 * self.denoiser.deviation:g} or more, ten times"
                 " denoiser.deviation"
             )
+        for name in ("told_in_thousands", "counted_from"):
+            default = ScheduleSettings.model_fields[name].default
+            if not discrete and getattr(schedule, name) != default:
+                raise ValueError(
+                    f"schedule.{name} is of schedules in steps, and schedule.kind is"
+                    f" {schedule.kind}"
+                )
         if not discrete and schedule.zero_terminal_snr:
             raise ValueError(
                 f"schedule.zero_terminal_snr is of schedules in steps, and schedule.kind is"

@@ -1,6 +1,8 @@
 """Layers that the modern network is built of. Images are (batch, channels, height, width)."""
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -11,6 +13,24 @@ from loang.networks.operations import GroupNorm, attention
 from loang.networks.recompute import Recomputable
 
 Map = Float[Tensor, "n c h w"]
+DownsamplePadding = Literal["around", "after"]
+
+
+@dataclass(frozen=True)
+class NormRule:
+    """How many channels share the mean and variance of a norm, and what is added to the variance.
+
+    Args:
+        group_channels: at least so many where they divide evenly, in at most 32 groups (Ho et
+            al.'s code has 1). Groups of 16 and more are faster in bfloat16 on a CPU:
+            operations.py.
+        groups: just so many in every norm, in place of that.
+        epsilon: Ho et al.'s code has 1e-6, Dhariwal and Nichol's 1e-5.
+    """
+
+    group_channels: int = 4
+    groups: int | None = None
+    epsilon: float = 1e-6
 
 
 class TimeCode(nn.Module):
@@ -18,12 +38,23 @@ class TimeCode(nn.Module):
 
     Vaswani et al. 2017, as Ho et al. 2020, appendix B. The angles are computed in float32 under
     any autocast: bfloat16 can't tell t = 999 from t = 1000.
+
+    Args:
+        width: numbers before the MLP; an odd one counts as one less.
+        out: numbers after it.
+        cosine_first: whether cosines come before sines (Dhariwal and Nichol's code).
+        reaches_last: whether the last frequency is 1/10000 itself (Ho et al.'s code), or the one
+            before it of one more frequency (Vaswani et al.; Dhariwal and Nichol's code).
     """
 
-    def __init__(self, width: int, out: int) -> None:
+    def __init__(
+        self, width: int, out: int, *, cosine_first: bool = False, reaches_last: bool = True
+    ) -> None:
         super().__init__()
         half = width // 2
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half) / max(half - 1, 1))
+        self.cosine_first = cosine_first
+        apart = max(half - 1, 1) if reaches_last else half
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half) / apart)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.frequencies: Tensor
         self.mlp = nn.Sequential(nn.Linear(2 * half, out), nn.SiLU(), nn.Linear(out, out))
@@ -31,7 +62,8 @@ class TimeCode(nn.Module):
     def forward(self, t: Shaped[Tensor, " n"]) -> Float[Tensor, "n out"]:
         """One code an image; t may be an integer or a real number."""
         angle = t.to(self.frequencies.dtype)[:, None] * self.frequencies
-        code: Tensor = self.mlp(torch.cat((angle.sin(), angle.cos()), dim=1))
+        parts = (angle.cos(), angle.sin()) if self.cosine_first else (angle.sin(), angle.cos())
+        code: Tensor = self.mlp(torch.cat(parts, dim=1))
         return code
 
 
@@ -51,14 +83,14 @@ class ResidualBlock(Recomputable):
         *,
         dropout: float,
         modulate: bool,
-        group_channels: int = 4,
+        norm: NormRule = NormRule(),
     ) -> None:
         super().__init__()
         self.modulate = modulate
-        self.norm1 = group_norm(inputs, group_channels)
+        self.norm1 = group_norm(inputs, norm)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.code = nn.Linear(code, 2 * outputs if modulate else outputs)
-        self.norm2 = group_norm(outputs, group_channels)
+        self.norm2 = group_norm(outputs, norm)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
@@ -80,10 +112,10 @@ class ResidualBlock(Recomputable):
 class Attention(Recomputable):
     """Self-attention over all positions, plus the input *before* its norm (Ho et al.'s code)."""
 
-    def __init__(self, channels: int, heads: int, group_channels: int = 4) -> None:
+    def __init__(self, channels: int, heads: int, norm: NormRule = NormRule()) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = group_norm(channels, group_channels)
+        self.norm = group_norm(channels, norm)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
@@ -99,15 +131,23 @@ class Attention(Recomputable):
 
 
 class Downsample(nn.Module):
-    """Half the height and width, by a convolution of stride 2."""
+    """Half the height and width, by a convolution of stride 2.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    Args:
+        inputs: channels.
+        outputs: channels.
+        padding: a row and column of zeros "around" the image (torch's habit), or only "after" it,
+            below and to the right (TensorFlow's, so Ho et al.'s code).
+    """
+
+    def __init__(self, inputs: int, outputs: int, padding: DownsamplePadding = "around") -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+        self.after = padding == "after"
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=0 if self.after else 1)
 
     def forward(self, x: Map) -> Float[Tensor, "n outputs h//2 w//2"]:
         """Height and width must be even."""
-        out: Tensor = self.conv(x)
+        out: Tensor = self.conv(functional.pad(x, (0, 1, 0, 1)) if self.after else x)
         return out
 
 
@@ -124,15 +164,18 @@ class Upsample(nn.Module):
         return out
 
 
-def group_norm(channels: int, least: int = 4) -> GroupNorm:
-    """At most 32 groups (Ho et al.'s code), of at least so many channels where they divide evenly.
+def group_norm(channels: int, norm: NormRule = NormRule()) -> GroupNorm:
+    """A norm of so many channels.
 
-    Groups of 16 and more are faster in bfloat16 on a CPU: operations.py.
+    Raises:
+        ValueError: they can't be divided into the rule's groups.
     """
-    groups = max(
-        g for g in range(1, 33) if channels % g == 0 and (channels // g >= least or g == 1)
+    groups = norm.groups or max(
+        g
+        for g in range(1, 33)
+        if channels % g == 0 and (channels // g >= norm.group_channels or g == 1)
     )
-    return GroupNorm(groups, channels, eps=1e-6)
+    return GroupNorm(groups, channels, eps=norm.epsilon)
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

@@ -8,9 +8,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loang.errors import LoangError
 from loang.networks.layers import (
     Attention,
     Downsample,
+    DownsamplePadding,
+    NormRule,
     ResidualBlock,
     TimeCode,
     Upsample,
@@ -34,16 +37,27 @@ class UNet(nn.Module):
         blocks: residual blocks a level on the way down; there is one more on the way up.
         attention: which levels attend, counted from 0, the finest.
         heads: of each attention; must divide the widths of the levels that attend.
+        head_width: channels of each head, in place of `heads`; must divide those widths too.
+        middle_attention: whether the lowest level attends between its two middle blocks.
         fold: pixels of `fold` x `fold` become channels of one position before the first level
             and are unfolded after the last: less work at full size, for small processors.
         dropout: within the blocks, 0..1.
         modulate: whether the codes scale and shift (True), or are only added (Ho et al.).
         group_channels: at least so many share the mean and variance of a norm.
-        classes: how many labels there are; 0 for none. There is one code more, for "no label".
+        norm_groups: just so many groups in every norm, in place of that.
+        norm_epsilon: what a norm adds to the variance.
+        downsample_padding: see `layers.Downsample`.
+        cosine_first: see `layers.TimeCode`.
+        reaches_last: see `layers.TimeCode`.
+        classes: how many labels there are; 0 for none.
+        no_label: whether there is one code more, for "no label".
         augmentations: how many numbers say how an image was changed; 0 for none.
         given: channels of another image that is shown beside x; 0 for none.
         variance: whether it answers twice x's channels: what it predicts, then, for each value,
             where the variance of a step lies between its bounds.
+
+    Raises:
+        ValueError: widths can't be divided into such heads, or into so many groups.
     """
 
     def __init__(
@@ -54,11 +68,19 @@ class UNet(nn.Module):
         blocks: int,
         attention: Sequence[int] = (),
         heads: int = 1,
+        head_width: int | None = None,
+        middle_attention: bool = True,
         fold: int = 1,
         dropout: float = 0.0,
         modulate: bool = True,
         group_channels: int = 4,
+        norm_groups: int | None = None,
+        norm_epsilon: float = 1e-6,
+        downsample_padding: DownsamplePadding = "around",
+        cosine_first: bool = False,
+        reaches_last: bool = True,
         classes: int = 0,
+        no_label: bool = True,
         augmentations: int = 0,
         given: int = 0,
         variance: bool = False,
@@ -67,11 +89,13 @@ class UNet(nn.Module):
         self.fold = fold
         self.halvings = len(multipliers) - 1
         self.classes = classes
+        self.no_label = no_label
         self.augmentations = augmentations
         self.given = given
         self.variance = variance
         widths = [width * multiplier for multiplier in multipliers]
         code = 4 * width
+        norm = NormRule(group_channels, norm_groups, norm_epsilon)
 
         def block(inputs: int, outputs: int) -> ResidualBlock:
             return ResidualBlock(
@@ -80,16 +104,17 @@ class UNet(nn.Module):
                 code,
                 dropout=dropout,
                 modulate=modulate,
-                group_channels=group_channels,
+                norm=norm,
             )
 
-        def attend(level: int) -> nn.Module:
-            if level not in attention:
-                return nn.Identity()
-            return Attention(widths[level], heads, group_channels)
+        def attention_of(wide: int) -> Attention:
+            return Attention(wide, wide // head_width if head_width else heads, norm)
 
-        self.time = TimeCode(width, code)
-        self.label = nn.Embedding(classes + 1, code) if classes else None
+        def attend(level: int) -> nn.Module:
+            return attention_of(widths[level]) if level in attention else nn.Identity()
+
+        self.time = TimeCode(width, code, cosine_first=cosine_first, reaches_last=reaches_last)
+        self.label = nn.Embedding(classes + int(no_label), code) if classes else None
         self.first = nn.Conv2d((channels + given) * fold**2, width, 3, padding=1)
 
         # Every map on the way down is kept, and joined to one block on the way up.
@@ -102,12 +127,12 @@ class UNet(nn.Module):
                 current = wide
                 kept.append(current)
             if level < self.halvings:
-                stage.resample = Downsample(current, current)
+                stage.resample = Downsample(current, current, downsample_padding)
                 kept.append(current)
             self.down.append(stage)
 
         self.middle = nn.ModuleList([block(current, current), block(current, current)])
-        self.middle_attention = Attention(current, heads, group_channels)
+        self.middle_attention = attention_of(current) if middle_attention else nn.Identity()
 
         self.up = nn.ModuleList()
         for level, wide in reversed(list(enumerate(widths))):
@@ -119,7 +144,7 @@ class UNet(nn.Module):
                 stage.resample = Upsample(current, current)
             self.up.append(stage)
 
-        self.last_norm = group_norm(current, group_channels)
+        self.last_norm = group_norm(current, norm)
         answers = channels * (2 if variance else 1)
         self.last = zeroed(nn.Conv2d(current, answers * fold**2, 3, padding=1))
 
@@ -143,16 +168,22 @@ class UNet(nn.Module):
         Args:
             x: noisy images of any size; see `networks/sizes.py`.
             condition: the time of each image.
-            label: 0..classes-1, or `classes` for "no label"; None means no label at all.
+            label: 0..classes-1, or `classes` for "no label"; None means that of all.
             augmentation: how each image was changed, all 0 for one that was not (augment.py);
                 None means that none was.
             given: the other image; None means one that is 0 everywhere.
 
         Raises:
+            LoangError: no label, for a network that was built without one for that.
             ValueError: a label, an augmentation or another image, for a network that knows none.
         """
         code = self.time(condition)
         if self.label is not None:
+            if label is None and not self.no_label:
+                raise LoangError(
+                    "This model has never seen an image without a label, and was given none.",
+                    f"Give each image a label, from 0 to {self.classes - 1}.",
+                )
             if label is None:
                 label = torch.full_like(condition, self.classes, dtype=torch.long)
             code = code + self.label(label)

@@ -21,15 +21,28 @@ class Discrete(Schedule):
         alpha_bar: the product of all alpha up to each time, float64, T + 1 entries, the first 1,
             then falling, none below 0; only the last may be 0 ("zero terminal SNR").
         name: how charts and messages call it.
+        counted_from: what a network is told of the first step: 1 as Ho et al. 2020 write, 0 as
+            their code and most that came after it count.
+        in_thousands: whether it is told of the steps as if there were 1000 (Dhariwal and Nichol's
+            `rescale_timesteps`).
     """
 
-    def __init__(self, alpha_bar: Float64[Tensor, " times"], name: str = "custom") -> None:
+    def __init__(
+        self,
+        alpha_bar: Float64[Tensor, " times"],
+        name: str = "custom",
+        *,
+        counted_from: int = 1,
+        in_thousands: bool = False,
+    ) -> None:
         if len(alpha_bar) < 2 or alpha_bar[0] != 1:
             raise ValueError("alpha_bar needs T + 1 entries, the first of them 1")
         if not bool((alpha_bar.diff() < 0).all()) or alpha_bar[-1] < 0:
             raise ValueError("alpha_bar must fall from 1 towards 0")
         super().__init__(name)
         self.alpha_bar = alpha_bar
+        self.counted_from = counted_from
+        self.in_thousands = in_thousands
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __repr__(self) -> str:
@@ -65,8 +78,9 @@ class Discrete(Schedule):
         return self._between(t)[1] if t.is_floating_point() else self._on(t.device)[1][t]
 
     def condition(self, t: Times) -> Times:
-        """t itself."""
-        return t
+        """t itself, where steps count from 1 and are as many as there are."""
+        told = t - 1 if self.counted_from == 0 else t
+        return told * (1000 / self.T) if self.in_thousands else told
 
     def times(self, sigma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """The real times at which (signal, noise) has the angle atan(sigma)."""
@@ -84,7 +98,14 @@ class Discrete(Schedule):
         """sqrt(alpha_bar) shifted and scaled: last 0, first kept (Lin et al. 2023, alg. 1)."""
         root = self.alpha_bar[1:].sqrt()
         root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-        return Discrete(_with_clean_image(root.square()), f"{self.name}, zero terminal SNR")
+        made = Discrete(_with_clean_image(root.square()), f"{self.name}, zero terminal SNR")
+        return made.told(self.counted_from, in_thousands=self.in_thousands)
+
+    def told(self, counted_from: int = 1, *, in_thousands: bool = False) -> "Discrete":
+        """The same schedule, of which a network is told so."""
+        return Discrete(
+            self.alpha_bar, self.name, counted_from=counted_from, in_thousands=in_thousands
+        )
 
     def _between(
         self, t: Float[Tensor, "*batch"]

@@ -67,9 +67,10 @@ def check(denoiser: Denoiser, settings: DistillationSettings) -> None:
             "distillation.method=tuning asks no teacher, so there is nothing to guide.",
             "Leave --guidance away, or take another method.",
         )
-    if guided and not denoiser.classes:
+    if guided and not (denoiser.classes and denoiser.hides_labels):
+        why = "has never seen an image without a label" if denoiser.classes else "knows no classes"
         raise LoangError(
-            "This model knows no classes, so there is no label that guidance could hide.",
+            f"This model {why}, so there is no label that guidance could hide.",
             "Leave --guidance away.",
         )
     if not guided and settings.guidance_interval is not None:
