@@ -3,10 +3,11 @@
 import torch
 
 from loang import augment, random, schedule
-from loang.config import ScheduleSettings, Settings, UNetSettings
+from loang.config import ScheduleSettings, Settings, TutorialSettings, UNetSettings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
+from loang.networks.denoising_diffusion import DenoisingDiffusionUNet
 from loang.networks.sizes import enough_fold
 from loang.networks.tutorial import TutorialUNet
 from loang.networks.unet import UNet
@@ -34,35 +35,41 @@ def build_denoiser(settings: Settings, spec: ImageSpec) -> Denoiser:
     )
 
 
-def build_network(settings: Settings, spec: ImageSpec) -> UNet | TutorialUNet:
+def build_network(
+    settings: Settings, spec: ImageSpec
+) -> UNet | TutorialUNet | DenoisingDiffusionUNet:
     """The network of the settings; it learns labels if it can, the images have them, and it may.
 
     Raises:
-        LoangError: the tutorial's network is to be told how images were changed.
+        LoangError: a network other than `unet` is to be told how images were changed, or the
+            tutorial's to learn a variance.
     """
     chosen = settings.network
     told = augment.parameters(settings.data, spec)
-    if not isinstance(chosen, UNetSettings):
-        if told:
-            raise LoangError(
-                "The tutorial's network can't be told how images were changed.",
-                "Set data.told=false, or take network.kind=unet.",
-            )
+    if told and not isinstance(chosen, UNetSettings):
+        raise LoangError(
+            f"A network of the kind {chosen.kind} can't be told how images were changed.",
+            "Set data.told=false, or take network.kind=unet.",
+        )
+    if isinstance(chosen, TutorialSettings):
         if settings.denoiser.learn_variance:
             raise LoangError(
                 "The tutorial's network has no room for a variance.",
                 "Set denoiser.learn_variance=false, or take network.kind=unet.",
             )
         return TutorialUNet(spec.channels, width=chosen.width)
-    classes = len(spec.class_names) if settings.data.labels else 0
+    given = spec.channels if chosen.self_conditioning else 0
+    variance = settings.denoiser.learn_variance
     of_settings = chosen.model_dump(exclude={"kind", "fold", "self_conditioning"})
+    if not isinstance(chosen, UNetSettings):
+        return DenoisingDiffusionUNet(spec.channels, given=given, variance=variance, **of_settings)
     return UNet(
         spec.channels,
         fold=chosen.fold or enough_fold(spec.height, spec.width),
-        classes=classes,
+        classes=len(spec.class_names) if settings.data.labels else 0,
         augmentations=told,
-        given=spec.channels if chosen.self_conditioning else 0,
-        variance=settings.denoiser.learn_variance,
+        given=given,
+        variance=variance,
         **of_settings,
     )
 

@@ -7,6 +7,7 @@ from loang.config.reading import LONGEST, changed, load
 from loang.config.sections import (
     DataSettings,
     DenoiserSettings,
+    DenoisingDiffusionSettings,
     DistillationSettings,
     EmaSettings,
     EvaluationSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "LONGEST",
     "DataSettings",
     "DenoiserSettings",
+    "DenoisingDiffusionSettings",
     "DistillationSettings",
     "EmaSettings",
     "EvaluationSettings",

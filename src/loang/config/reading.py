@@ -7,11 +7,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from loang.config.sections import Section, TutorialSettings, UNetSettings
+from loang.config.sections import (
+    DenoisingDiffusionSettings,
+    Section,
+    TutorialSettings,
+    UNetSettings,
+)
 from loang.config.settings import Settings
 from loang.errors import LoangError
 from loang.untrusted import shown
 
+NETWORKS: dict[str, type[Section]] = {
+    "unet": UNetSettings,
+    "tutorial": TutorialSettings,
+    "denoising-diffusion": DenoisingDiffusionSettings,
+}
 LONGEST = 2**16
 """Characters of all settings as JSON, which have about 3,000."""
 
@@ -71,13 +81,12 @@ def changed(settings: Settings, assignments: Iterable[str]) -> Settings:
 
 def _paths(network: str) -> list[str]:
     """Every `section.key` that there is, with a network of that kind."""
-    networks: dict[str, type[Section]] = {"unet": UNetSettings, "tutorial": TutorialSettings}
     sections: dict[str, type[Section]] = {
         name: field.annotation
         for name, field in Settings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
-    sections["network"] = networks.get(network, UNetSettings)
+    sections["network"] = NETWORKS.get(network, UNetSettings)
     return [f"{name}.{key}" for name, section in sections.items() for key in section.model_fields]
 
 
@@ -96,7 +105,7 @@ def _readable(error: ValidationError) -> LoangError:
     """The first thing that is wrong, in the person's words."""
     first = error.errors(include_url=False)[0]
     # Pydantic puts the union's tag into the path.
-    place = shown(".".join(str(p) for p in first["loc"] if p not in ("unet", "tutorial")))
+    place = shown(".".join(str(p) for p in first["loc"] if p not in NETWORKS))
     if first["type"] == "extra_forbidden":
         return LoangError(
             f"There is no setting {place!r}.", "Remove it, or look at `loang train --dry-run`."

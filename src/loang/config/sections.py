@@ -128,6 +128,31 @@ class TutorialSettings(Section):
     )
 
 
+class DenoisingDiffusionSettings(Section):
+    """networks/denoising_diffusion.py: that of the library denoising-diffusion-pytorch."""
+
+    kind: Literal["denoising-diffusion"] = "denoising-diffusion"
+    width: Annotated[int, Field(ge=4, le=2**13, multiple_of=2)] = 64
+    multipliers: tuple[Annotated[int, Field(ge=1, le=2**7)], ...] = Field(
+        (1, 2, 4, 8), min_length=1, max_length=12
+    )
+    first_width: Annotated[int, Field(ge=1, le=2**13)] | None = Field(
+        None, description="of the first convolution; None: width"
+    )
+    full_attention: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, max_length=12, description="levels that attend in full; None: the last"
+    )
+    heads: Annotated[int, Field(ge=1, le=2**10)] = 4
+    head_width: Annotated[int, Field(ge=1, le=2**10)] = 32
+    dropout: Share = 0.0
+    period: Annotated[float, Field(ge=2, le=1e9)] = Field(
+        10_000.0, description="the longest of the time's code"
+    )
+    self_conditioning: bool = Field(
+        False, description="show the network its last estimate of the image (Chen et al. 2023)"
+    )
+
+
 class ScheduleSettings(Section):
     """schedule.py."""
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from loang.config.sections import (
     DataSettings,
     DenoiserSettings,
+    DenoisingDiffusionSettings,
     DistillationSettings,
     EmaSettings,
     EvaluationSettings,
@@ -26,9 +27,9 @@ class Settings(Section):
 
     preset: Word = "custom"
     data: DataSettings = DataSettings()
-    network: Annotated[UNetSettings | TutorialSettings, Field(discriminator="kind")] = (
-        UNetSettings()
-    )
+    network: Annotated[
+        UNetSettings | TutorialSettings | DenoisingDiffusionSettings, Field(discriminator="kind")
+    ] = UNetSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     denoiser: DenoiserSettings = DenoiserSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
@@ -54,6 +55,13 @@ class Settings(Section):
         self._check_objective(discrete)
         if isinstance(self.network, UNetSettings):
             self._check_network(self.network)
+        if isinstance(self.network, DenoisingDiffusionSettings):
+            levels = len(self.network.multipliers)
+            full = self.network.full_attention or ()
+            if any(level >= levels for level in full):
+                raise ValueError(
+                    f"network.full_attention is {full}, but levels count 0..{levels - 1}"
+                )
         return self
 
     def _check_network(self, network: UNetSettings) -> None:
