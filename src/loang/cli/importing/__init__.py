@@ -2,4 +2,7 @@
 
 import typer
 
+from loang.cli.importing import denoising_diffusion
+
 app = typer.Typer(help="Bring a model from another tool.", no_args_is_help=True)
+app.command("denoising-diffusion")(denoising_diffusion.denoising_diffusion)
