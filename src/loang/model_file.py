@@ -55,14 +55,40 @@ def write(
             "Go on from a checkpoint with `loang train --resume`, or train again with a lower"
             " learning rate.",
         )
-    about = {
+    about = json.dumps(describe(settings, spec, facts))
+    with replacing(path) as beside:
+        tensors.save(beside, weights, {_METADATA: about})
+
+
+def describe(settings: Settings, spec: ImageSpec, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a model but its weights, in plain values for JSON."""
+    return {
         "format": FORMAT,
         "settings": settings.to_dict(),
         "images": spec.to_dict(),
         "facts": {name: _plain(value) for name, value in facts.items()},
     }
-    with replacing(path) as beside:
-        tensors.save(beside, weights, {_METADATA: json.dumps(about)})
+
+
+def understand(about: Mapping[str, Any], path: Path) -> tuple[Settings, ImageSpec, dict[str, Any]]:
+    """The inverse of `describe`, for values that may come from anybody.
+
+    Args:
+        about: what a file says.
+        path: of the file, for the message.
+
+    Raises:
+        ValueError: they describe no model.
+        LoangError: they are of another format.
+    """
+    if about.get("format") != FORMAT:
+        raise LoangError(
+            f"{path} has the format {untrusted.shown(about.get('format'))};"
+            f" this loang reads {FORMAT}.",
+            "Use the version of loang that wrote it.",
+        )
+    spec = ImageSpec.from_dict(about.get("images"))
+    return config.load(about.get("settings")), spec, _checked_facts(about.get("facts"))
 
 
 def read(path: Path) -> tuple[Denoiser, ImageSpec, Settings, dict[str, Any]]:
@@ -76,15 +102,7 @@ def read(path: Path) -> tuple[Denoiser, ImageSpec, Settings, dict[str, Any]]:
         if _METADATA not in stored.metadata:
             raise ValueError("it says nothing of a model")
         about = untrusted.parse_json(stored.metadata[_METADATA])
-        if about.get("format") != FORMAT:
-            raise LoangError(
-                f"{path} has the format {untrusted.shown(about.get('format'))};"
-                f" this loang reads {FORMAT}.",
-                "Use the version of loang that wrote it.",
-            )
-        spec = ImageSpec.from_dict(about.get("images"))
-        settings = config.load(about.get("settings"))
-        facts = _checked_facts(about.get("facts"))
+        settings, spec, facts = understand(about, path)
         # Before anything is built: a few words can describe a network of any size.
         _check_weights(stored, weight_shapes(settings, spec))
         denoiser = build_denoiser(settings, spec)
