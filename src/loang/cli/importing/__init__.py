@@ -2,7 +2,8 @@
 
 import typer
 
-from loang.cli.importing import denoising_diffusion
+from loang.cli.importing import denoising_diffusion, diffusers
 
 app = typer.Typer(help="Bring a model from another tool.", no_args_is_help=True)
 app.command("denoising-diffusion")(denoising_diffusion.denoising_diffusion)
+app.command("diffusers")(diffusers.diffusers)
