@@ -37,6 +37,7 @@ TYPES = {
     "I16": torch.int16,
     "I8": torch.int8,
     "U8": torch.uint8,
+    "BOOL": torch.bool,
 }
 """The types that are written and read, as safetensors calls them."""
 _LENGTH = 8  # bytes of the number that a file begins with: how long its header is
