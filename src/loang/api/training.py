@@ -1,6 +1,6 @@
 """Training, distilling, averaging: what makes models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -9,6 +9,8 @@ from loang.config import Settings
 from loang.data.download import Progress
 from loang.errors import LoangError
 from loang.team.place import Place
+from loang.tracking.names import chosen
+from loang.tracking.tracking import Tracking
 from loang.training.asked import Asked, AskedOfStudent, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
@@ -31,6 +33,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     display: Display | None = None,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
@@ -42,6 +45,8 @@ def train(
         out: the run's folder; None makes one in `runs`, named for data and preset.
         resume: go on with the run in that folder, with its own settings.
         overwrite: replace the run in that folder.
+        track: "tensorboard", "trackio", "wandb" or "mlflow", one or several, that are told of the
+            run; None: those that its last session told, if it is gone on with.
         display: told of what happens; None shows nothing.
         on_progress: told of a download.
         **asked: preset, budget, size and more: see `loang.training.asked.Asked`.
@@ -51,7 +56,15 @@ def train(
             number any more.
         Interrupted: Ctrl-C or SIGTERM came; a checkpoint and the model file were written.
     """
-    run = start(data, out=out, resume=resume, overwrite=overwrite, on_progress=on_progress, **asked)
+    run = start(
+        data,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        track=track,
+        on_progress=on_progress,
+        **asked,
+    )
     return run.train(display or Display())
 
 
@@ -61,6 +74,7 @@ def start(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
 ) -> "loang.training.run.Run | loang.training.following.Following":
@@ -69,12 +83,13 @@ def start(
     In a job of several processes one leads: it alone begins a run, which the others follow.
     """
     if Place.here().size == 1:
-        return _start(data, out, resume, overwrite, on_progress, None, **asked)
+        return _start(data, out, resume, overwrite, track, on_progress, None, **asked)
 
     from loang.training.following import together
 
     return together(
-        lambda team: _start(data, out, resume, overwrite, on_progress, team, **asked), on_progress
+        lambda team: _start(data, out, resume, overwrite, track, on_progress, team, **asked),
+        on_progress,
     )
 
 
@@ -83,6 +98,7 @@ def _start(
     out: str | Path | None,
     resume: bool,
     overwrite: bool,
+    track: Sequence[str] | None,
     on_progress: Progress | None,
     team: "loang.team.team.Team | None",
     **asked: Unpack[Asked],
@@ -92,6 +108,7 @@ def _start(
     settings = resolve(data, **asked)
     folder = RunFolder(Path(out) if out is not None else default_folder(settings))
     places, gone = None, None
+    trackers, unsaid = chosen(track, folder.path, resume=resume)
     if resume:
         stored, about = folder.read_config()
         settings = asked_again(stored, data, **asked)
@@ -114,13 +131,14 @@ def _start(
     begin(prepared, places)
     # A run that is gone on with has its checkpoints already.
     notes = [] if resume else prepared.check_disk(folder.path)
-    lock = folder.claim()
+    lock, tracking = folder.claim(), Tracking(trackers)
     try:
+        tracking.start()
         if not resume:
             folder.start(overwrite)
             folder.write_config(prepared.settings, about_now(prepared))
         run = Run(prepared, folder, lock)
-        run.notes += notes
+        run.notes += notes + unsaid
         if resume:
             run.restore()
             now = meant(settings.data) | (places or {})
@@ -128,7 +146,10 @@ def _start(
                 # The images have moved: the next time they are there.
                 moved = stored.model_copy(update={"data": settings.data})
                 folder.write_config(moved, {**about, PLACES: now})
+        tracking.follow(folder.path, anew=not resume)
+        run.reporter.tracking = tracking
     except BaseException:
+        tracking.drop()
         lock.release()
         raise
     return run
@@ -141,6 +162,7 @@ def distill(
     steps: int = 2,
     out: str | Path | None = None,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     display: Display | None = None,
     on_progress: Progress | None = None,
     **asked: Unpack[AskedOfStudent],
@@ -157,6 +179,8 @@ def distill(
         steps: of the student's walk, 1 or more.
         out: the run's folder; None makes one in `runs`, named for model and steps.
         overwrite: replace the run in that folder.
+        track: "tensorboard", "trackio", "wandb" or "mlflow", one or several, that are told of the
+            run; None: those that its last session told, if it is gone on with.
         display: told of what happens; None shows nothing.
         on_progress: told of a download.
         **asked: budget, seed and more: see `loang.training.asked.AskedOfStudent`.
@@ -173,6 +197,7 @@ def distill(
         steps=steps,
         out=None if out is None else Path(out),
         overwrite=overwrite,
+        track=track,
         on_progress=on_progress,
         **asked,
     )

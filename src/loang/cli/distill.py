@@ -40,6 +40,12 @@ def distill(
             "--set", metavar="KEY=VALUE", help="Any setting: optimizer.learning_rate=1e-4."
         ),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Tell tensorboard, trackio, wandb or mlflow; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Make a model that draws in two steps, or so, what another draws in many.
 
@@ -62,6 +68,7 @@ def distill(
             steps=steps,
             out=out,
             overwrite=overwrite,
+            track=track,
             on_progress=on_progress,
             budget=budget,
             seed=seed,

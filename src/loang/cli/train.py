@@ -58,6 +58,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.batch=64."),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Tell tensorboard, trackio, wandb or mlflow; repeatable. none: tell nobody.",
+            show_default="as in the last session",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show settings, size and cost; train nothing.")
     ] = False,
@@ -93,7 +101,13 @@ def train(
             show_plan(api.plan(data, **asked, on_progress=on_progress))
             return
         run = api.start(
-            data, **asked, out=out, resume=resume, overwrite=overwrite, on_progress=on_progress
+            data,
+            **asked,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            track=track,
+            on_progress=on_progress,
         )
 
     from loang.training.run import Run  # torch, which a mistake need not wait for

@@ -1,5 +1,6 @@
 """From a model that walks many steps to one that leaps in a few: a run of its own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,6 +19,8 @@ from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
 from loang.team.team import Team
+from loang.tracking.names import chosen
+from loang.tracking.tracking import Tracking
 from loang.training.asked import AskedOfStudent, open_images
 from loang.training.consistency import check
 from loang.training.folder import RunFolder
@@ -59,6 +62,7 @@ def start(
     steps: int = 2,
     out: Path | None = None,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     on_progress: Progress | None = None,
     **asked: Unpack[AskedOfStudent],
 ) -> "Run | Following":
@@ -68,7 +72,9 @@ def start(
     without the teacher's file. In a job of several processes only the leader reads that.
     """
     return together(
-        lambda team: _start(teacher, data, steps, out, overwrite, on_progress, team, **asked),
+        lambda team: _start(
+            teacher, data, steps, out, overwrite, track, on_progress, team, **asked
+        ),
         on_progress,
     )
 
@@ -79,6 +85,7 @@ def _start(
     steps: int,
     out: Path | None,
     overwrite: bool,
+    track: Sequence[str] | None,
     on_progress: Progress | None,
     team: Team,
     **asked: Unpack[AskedOfStudent],
@@ -104,6 +111,7 @@ def _start(
     folder.check(overwrite)
     _check_apart(teacher, folder.path)
     folder.check_free()
+    tracking = Tracking(chosen(track, folder.path, resume=False)[0])
     places = None if data is not None else beside(teacher, model.settings.data)
     dataset = open_images(
         settings,
@@ -118,6 +126,7 @@ def _start(
     notes += plan.check_disk(folder.path)
     lock = folder.claim()
     try:
+        tracking.start()
         folder.start(overwrite)
         known = about(plan, places)
         known["teacher"] = {name: model.facts.get(name) for name in ("steps", "images", "data")}
@@ -128,7 +137,10 @@ def _start(
         run.keeper.saver.wait()
         if failures := run.keeper.saver.failures():
             raise failures[0]
+        tracking.follow(folder.path, anew=True)
+        run.reporter.tracking = tracking
     except BaseException:
+        tracking.drop()
         lock.release()
         raise
     return run

@@ -2,6 +2,7 @@
 
 config.json                  the resolved settings, complete; loads back to the same run
 log.jsonl                    one line a measurement: log.py
+tracking/                    what trackers were told, where there are any: loang.tracking
 .lock                        who writes here now
 checkpoints/step-NNNNNNNN/   checkpoint.py
 averages/                    snapshots of averages, where they are asked for: averages.py
@@ -23,6 +24,7 @@ from loang.config import Settings
 from loang.errors import LoangError
 from loang.files import MODEL
 from loang.lock import Lock, refuse_if_held
+from loang.tracking.names import told
 
 CONFIG = "config.json"
 MANIFEST = "MANIFEST.json"
@@ -112,7 +114,7 @@ class RunFolder:
                     shutil.rmtree(self.checkpoints)
                 drawn = self.samples.glob("[0-9]" * 8 + ".png")
                 averages = self.averages.glob(f"{CHECKPOINT}*.safetensors")
-                for path in (*self._files(), *drawn, *averages):
+                for path in (*self._files(), *drawn, *averages, *told(self.path)):
                     path.unlink(missing_ok=True)
 
     def _files(self) -> tuple[Path, ...]:

@@ -14,6 +14,8 @@ import loang
 from loang import device, files, pictures
 from loang.errors import LoangError
 from loang.model import Model
+from loang.tracking.tracker import End
+from loang.tracking.tracking import Tracking
 from loang.training import card
 from loang.training.averages import Average, Snapshots
 from loang.training.budget import duration
@@ -45,6 +47,7 @@ class Reporter:
         self.plan = plan
         self.folder = folder
         self.log = Log(folder.log)
+        self.tracking = Tracking()
         self.display = Display()
         self.monitor: Monitor | None = None
         self.charted = time.monotonic()
@@ -66,6 +69,26 @@ class Reporter:
                     **values,
                 }
             )
+        for line in self.tracking.troubles():
+            self.display.say(f"Warning: {line}{'' if self.over else ' Training goes on.'}")
+
+    @contextlib.contextmanager
+    def tracked(self, *stopped: type[BaseException]) -> Iterator[None]:
+        """A run from start to end; its trackers are told how it ended.
+
+        Args:
+            stopped: what is raised where a person has stopped it.
+        """
+        end: End = "failed"
+        try:
+            yield
+            end = "finished"
+        except stopped:
+            end = "interrupted"
+            raise
+        finally:
+            with self.harmless("The trackers can't be closed"):
+                self.tracking.close(end, self.display.say)
 
     def cut(self, trainer: Trainer) -> None:
         """Forget what was logged after where the run stands."""

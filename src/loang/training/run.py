@@ -128,7 +128,7 @@ class Run:
         """
         self.reporter.display = display
         try:
-            with display:
+            with display, self.reporter.tracked(Interrupted, KeyboardInterrupt):
                 for note in self.notes:
                     display.say(note)
                 if self.plan.device.type == "cpu":
