@@ -89,8 +89,10 @@ def read(values: Mapping[str, Any]) -> Network:
     channels, answers = keys.whole("in_channels", 3), keys.whole("out_channels", 3)
     if answers not in (channels, 2 * channels):
         raise keys.refusal("out_channels", answers)
-    classes = keys.whole_or_none("num_class_embeds", None) or 0
-    if classes:
+    classes = keys.whole_or_none("num_class_embeds", None)
+    if classes is not None:
+        if classes < 1:
+            raise keys.refusal("num_class_embeds", classes)
         settings["no_label"] = False
     keys.must_be("class_embed_type", None)
     keys.must_be("time_embedding_type", "positional")
@@ -104,7 +106,7 @@ def read(values: Mapping[str, Any]) -> Network:
     keys.ignore("num_train_timesteps", *_OF_AN_AVERAGE)  # the first, of learnt codes of the time
     size = _size(keys)
     keys.finish()
-    return Network(settings, size, channels, classes, answers)
+    return Network(settings, size, channels, classes or 0, answers)
 
 
 def write(network: UNet, settings: UNetSettings, spec: ImageSpec, groups: int) -> dict[str, Any]:

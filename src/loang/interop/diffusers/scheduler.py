@@ -119,6 +119,11 @@ def read(values: Mapping[str, Any], *, learns_variance: bool) -> Scheduler:
             f"Its walks are spaced as diffusers' {spacing!r}; loang's begin at the last step, as"
             " 'trailing' ones do."
         )
+    if clip and sampler != "ddpm":
+        notices.append(
+            "Where an estimate of the image is clipped, loang derives that of the noise anew, as"
+            " diffusers does with use_clipped_model_output=True."
+        )
     if sampler not in ("ddpm", "ddim"):
         notices.append(f"In the place of its {name}, loang walks by its own {sampler}.")
     if not keys.flag("set_alpha_to_one", True):
