@@ -1,0 +1,32 @@
+"""`loang export keras`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def keras(
+    model: Annotated[Path, typer.Argument(help="A run's folder, a model file, or built-in.")],
+    out: Annotated[Path, typer.Option(help="The model's file; its name ends in .keras.")] = Path(
+        "model.keras"
+    ),
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of the walk that the script takes.", show_default="the model's, of DDIM"
+        ),
+    ] = None,
+) -> None:
+    """Write a model for Keras, and a script that samples with it: TensorFlow, JAX or torch."""
+    from loang import api
+    from loang.cli.console import say
+    from loang.files import shown
+    from loang.interop.keras.write import write
+
+    path, script = write(api.load(model, device="cpu"), out, steps=steps)
+    say(f"  {shown(path)}  the model, for Keras 3")
+    say(f"  {shown(script)}  draws images with it")
+    say()
+    say("Where Keras is, with TensorFlow, JAX or torch:")
+    say(f"  python {shown(script)} {shown(path)} --out samples.png")

@@ -1,0 +1,105 @@
+"""A `.keras` file that any Keras 3 opens, and beside it a script that samples with it.
+
+What Keras has no place for, how the model is sampled and what loang knows of it, lies in the same
+file as `loang.json`; Keras passes it over, and `loang import keras` reads it (back.py).
+"""
+
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loang import model_file
+from loang.errors import LoangError
+from loang.extras import require
+from loang.files import check_folder, replacing, write_text
+from loang.interop.keras import walk
+from loang.interop.keras.build import Built, build
+from loang.interop.keras.parts import PURPOSE
+from loang.model import Model
+
+SUFFIX = ".keras"
+SCRIPT = "sample_with_keras.py"
+MEMBER = "loang.json"
+WEIGHTS = "model.weights.h5"
+"""Keras's own name for the weights within the file."""
+_CALLED = {
+    "Conv2D": "conv2d",
+    "Dense": "dense",
+    "Embedding": "embedding",
+    "GroupNormalization": "group_normalization",
+    "LayerNormalization": "layer_normalization",
+}
+"""What Keras calls the layers of a class among its weights, counted from the second on."""
+
+
+def write(model: Model, out: Path, *, steps: int | None = None) -> list[Path]:
+    """Write the model for Keras; returns the files: the model's, and the script's.
+
+    Args:
+        model: from `loang.load`.
+        out: ends in .keras; what stands there is replaced.
+        steps: of the walk that the script takes; None takes the model's own (walk.py).
+
+    Raises:
+        LoangError: the name does not end so, the place can't be written, Keras is not there, the
+            network can't be said in Keras, or the walk can't have so many steps.
+    """
+    if out.suffix != SUFFIX:
+        raise LoangError(
+            f"Keras reads no model from a file named {out.name}.", f"End its name in {SUFFIX}."
+        )
+    check_folder(out.parent)
+    numbers = walk.numbers(model.denoiser, walk.chosen(model, steps))
+    built = build(model.denoiser, model.spec)
+    about = model_file.describe(model.settings, model.spec, model.facts)
+    about |= {"weights": places(built), "walk": numbers}
+    with replacing(out) as beside:
+        built.model.save(beside)
+        with zipfile.ZipFile(beside, "a") as archive:
+            _check(archive.read(WEIGHTS), built, about["weights"])
+            archive.writestr(MEMBER, json.dumps(about))
+    script = out.with_name(SCRIPT)
+    write_text(script, resources(__package__).joinpath("script.py").read_text(encoding="utf-8"))
+    return [out, script]
+
+
+def places(built: Built) -> dict[str, str]:
+    """Where each weight lies in Keras's file of weights, by its torch name.
+
+    Keras files a layer under its class and its number among those, whatever its own name is.
+    """
+    counts: Counter[str] = Counter()
+    folders: dict[int, str] = {}
+    for layer in built.model.layers:
+        kind = _CALLED.get(type(layer).__name__)
+        if kind is not None:
+            folders[id(layer)] = f"layers/{kind}" + f"_{counts[kind]}" * (counts[kind] > 0)
+            counts[kind] += 1
+    return {
+        name: f"{folders[id(layer)]}/vars/{number}" for name, (layer, number) in built.homes.items()
+    }
+
+
+def _check(content: bytes, built: Built, where: Mapping[str, str]) -> None:
+    """Whether every weight lies where the file says, to the last bit.
+
+    Raises:
+        LoangError: this version of Keras files them elsewhere.
+    """
+    h5py = require("h5py", extra="keras", purpose=PURPOSE)
+    with h5py.File(io.BytesIO(content), "r") as stored:
+        for name, (layer, number) in built.homes.items():
+            found: Any = stored.get(where[name])
+            own = layer.get_weights()[number]
+            if found is None or not np.array_equal(np.asarray(found), own):
+                raise LoangError(
+                    "This version of Keras files the weights of a model as loang does not know.",
+                    "Install one that it knows: pip install 'keras>=3.6,<3.16'.",
+                )
