@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from loang import built_in, device, model_file, random
+from loang import device, model_file, random
 from loang.config import SamplingSettings, Settings
 from loang.data.memory import require_bytes
 from loang.data.scaling import to_pixels
@@ -19,6 +19,7 @@ from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.files import MODEL
+from loang.named import located
 from loang.samplers import State
 from loang.walking import check_walk, chosen, in_evaluation, levels_of, sampler_of, seen_by
 
@@ -262,12 +263,13 @@ class Model:
     def load(cls, path: Path | str, *, on: str = "auto") -> "Model":
         """A model file, or the model in a run's folder; it may come from anybody.
 
-        `built-in` is the one that ships in the package, unless something of that name is there.
+        `built-in` is the one that ships in the package, unless something of that name is there;
+        `hub:owner/name` is one of the hub (loang.hub.models).
 
         Raises:
             LoangError: there is none, or it is not one of loang's.
         """
-        path = built_in.located(Path(path))
+        path = located(path)
         if path.is_dir():
             path = path / MODEL
         if not path.is_file():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path, *, device: str = "auto") -> "loang.model.Model":
-    """The model of a run's folder, or of a model file.
+    """The model of a run's folder, of a model file, or of the hub: `hub:owner/name`.
 
     Raises:
         LoangError: there is none, or it is not one of loang's.
@@ -45,7 +45,8 @@ def evaluate(
     """Measure a model's samples, or images that any tool has made, against real images.
 
     Args:
-        subject: a run's folder, a model file, a folder of images, or a .npy or .npz file.
+        subject: a run's folder, a model file, `hub:owner/name`, a folder of images, or a .npy or
+            .npz file.
         data: the real images, as for `train`; None takes those that the model learned from.
         asked: how many samples, in which feature spaces, and so on.
         history: score the run's checkpoints as well.

@@ -14,6 +14,7 @@ from loang.cli import (
     evaluate,
     export,
     importing,
+    push,
     sample,
     show,
     train,
@@ -36,6 +37,7 @@ app.command("average")(average.average)
 app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 app.add_typer(show.app, name="show")
+app.command("push")(push.push)
 app.add_typer(export.app, name="export")
 app.add_typer(importing.app, name="import")
 

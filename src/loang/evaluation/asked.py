@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loang.errors import LoangError
 from loang.evaluation.subject import is_model
+from loang.hub.address import is_hub
 from loang.metrics.features import known
 from loang.sampling import Asked as AskedOfSampling
 from loang.sampling import given
@@ -68,7 +69,7 @@ def check_subject(subject: Path, data: str | Path | None) -> None:
     Raises:
         LoangError: there is nothing of that name, or images come without real ones.
     """
-    if not subject.exists():
+    if not subject.exists() and not is_hub(subject):
         raise LoangError(
             f"There is no model and there are no images at {subject}.",
             "Name a run's folder, a model file, a folder of images, or a .npy or .npz file.",
@@ -85,4 +86,5 @@ def default_folder(subject: Path) -> Path:
     run = subject if subject.is_dir() else subject.parent
     if (run / CONFIG).is_file():
         return run / "evaluation"
-    return Path("evaluations") / (subject.resolve().stem or "images")
+    name = subject.name if is_hub(subject) else subject.resolve().stem
+    return Path("evaluations") / (name or "images")

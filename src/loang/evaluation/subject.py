@@ -16,6 +16,7 @@ from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
 from loang.evaluation.units import brought
 from loang.files import MODEL
+from loang.hub.address import is_hub
 from loang.training.folder import CONFIG
 
 
@@ -38,12 +39,16 @@ class Subject:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a path is a run's folder or a model file, rather than images."""
-    return path.suffix == ".safetensors" or (path / MODEL).is_file() or (path / CONFIG).is_file()
+    """Whether a path is a run's folder, a model file or a model of the hub, rather than images."""
+    if path.suffix == ".safetensors" or is_hub(path):
+        return True
+    return (path / MODEL).is_file() or (path / CONFIG).is_file()
 
 
 def name_of(path: Path) -> str:
     """What a run or a file is called."""
+    if is_hub(path):
+        return path.as_posix()
     whole = path.resolve()
     return whole.name if path.is_dir() else whole.stem
 

@@ -13,39 +13,16 @@ from loang.walking import levels_of
 
 def text(model: Model, folder: RunFolder) -> str:
     """The card, in Markdown."""
-    facts, spec, settings = model.facts, model.spec, model.settings
-    sampling, schedule = settings.sampling, model.denoiser.schedule
-    steps = sampling.steps if sampling.levels is None else len(levels_of(sampling, schedule)) - 1
-    weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
-    classes = f", of {len(spec.class_names)} classes" if spec.class_names else ""
-    rows = {
-        "images": f"{spec.height}x{spec.width}, {spec.channels} channel(s), {spec.depth}{classes}",
-        "data": f"{facts['data']}: {facts['training_images']:,} for training,"
-        f" {facts['validation_images']:,} held out",
-        "network": f"{settings.network.kind}, {weights:,} parameters",
-        "predicts": f"{settings.denoiser.predicts}, {schedule.name} schedule, T = {schedule.T:g}",
-        "trained": f"{facts['steps']:,} steps, {facts['images']:,} images,"
-        f" {duration(facts['seconds'])}, on {facts['hardware']}",
-        "training loss": _number(facts["loss"]),
-        "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
-        **({"average": _average(facts)} if "average_length" in facts else {}),
-        "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}"
-        + _led(sampling.guidance, sampling.guidance_interval),
-        **({"teacher guided by": _guided(settings)} if settings.distilled else {}),
-        "made by": f"loang {facts['loang']}, torch {facts['torch']}",
-    }
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    settings = model.settings
     return f"""# {folder.path.name}
 
-A diffusion model, made by `{_verb(settings)}` (preset `{settings.preset}`).
+A diffusion model, made by `{verb(settings)}` (preset `{settings.preset}`).
 
 ![samples]({folder.grid.name})
 
-| | |
-|---|---|
-{table}
+{table(model)}
 
-{_losses(model)} They say whether training goes on well, not how good the samples are.
+{losses(model)} They say whether training goes on well, not how good the samples are.
 
 ```
 loang sample {folder.path.name} -n 100 --out samples
@@ -57,11 +34,77 @@ every setting.
 """
 
 
-def _verb(settings: Settings) -> str:
+def table(model: Model) -> str:
+    """What the model is and where it comes from, as a table of Markdown.
+
+    What its facts don't say, those of a model that another tool has made, is left out.
+    """
+    facts, spec, settings = model.facts, model.spec, model.settings
+    sampling, schedule = settings.sampling, model.denoiser.schedule
+    steps = sampling.steps if sampling.levels is None else len(levels_of(sampling, schedule)) - 1
+    weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
+    classes = f", of {len(spec.class_names)} classes" if spec.class_names else ""
+    rows = {
+        "images": f"{spec.height}x{spec.width}, {spec.channels} channel(s), {spec.depth}{classes}",
+        "data": _data(facts),
+        "network": f"{settings.network.kind}, {weights:,} parameters",
+        "predicts": f"{settings.denoiser.predicts}, {schedule.name} schedule, T = {schedule.T:g}",
+        "trained": _trained(facts),
+        **_last_losses(facts),
+        **({"average": _average(facts)} if "average_length" in facts else {}),
+        "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}"
+        + _led(sampling.guidance, sampling.guidance_interval),
+        **({"teacher guided by": _guided(settings)} if settings.distilled else {}),
+        "made by": _versions(facts),
+    }
+    lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _data(facts: Mapping[str, Any]) -> str | None:
+    if not _known(facts, "data", "training_images", "validation_images"):
+        return facts.get("data")
+    return (
+        f"{facts['data']}: {facts['training_images']:,} for training,"
+        f" {facts['validation_images']:,} held out"
+    )
+
+
+def _trained(facts: Mapping[str, Any]) -> str | None:
+    if not _known(facts, "steps", "images", "seconds", "hardware"):
+        return None
+    return (
+        f"{facts['steps']:,} steps, {facts['images']:,} images,"
+        f" {duration(facts['seconds'])}, on {facts['hardware']}"
+    )
+
+
+def _last_losses(facts: Mapping[str, Any]) -> dict[str, str]:
+    if not {"loss", "validation_loss"} <= facts.keys():
+        return {}
+    return {
+        "training loss": _number(facts["loss"]),
+        "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
+    }
+
+
+def _versions(facts: Mapping[str, Any]) -> str | None:
+    if not _known(facts, "loang", "torch"):
+        return None
+    return f"loang {facts['loang']}, torch {facts['torch']}"
+
+
+def _known(facts: Mapping[str, Any], *names: str) -> bool:
+    return all(facts.get(name) is not None for name in names)
+
+
+def verb(settings: Settings) -> str:
+    """The command that makes such a model."""
     return "loang distill" if settings.training.objective == "consistency" else "loang train"
 
 
-def _losses(model: Model) -> str:
+def losses(model: Model) -> str:
+    """What its losses are."""
     settings = model.settings
     predicts, levels = settings.denoiser.predicts, settings.training.levels
     if settings.distilled:
