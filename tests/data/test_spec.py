@@ -41,7 +41,7 @@ def test_whole_numbers_do_for_the_range() -> None:
         {"high": "4095"},
         {"low": False},
         {"low": 4095.0},
-        {"low": -1.0},
+        {"low": -65536.0},
         {"high": 65536.0},
         {"depth": "uint8"},
         {"depth": "float32", "high": 3e38},

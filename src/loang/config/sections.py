@@ -56,7 +56,7 @@ class DataSettings(Section):
     background: Literal["white", "black"] = Field(
         "white", description="what transparent images are laid on, and padded with"
     )
-    range: Literal["auto", "full", "data", "percentiles"] = Field(
+    range: Literal["auto", "full", "data", "percentiles", "unit"] = Field(
         "auto", description="which stored values become -1 and 1"
     )
     labels: bool = Field(True, description="learn the labels, where the source has them")
@@ -108,6 +108,9 @@ class UNetSettings(Section):
     norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-6
     downsample_padding: Literal["around", "after"] = Field(
         "around", description="zeros on all sides, or below and to the right (Ho et al.'s code)"
+    )
+    resample_blocks: bool = Field(
+        False, description="halve and double sizes within residual blocks (Dhariwal and Nichol)"
     )
     cosine_first: bool = Field(False, description="in the code of the time, before sines")
     reaches_last: bool = Field(

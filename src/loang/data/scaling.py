@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from loang.data.spec import ImageSpec
+from loang.data.spec import FULL_RANGE, ImageSpec
 
 
 def to_model(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec) -> Float[Tensor, "n c h w"]:
@@ -35,7 +35,8 @@ def to_pixels(x: Float[Tensor, "n c h w"], spec: ImageSpec) -> Shaped[np.ndarray
         centre, half = _centre(spec)
         stored = (values * half + centre).numpy()
     else:
-        stored = np.rint(((values + 1.0) * ((spec.high - spec.low) / 2.0) + spec.low).numpy())
+        exact = (values + 1.0) * ((spec.high - spec.low) / 2.0) + spec.low
+        stored = np.rint(exact.clamp(min=FULL_RANGE[spec.depth][0]).numpy())
     return np.ascontiguousarray(stored.astype(spec.depth))
 
 

@@ -25,6 +25,9 @@ class ImageSpec:
     The value `low` is shown to the network as -1 and `high` as 1 (scaling.py); the same rule,
     backwards, turns samples into images, so nobody else has to know the range.
 
+    Of whole numbers `low` may lie as far below 0 as the depth reaches above it: a network that was
+    shown images in [0, 1], as code that divides by 255 does, has the range -255..255 of uint8.
+
     Args:
         height: pixels.
         width: pixels.
@@ -49,7 +52,7 @@ class ImageSpec:
         if not self.low < self.high:
             raise ValueError(f"the range {self.low}..{self.high} is empty")
         least, most = FULL_RANGE.get(self.depth, (-LARGEST_FLOAT, LARGEST_FLOAT))
-        if not least <= self.low < self.high <= most:
+        if not -most <= self.low < self.high <= most or self.high <= least:
             raise ValueError(f"the range {self.low}..{self.high} goes beyond {self.depth}")
         if self.high - self.low < NARROWEST:
             raise ValueError(f"the range {self.low}..{self.high} is too narrow")

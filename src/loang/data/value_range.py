@@ -10,7 +10,7 @@ from jaxtyping import Int, Shaped
 from loang.data.spec import FULL_RANGE, LARGEST_FLOAT
 from loang.errors import LoangError
 
-Rule = Literal["auto", "full", "data", "percentiles"]
+Rule = Literal["auto", "full", "data", "percentiles", "unit"]
 PERCENTILES = (0.1, 99.9)
 SAMPLED = 2**24
 """Values that percentiles are taken of, at the most."""
@@ -47,6 +47,8 @@ def range_of(
     - "data": from the lowest to the highest value.
     - "percentiles": from the 0.1th to the 99.9th percentile of up to 2**24 values of evenly spaced
       images, so that a few hot pixels do not press all others together.
+    - "unit": 0 and the high end of "auto" are shown as 0 and 1, and nothing as less: as code does
+      that divides by 255.
 
     Raises:
         LoangError: there is nothing to learn, or no such range.
@@ -55,6 +57,14 @@ def range_of(
         if depth == "float32":
             return float_range(lowest, highest, what)
         return integer_range(depth, int(highest))
+    if rule == "unit":
+        if lowest < 0:
+            raise LoangError(
+                f"The values in {what} begin at {lowest:g}, and in [0, 1] there is none below 0.",
+                "Choose data.range=auto, data or percentiles.",
+            )
+        found = range_of("auto", depth, lowest, highest, pixels, rows, what)
+        return Range(-found.high, found.high)
     if rule == "full":
         if depth == "float32":
             raise LoangError(

@@ -30,7 +30,7 @@ class Wishes:
     channels: int | None = None
     fit: Fit = "crop"
     background: Literal["white", "black"] = "white"
-    range: Literal["auto", "full", "data", "percentiles"] = "auto"
+    range: Literal["auto", "full", "data", "percentiles", "unit"] = "auto"
     labels: bool = True
     labels_file: str | None = None
     label_column: str | None = None

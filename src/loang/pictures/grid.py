@@ -26,7 +26,8 @@ def to_display(
 
     Args:
         pixels: (N, H, W, C), uint8, uint16 or floating point.
-        low: the value that becomes 0; what is below it, or not a number, becomes 0 as well.
+        low: the value that becomes 0; what is below it, or not a number, becomes 0 as well. A value
+            that whole numbers can't have counts as the least that they can.
         high: the value that becomes 255, above `low`; what is above it becomes 255 as well.
 
     Raises:
@@ -34,6 +35,8 @@ def to_display(
     """
     if not low < high:
         raise ValueError(f"the range {low}..{high} is empty")
+    if pixels.dtype.kind == "u":  # a network that was shown [0, 1] has a range from below 0
+        low = max(low, 0.0)
     channels = pixels.shape[-1]
     if channels == 2:
         pixels = np.concatenate([pixels[..., :1], pixels[..., 1:]], axis=2)

@@ -93,7 +93,8 @@ class Keeper:
         found, step, wrong = checkpoint.load_newest(self.folder.checkpoints)
         checkpoint.set_aside(self.folder.checkpoints, above=step)
         facts = found.state.get("facts", {})
-        if facts.get("fingerprint") != self.plan.dataset.fingerprint:
+        # One of another tool knows no fingerprint: its images are taken for those that are here.
+        if facts.get("fingerprint", self.plan.dataset.fingerprint) != self.plan.dataset.fingerprint:
             raise LoangError(
                 f"The images of {self.plan.dataset.name} are not those that this run learned from.",
                 "Put the same images back, or start a new run with --out.",

@@ -2,8 +2,9 @@
 
 import typer
 
-from loang.cli.importing import denoising_diffusion, diffusers
+from loang.cli.importing import denoising_diffusion, diffusers, keras
 
 app = typer.Typer(help="Bring a model from another tool.", no_args_is_help=True)
 app.command("denoising-diffusion")(denoising_diffusion.denoising_diffusion)
 app.command("diffusers")(diffusers.diffusers)
+app.command("keras")(keras.keras)
