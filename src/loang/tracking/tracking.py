@@ -23,6 +23,9 @@ CLOSING = {"finished": 60.0, "interrupted": 15.0, "failed": 15.0}
 SILENT = 2.0
 """Seconds after which a person is told what is waited for."""
 
+_LEFT: list["Worker"] = []
+"""Those that are still sending, and need this process no more."""
+
 
 class Worker:
     """The process of one tracker.
@@ -100,14 +103,14 @@ class Worker:
         return True
 
     def leave(self) -> None:
-        """Hold nothing of the process any more; one that waits for orders ends."""
+        """Give it no more orders; one that waits for them ends."""
         with contextlib.suppress(OSError, ValueError):
             assert self._process.stdin is not None
             self._process.stdin.close()
         if self.ended(0 if self.over else SILENT) and self._process.stdout is not None:
             self._process.stdout.close()
-        # One that is still sending goes on without this process, which need not wait for it.
-        self._process.returncode = self._process.returncode or 0
+        else:
+            _LEFT.append(self)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
