@@ -28,6 +28,7 @@ LATER = {
         "network": [
             *("self_conditioning", "group_channels", "norm_groups", "norm_epsilon", "head_width"),
             *("middle_attention", "downsample_padding", "cosine_first", "reaches_last", "no_label"),
+            "resample_blocks",
         ],
         "schedule": ["sigma_min", "sigma_max", "counted_from", "told_in_thousands"],
         "denoiser": ["deviation", "learn_variance"],

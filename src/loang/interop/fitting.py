@@ -46,6 +46,8 @@ def fitted(
             f"{found.path} describes a network that can't be: {error}.", "Name another file."
         ) from error
     own = {new: old for old, new in names.items()}
+    if len(own) < len(names):
+        raise _other(found, "two of its weights have one place")
     odd = next((name for name in sorted(own.keys() ^ expected.keys())), None)
     if odd is not None:
         called = f"has {shown(own[odd])}, which it has not" if odd in own else f"lacks {odd}"

@@ -14,6 +14,7 @@ from loang.networks.recompute import Recomputable
 
 Map = Float[Tensor, "n c h w"]
 DownsamplePadding = Literal["around", "after"]
+Resample = Literal["half", "double"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ class ResidualBlock(Recomputable):
     The second convolution starts at zero, so a fresh block passes its input through (Ho et al.'s
     code). With `modulate` the code scales and shifts after the second norm (Dhariwal and Nichol
     2021, section 3); without, it is added before it (Ho et al. 2020).
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        code: numbers that say the time and the label.
+        dropout: 0..1.
+        modulate: see above.
+        norm: of both norms.
+        resample: half or twice the size, on both ways at once and before the first convolution,
+            by the mean of four pixels or by each repeated (Dhariwal and Nichol 2021, section 3.1).
     """
 
     def __init__(
@@ -84,9 +95,11 @@ class ResidualBlock(Recomputable):
         dropout: float,
         modulate: bool,
         norm: NormRule = NormRule(),
+        resample: Resample | None = None,
     ) -> None:
         super().__init__()
         self.modulate = modulate
+        self.resample = resample
         self.norm1 = group_norm(inputs, norm)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.code = nn.Linear(code, 2 * outputs if modulate else outputs)
@@ -95,9 +108,14 @@ class ResidualBlock(Recomputable):
         self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Float[Tensor, "n outputs h w"]:
+    def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Float[Tensor, "n outputs ..."]:
         """The code is the activated embedding of time and label."""
-        h = self.conv1(functional.silu(self.norm1(x)))
+        h = functional.silu(self.norm1(x))
+        if self.resample == "half":
+            h, x = (functional.avg_pool2d(each, 2) for each in (h, x))
+        elif self.resample == "double":
+            h, x = (functional.interpolate(each, scale_factor=2.0) for each in (h, x))
+        h = self.conv1(h)
         of_code = self.code(code)[:, :, None, None]
         if self.modulate:
             scale, shift = of_code.chunk(2, dim=1)

@@ -14,6 +14,7 @@ from loang.networks.layers import (
     Downsample,
     DownsamplePadding,
     NormRule,
+    Resample,
     ResidualBlock,
     TimeCode,
     Upsample,
@@ -47,6 +48,8 @@ class UNet(nn.Module):
         norm_groups: just so many groups in every norm, in place of that.
         norm_epsilon: what a norm adds to the variance.
         downsample_padding: see `layers.Downsample`.
+        resample_blocks: whether sizes are halved and doubled within residual blocks of their own
+            (see `layers.ResidualBlock`), in place of `Downsample` and `Upsample`.
         cosine_first: see `layers.TimeCode`.
         reaches_last: see `layers.TimeCode`.
         classes: how many labels there are; 0 for none.
@@ -77,6 +80,7 @@ class UNet(nn.Module):
         norm_groups: int | None = None,
         norm_epsilon: float = 1e-6,
         downsample_padding: DownsamplePadding = "around",
+        resample_blocks: bool = False,
         cosine_first: bool = False,
         reaches_last: bool = True,
         classes: int = 0,
@@ -97,7 +101,7 @@ class UNet(nn.Module):
         code = 4 * width
         norm = NormRule(group_channels, norm_groups, norm_epsilon)
 
-        def block(inputs: int, outputs: int) -> ResidualBlock:
+        def block(inputs: int, outputs: int, resample: Resample | None = None) -> ResidualBlock:
             return ResidualBlock(
                 inputs,
                 outputs,
@@ -105,6 +109,7 @@ class UNet(nn.Module):
                 dropout=dropout,
                 modulate=modulate,
                 norm=norm,
+                resample=resample,
             )
 
         def attention_of(wide: int) -> Attention:
@@ -127,7 +132,11 @@ class UNet(nn.Module):
                 current = wide
                 kept.append(current)
             if level < self.halvings:
-                stage.resample = Downsample(current, current, downsample_padding)
+                stage.resample = (
+                    block(current, current, "half")
+                    if resample_blocks
+                    else Downsample(current, current, downsample_padding)
+                )
                 kept.append(current)
             self.down.append(stage)
 
@@ -141,7 +150,11 @@ class UNet(nn.Module):
                 stage.add(block(current + kept.pop(), wide), attend(level))
                 current = wide
             if level > 0:
-                stage.resample = Upsample(current, current)
+                stage.resample = (
+                    block(current, current, "double")
+                    if resample_blocks
+                    else Upsample(current, current)
+                )
             self.up.append(stage)
 
         self.last_norm = group_norm(current, norm)
@@ -210,7 +223,7 @@ class UNet(nn.Module):
                 h = attention(block(h, code))
                 kept.append(h)
             if stage.resample is not None:
-                h = stage.resample(h)
+                h = stage.resampled(h, code)
                 kept.append(h)
 
         h = self.middle[1](self.middle_attention(self.middle[0](h, code)), code)
@@ -219,7 +232,7 @@ class UNet(nn.Module):
             for block, attention in stage:
                 h = attention(block(torch.cat((h, kept.pop()), dim=1), code))
             if stage.resample is not None:
-                h = stage.resample(h)
+                h = stage.resampled(h, code)
 
         out = self.last(functional.silu(self.last_norm(h)))
         return cropped(functional.pixel_shuffle(out, self.fold), height, width)
@@ -241,6 +254,11 @@ class _Stage(nn.Module):
     def add(self, block: nn.Module, attention: nn.Module) -> None:
         self.blocks.append(block)
         self.attentions.append(attention)
+
+    def resampled(self, h: Float[Tensor, "n c h w"], code: Float[Tensor, "n d"]) -> Tensor:
+        """On the way to the next level, which there must be."""
+        part = cast(nn.Module, self.resample)
+        return cast(Tensor, part(h, code) if isinstance(part, ResidualBlock) else part(h))
 
     def __iter__(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         return zip(self.blocks, self.attentions, strict=True)
