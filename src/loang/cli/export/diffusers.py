@@ -27,7 +27,10 @@ def diffusers(
     if custom:
         neighbour.write_custom(loaded, out)
         code = str(out / "pipeline.py")
-        say(f"DiffusionPipeline.from_pretrained({str(out)!r}, custom_pipeline={code!r})")
+        say(
+            f"DiffusionPipeline.from_pretrained({str(out)!r}, custom_pipeline={code!r},"
+            " trust_remote_code=True)"
+        )
         return
     for line in neighbour.write(loaded, out):
         say(line)

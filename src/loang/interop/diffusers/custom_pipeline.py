@@ -3,10 +3,13 @@
 
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(FOLDER, custom_pipeline=FOLDER + "/pipeline.py")
+    pipeline = DiffusionPipeline.from_pretrained(
+        FOLDER, custom_pipeline=FOLDER + "/pipeline.py", trust_remote_code=True
+    )
     images = pipeline(batch_size=4, seed=0).images
 
-The model is the one file of loang's beside this one: safetensors, of which nothing runs.
+The code to be trusted is this file. The model is the one file of loang's beside it: safetensors, of
+which nothing runs.
 """
 
 from pathlib import Path

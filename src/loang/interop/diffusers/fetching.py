@@ -1,13 +1,12 @@
 """Where a pipeline lies: in a folder, or on the hub, of which only what is read is fetched."""
 
 from pathlib import Path
-from typing import Any
 
 from loang import files
 from loang.data.environment import offline
 from loang.errors import LoangError
 from loang.extras import require
-from loang.hub.address import Address, parse
+from loang.hub.address import parse
 from loang.hub.trouble import endpoint, told
 from loang.interop.diffusers.folder import FILES, check_weights
 
@@ -37,34 +36,26 @@ def located(name: str) -> Path:
     hub = require("huggingface_hub", extra="hub", purpose="to fetch a pipeline of the hub")
     with told(address, "model"):
         if offline():
-            return Path(_snapshot(hub, address, alone=True))
+            return Path(
+                hub.snapshot_download(
+                    address.repo, revision=address.revision, local_files_only=True
+                )
+            )
         about = hub.HfApi(endpoint=endpoint()).model_info(
             address.repo, revision=address.revision, files_metadata=True
         )
         sizes = {each.rfilename: each.size or 0 for each in about.siblings or ()}
-        check_weights(str(address), [path.rpartition("/")[2] for path in sizes if _of_unet(path)])
-        _check_room(sum(size for path, size in sizes.items() if path in FILES))
-        return Path(_snapshot(hub, address, revision=about.sha))
+        check_weights(str(address), [path.removeprefix("unet/") for path in sizes])
+        wanted = {path: size for path, size in sizes.items() if path in FILES}
+        files.check_space(_cache(), sum(wanted.values()))
+        for path in wanted:
+            found = hub.hf_hub_download(
+                address.repo, path, revision=address.revision, endpoint=endpoint()
+            )
+        return Path(found).parents[path.count("/")]
 
 
-def _snapshot(
-    hub: Any, address: Address, *, revision: str | None = None, alone: bool = False
-) -> str:
-    found: str = hub.snapshot_download(
-        address.repo,
-        revision=revision or address.revision,
-        allow_patterns=list(FILES),
-        local_files_only=alone,
-        endpoint=endpoint(),
-    )
-    return found
-
-
-def _of_unet(path: str) -> bool:
-    return path.count("/") == 0 or path.startswith("unet/")
-
-
-def _check_room(needed: int) -> None:
+def _cache() -> Path:
     from huggingface_hub import constants
 
-    files.check_space(Path(constants.HF_HUB_CACHE), needed)
+    return Path(constants.HF_HUB_CACHE)
