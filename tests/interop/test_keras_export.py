@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,6 +205,21 @@ WALKS = {
 }
 
 
+class Network:
+    """torch's, as the script asks one of Keras's."""
+
+    def __init__(self, model):
+        self.model = model
+        self.inputs = [SimpleNamespace(name=name, shape=each.shape) for name, each in self.told(1)]
+
+    def told(self, count):
+        return inputs_of(self.model, [1.0] * count).items()
+
+    def predict(self, told, batch_size, verbose):
+        assert told.keys() == {each.name for each in self.inputs}
+        return answer_of(self.model, told)
+
+
 class Given:
     """A source of random numbers that gives those of a walk of loang's."""
 
@@ -221,9 +237,8 @@ def test_the_script_draws_the_images_that_loang_draws(name):
     sampling = walk.chosen(model)
     about = {"walk": walk.numbers(model.denoiser, sampling), "images": model.spec.to_dict()}
     about = json.loads(json.dumps(about))
-    network = build_keras(model.denoiser, model.spec).model
     noise = noise_of(model, 3).permute(0, 2, 3, 1).numpy()
-    x = script.draw(network, about, noise, np.arange(3) % 2, Given(model))
+    x = script.draw(Network(model), about, noise, np.arange(3) % 2, Given(model))
     pixels = script.stored(x, 0.0, 255.0, "uint8").astype(int)
     wanted = model.sample(3, sampling=sampling, precision="float32").astype(int)
     assert np.abs(pixels - wanted).max() <= 1
@@ -329,7 +344,7 @@ def test_damage_is_found_or_does_no_harm(tmp_path):
     generator = np.random.default_rng(0)
     damaged = tmp_path / "damaged.keras"
     refused = 0
-    for trial in range(60):
+    for trial in range(30):
         content = bytearray(whole)
         if trial % 3 == 0:
             del content[generator.integers(len(content)) :]
@@ -341,7 +356,7 @@ def test_damage_is_found_or_does_no_harm(tmp_path):
             back.read(damaged)
         except LoangError:
             refused += 1
-    assert refused > 30
+    assert refused > 15
 
 
 RUN = """

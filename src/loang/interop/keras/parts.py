@@ -56,12 +56,16 @@ class Parts:
         )
         if not plain or not isinstance(padding, tuple):
             raise unknown(self.paths[module])
-        if any(padding):
+        same = set(stride) == {1} and all(
+            k == 2 * p + 1 for k, p in zip(size, padding, strict=True)
+        )
+        if any(padding) and not same:
             x = self.zeros(x, (padding[0], padding[0]), (padding[1], padding[1]))
         layer = self.layers.Conv2D(
             module.out_channels,
             size,
             strides=stride,
+            padding="same" if same else "valid",
             use_bias=module.bias is not None,
             data_format="channels_last",
             **self._called(module),
