@@ -36,6 +36,7 @@ from loang.data.places.tar import open_tar
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 from loang.files import sha256
+from loang.interop import diffusers
 from loang.metrics.features import network
 from loang.metrics.features.encoder import EncoderSettings, fresh, fuse
 from loang.model import Model
@@ -112,6 +113,48 @@ class ModelReader(Reader):
         if np.prod(model.spec.shape) <= 2**12 and model.settings.sampling.steps <= 50:
             images = model.sample(1, sampling=SamplingSettings(steps=2))
             assert images.shape[1:] == (model.spec.height, model.spec.width, model.spec.channels)
+
+
+class PipelineReader(Reader):
+    """A folder of diffusers', with and without loang's notes on it; one of its files is spoilt."""
+
+    PLAIN = ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json")
+    NOTES = ("loang.json", "loang.safetensors")
+
+    def prepare(self):
+        spec = ImageSpec(8, 8, 1, class_names=("boot", "bag"))
+        steps = ["schedule.steps=20", "sampling.steps=2", "network.norm_groups=2"]
+        settings = changed(presets.quick(), [*TINY, *steps, "network.fold=1"])
+        model = Model(build.build_denoiser(settings, spec), spec, settings, {"data": "x"})
+        self.pipeline = self.folder / "pipeline"
+        diffusers.write(model, self.pipeline)
+        files = [path for path in self.pipeline.rglob("*") if path.is_file()]
+        self.sound = {path: path.read_bytes() for path in files}
+
+    def spoil(self, random):
+        for path, content in self.sound.items():
+            path.write_bytes(content)
+        kept = random.random() < 0.4
+        if not kept:
+            for name in self.NOTES:
+                (self.pipeline / name).unlink()
+        names = [*self.PLAIN, "unet/diffusion_pytorch_model.safetensors", *(self.NOTES * kept)]
+        for name in random.sample(names, random.choice((1, 1, 2))):
+            path = self.pipeline / name
+            content = self.sound[path]
+            if random.random() < 0.2:
+                content = mutations.damage(random, content)
+            elif path.suffix == ".json":
+                content = mutations.as_bytes(mutations.twist(random, json.loads(content)))
+            else:
+                content = mutations.twist_tensors(random, content)
+            path.write_bytes(content)
+
+    def read(self):
+        model, notices = diffusers.read(self.pipeline, "x")
+        assert all(len(notice) < LONGEST_MESSAGE for notice in notices)
+        if np.prod(model.spec.shape) <= 2**12 and model.settings.sampling.steps <= 50:
+            model.sample(1, sampling=SamplingSettings(steps=2))
 
 
 class EncoderReader(Reader):
@@ -718,6 +761,7 @@ PICTURES = {
 }
 READERS = {
     "model": ModelReader,
+    "diffusers": PipelineReader,
     "encoder": EncoderReader,
     "config": ConfigReader,
     "log": LogReader,
