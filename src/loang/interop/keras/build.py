@@ -31,10 +31,12 @@ class Built:
     Args:
         model: `model({"x": ..., "t": ...})`, see `build`.
         homes: the layer of each weight by its torch name, and its number among the layer's own.
+        back_end: that Keras computes by here: "tensorflow", "jax" or "torch".
     """
 
     model: Any
     homes: dict[str, tuple[Any, int]]
+    back_end: str
 
 
 def build(denoiser: Denoiser, spec: ImageSpec) -> Built:
@@ -66,7 +68,8 @@ def build(denoiser: Denoiser, spec: ImageSpec) -> Built:
         raise unknown(type(network).__name__)
     if odd := sorted(network.state_dict().keys() ^ parts.homes.keys()):
         raise unknown(odd[0])
-    return Built(parts.keras.Model(inputs, out, name="loang"), parts.homes)
+    model = parts.keras.Model(inputs, out, name="loang")
+    return Built(model, parts.homes, parts.keras.backend.backend())
 
 
 def choose_back_end() -> None:
@@ -111,7 +114,7 @@ def _unet(parts: Parts, network: UNet, spec: ImageSpec, inputs: dict[str, Symbol
             h = _attended(parts, attention, _residual(parts, block, h, code))
             kept.append(h)
         if stage.resample is not None:
-            h = _downsampled(parts, stage.resample, h)
+            h = _resampled(parts, stage.resample, h, code)
             kept.append(h)
 
     first, second = network.middle
@@ -123,7 +126,7 @@ def _unet(parts: Parts, network: UNet, spec: ImageSpec, inputs: dict[str, Symbol
             h = _residual(parts, block, _joined(parts, h, kept.pop()), code)
             h = _attended(parts, attention, h)
         if stage.resample is not None:
-            h = parts.convolution(stage.resample.conv, parts.upsampled(h, "nearest"))
+            h = _resampled(parts, stage.resample, h, code)
 
     h = parts.convolution(network.last, ops.silu(parts.norm(network.last_norm, h)))
     return parts.cropped(parts.unfolded(h, network.fold), rows, columns)
@@ -139,7 +142,12 @@ def _residual(parts: Parts, module: nn.Module, x: Symbol, code: Symbol) -> Symbo
     if not isinstance(module, layers.ResidualBlock):
         raise unknown(parts.paths[module])
     ops = parts.ops
-    h = parts.convolution(module.conv1, ops.silu(parts.norm(module.norm1, x)))
+    h = ops.silu(parts.norm(module.norm1, x))
+    if module.resample == "half":
+        h, x = parts.halved_by_mean(h), parts.halved_by_mean(x)
+    elif module.resample == "double":
+        h, x = parts.upsampled(h, "nearest"), parts.upsampled(x, "nearest")
+    h = parts.convolution(module.conv1, h)
     of_code = parts.everywhere(parts.linear(module.code, code))
     if module.modulate:
         scale, shift = ops.split(of_code, 2, axis=-1)
@@ -166,12 +174,13 @@ def _attended(parts: Parts, module: nn.Module, x: Symbol) -> Symbol:
     return parts.ops.add(x, mixed)
 
 
-def _downsampled(parts: Parts, module: nn.Module, x: Symbol) -> Symbol:
-    if not isinstance(module, layers.Downsample):
-        raise unknown(parts.paths[module])
-    if module.after:
-        x = parts.zeros(x, (0, 1), (0, 1))
-    return parts.convolution(module.conv, x)
+def _resampled(parts: Parts, module: nn.Module, x: Symbol, code: Symbol) -> Symbol:
+    if isinstance(module, layers.Upsample):
+        return parts.convolution(module.conv, parts.upsampled(x, "nearest"))
+    if isinstance(module, layers.Downsample):
+        padded = parts.zeros(x, (0, 1), (0, 1)) if module.after else x
+        return parts.convolution(module.conv, padded)
+    return _residual(parts, module, x, code)
 
 
 def _tutorial(

@@ -175,6 +175,10 @@ class Parts:
         """The largest of each 2 x 2 values."""
         return self.layers.MaxPooling2D(2, data_format="channels_last")(x)
 
+    def halved_by_mean(self, x: Symbol) -> Symbol:
+        """The mean of each 2 x 2 values."""
+        return self.layers.AveragePooling2D(2, data_format="channels_last")(x)
+
     def folded(self, x: Symbol, fold: int) -> Symbol:
         """`fold` x `fold` pixels as channels of one, in the order of torch's pixel_unshuffle."""
         if fold == 1:

@@ -8,17 +8,20 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from loang import model_file
 from loang.errors import LoangError
 from loang.extras import require
 from loang.files import check_folder, replacing, write_text
+from loang.interop.bare_network import Answers, BareNetwork, check_difference, difference
 from loang.interop.keras import walk
 from loang.interop.keras.build import Built, build
 from loang.interop.keras.parts import PURPOSE
@@ -49,7 +52,8 @@ def write(model: Model, out: Path, *, steps: int | None = None) -> list[Path]:
 
     Raises:
         LoangError: the name does not end so, the place can't be written, Keras is not there, the
-            network can't be said in Keras, or the walk can't have so many steps.
+            network can't be said in Keras, or does not answer the same there, or the walk can't
+            have so many steps.
     """
     if out.suffix != SUFFIX:
         raise LoangError(
@@ -58,6 +62,7 @@ def write(model: Model, out: Path, *, steps: int | None = None) -> list[Path]:
     check_folder(out.parent)
     numbers = walk.numbers(model.denoiser, walk.chosen(model, steps))
     built = build(model.denoiser, model.spec)
+    _check_function(built, model)
     about = model_file.describe(model.settings, model.spec, model.facts)
     about |= {"weights": places(built), "walk": numbers}
     with replacing(out) as beside:
@@ -85,6 +90,34 @@ def places(built: Built) -> dict[str, str]:
     return {
         name: f"{folders[id(layer)]}/vars/{number}" for name, (layer, number) in built.homes.items()
     }
+
+
+def _check_function(built: Built, model: Model) -> None:
+    """Whether Keras answers as torch does.
+
+    Raises:
+        LoangError: it does not.
+    """
+    reference = BareNetwork(model.denoiser)
+    shapes = {each.name: tuple(each.shape[1:]) for each in built.model.inputs}
+
+    def answers(inputs: Sequence[Tensor]) -> Answers:
+        told = dict(zip(reference.inputs, inputs, strict=True))
+        told["t"] = told.pop("condition")
+        if "augmentation" in shapes:
+            told["augmentation"] = torch.zeros(len(inputs[0]), *shapes["augmentation"])
+        last = {
+            name: (each.movedim(1, -1) if each.ndim == 4 else each).numpy()
+            for name, each in told.items()
+        }
+        answer = torch.from_numpy(np.array(built.model.predict_on_batch(last))).movedim(-1, 1)
+        if not reference.variance:
+            return (answer,)
+        prediction, variance = answer.chunk(2, dim=1)
+        return prediction, (variance + 1) / 2
+
+    found = difference(answers, reference, model)
+    check_difference(found, "float32", f"Keras and {built.back_end}")
 
 
 def _check(content: bytes, built: Built, where: Mapping[str, str]) -> None:
