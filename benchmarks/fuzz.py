@@ -40,6 +40,10 @@ PROMISES = Path(__file__).resolve().parents[1] / "tests" / "promises"
 LONGEST, MOST_MEMORY = 60.0, 2 * 10**9
 SHARES = {
     "model": 12,
+    "keras-checkpoint": 3,
+    "keras-h5": 4,
+    "keras": 2,
+    "diffusers": 3,
     "encoder": 5,
     "config": 10,
     "log": 3,
