@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from loang import config
+from loang.config import Settings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.interop import foreign
@@ -69,7 +70,29 @@ def read(path: Path, unseen: Unseen) -> Model:
         LoangError: it holds no such model, or one that loang can't say; or it can't be read.
     """
     found = foreign.look(path)
-    known = _checked(path, found.shapes)
+    settings, spec, own = described(path, found.shapes, unseen)
+
+    def changed(name: str, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if unseen.new_order or name.split(".")[-2] != "qkv":
+            return weight
+        wide = weight.shape[0] // 3
+        return regrouped(weight, wide // unseen.head_width if unseen.head_width else unseen.heads)
+
+    facts = {"data": f"unknown; brought from {LIBRARY}"}
+    return fitted(found, own, settings, spec, facts, changed)
+
+
+def described(
+    path: Path, shapes: Mapping[str, Shape], unseen: Unseen
+) -> tuple[Settings, ImageSpec, dict[str, str]]:
+    """The settings that names and shapes describe, the images, and loang's name for each name.
+
+    What stands in no network of theirs keeps its name.
+
+    Raises:
+        LoangError: it is none of theirs, or one that loang can't say.
+    """
+    known = _checked(path, shapes)
     variance = known.said > known.seen
     ends = {"beta_start": 0.1 / unseen.steps, "beta_end": 20 / unseen.steps}
     settings = config.load(
@@ -109,20 +132,11 @@ def read(path: Path, unseen: Unseen) -> Model:
     )
     modules = dict(names(known))
     own = {}
-    for name in found.shapes:
+    for name in shapes:
         module, _, kind = name.rpartition(".")
         own[name] = f"{modules[module]}.{kind}" if module in modules else name
-
-    def changed(name: str, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        if unseen.new_order or name.split(".")[-2] != "qkv":
-            return weight
-        wide = weight.shape[0] // 3
-        return regrouped(weight, wide // unseen.head_width if unseen.head_width else unseen.heads)
-
     classes = tuple(map(str, range(known.classes)))
-    spec = ImageSpec(*unseen.size, known.seen, class_names=classes)
-    facts = {"data": f"unknown; brought from {LIBRARY}"}
-    return fitted(found, own, settings, spec, facts, changed)
+    return settings, ImageSpec(*unseen.size, known.seen, class_names=classes), own
 
 
 def regrouped(weight: Float[Tensor, "outputs ..."], heads: int) -> Float[Tensor, "outputs ..."]:
