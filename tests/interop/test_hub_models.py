@@ -4,13 +4,14 @@ Against a server on this machine that speaks what huggingface_hub asks of the hu
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,14 @@ TINY = (
     "training.reports=1",
     "sampling.steps=3",
 )
+_KEPT: dict[Path, Callable] = {}
+"""Of a run that nothing changes, what is ready to be sent: that takes longer than sending it."""
 SECRET = "alice"
 """Of every folder on the way to the images and to the run."""
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run that was trained and measured on images in somebody's folder."""
     folder = tmp_path_factory.mktemp("home") / SECRET / "my pictures"
     folder.mkdir(parents=True)
@@ -74,7 +77,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             out=folder / "tiny" / "evaluation",
             command=f"loang evaluate {folder}/tiny {folder}/blobs.npz --features pixels -n 12",
         )
-    return folder / "tiny"
+    with contextlib.ExitStack() as stack:
+        _KEPT[folder / "tiny"] = functools.cache(
+            lambda *named, **options: stack.enter_context(ready(*named, **options))
+        )
+        yield folder / "tiny"
 
 
 @pytest.fixture
@@ -98,9 +105,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def push(run: Path, repo: str = "me/tiny", **options):
-    sending = {
-        key: options.pop(key) for key in ("private", "message", "overwrite") if key in options
-    }
+    names = "private", "message", "overwrite"
+    sending = {name: options.pop(name) for name in names if name in options}
+    if run in _KEPT:
+        return _KEPT[run](run, repo, **options).send(**sending)
     with ready(run, repo, **options) as prepared:
         return prepared.send(**sending)
 

@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from loang import build, presets, random
+from loang.cli.app import app
 from loang.config import changed
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
@@ -183,6 +185,18 @@ def test_there_and_back_it_is_the_same_model(model, tmp_path):
     assert list(own) == list(others)
     for name, weight in own.items():
         assert torch.equal(weight, others[name]), name
+
+
+def test_by_the_command_line_a_model_goes_out_and_comes_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    choose_back_end()
+    model_of().save(tmp_path / "run" / "model.safetensors")
+    for verb in (["export", "keras", "run"], ["import", "keras", "run/model.keras"]):
+        result = CliRunner().invoke(app, verb)
+        assert result.exit_code == 0, result.output
+    assert "sample_with_keras.py" in CliRunner().invoke(app, ["export", "keras", "run"]).output
+    own, other = (tmp_path / each / "model.safetensors" for each in ("run", "runs/keras-model"))
+    assert own.read_bytes() == other.read_bytes()
 
 
 def noise_of(model, count, step=0):

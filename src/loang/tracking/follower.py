@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from loang import files, untrusted
 from loang.tracking.names import note_of
@@ -13,6 +14,14 @@ from loang.tracking.tracker import End, Record, Subject, Tracker, step_of
 
 FORMAT = 1
 _PREVIEW = re.compile(r"\d{8}\.png")
+_KINDS: dict[str, Any] = {
+    "identity": str | None,
+    "size": int,
+    "digest": str,
+    "rows": int,
+    "preview": int,
+    "sure": bool,
+}
 NOTHING = hashlib.sha256().hexdigest()
 
 
@@ -132,15 +141,14 @@ class Follower:
         return content[: content.rfind(b"\n") + 1]
 
     def _read(self) -> Note:
+        """What was noted; where that can't be read, nothing was told."""
         try:
             found = untrusted.read_json(self.path)
-            if found.pop("format") != FORMAT:
-                return Note(sure=False)
-            return Note(**found)
-        except FileNotFoundError:
+        except (OSError, ValueError):
             return Note()
-        except (OSError, ValueError, TypeError, KeyError):
-            return Note()  # begun anew: all is told once more
+        values: dict[str, Any] = {key: found.get(key) for key in _KINDS}
+        whole = all(isinstance(values[key], kind) for key, kind in _KINDS.items())
+        return Note(**values) if whole and found.get("format") == FORMAT else Note()
 
     def _write(self, **changes: object) -> None:
         self.note = replace(self.note, **changes)  # type: ignore[arg-type]

@@ -48,8 +48,7 @@ class MLflow(Tracker):
         self._client = self._module.MlflowClient(tracking_uri=uri)
         self._row = row
         if identity is not None:
-            self._client.get_run(identity)
-            self._client.set_terminated(identity, "RUNNING")
+            self._client.update_run(identity, status="RUNNING")
             self._run = identity
             return identity
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)

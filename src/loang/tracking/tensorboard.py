@@ -15,7 +15,7 @@ from loang.extras import require
 from loang.tracking.tracker import End, Record, Subject, Tracker, numbers, step_of, words
 
 FOLDER = "tensorboard"
-PATTERN = "events.out.tfevents.*.loang"
+PATTERN = f"events.out.tfevents.{10 * '[0-9]'}.loang"
 
 
 class TensorBoard(Tracker):
@@ -40,11 +40,9 @@ class TensorBoard(Tracker):
         self._folder = run.folder / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         before = sorted(self._folder.glob(PATTERN))
-        # Readers take the files by their names.
-        number = 1 + max(
-            (int(path.name.split(".")[3]) for path in before), default=int(time.time())
-        )
-        number = max(number, int(time.time()))
+        # Readers take the files by their names, the seconds of which say their order.
+        last = max((int(path.name.split(".")[3]) for path in before), default=0)
+        number = max(int(time.time()), last + 1)
         path = self._folder / f"events.out.tfevents.{number:010d}.loang"
         self._file = path.open("xb")
         self._out = self._records.RecordWriter(self._file)
