@@ -8,9 +8,10 @@ import typer
 
 def keras(
     model: Annotated[Path, typer.Argument(help="A run's folder, a model file, or built-in.")],
-    out: Annotated[Path, typer.Option(help="The model's file; its name ends in .keras.")] = Path(
-        "model.keras"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write.", show_default="MODEL.keras, beside the model"),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -22,11 +23,13 @@ def keras(
     from loang import api
     from loang.cli.console import say
     from loang.files import shown
-    from loang.interop.keras.write import write
+    from loang.interop.departure import place_of
+    from loang.interop.keras.write import SUFFIX, write
 
+    out = out or place_of(model, SUFFIX)
     path, script = write(api.load(model, device="cpu"), out, steps=steps)
     say(f"  {shown(path)}  the model, for Keras 3")
     say(f"  {shown(script)}  draws images with it")
     say()
-    say("Where Keras is, with TensorFlow, JAX or torch:")
-    say(f"  python {shown(script)} {shown(path)} --out samples.png")
+    say("Next, wherever Keras is, with TensorFlow, JAX or torch:")
+    say(f"  python {shown(script)} {shown(path)} -n 16 --out samples.png")

@@ -52,7 +52,10 @@ def keras(
         Path | None, typer.Option(help="The folder.", show_default="runs/keras-FILE")
     ] = None,
 ) -> None:
-    """Bring a model that the article's TensorFlow code has trained, and its optimizer."""
+    """Bring a model that the article's TensorFlow code has trained, and its optimizer.
+
+    What `loang export keras` wrote comes back as it was; it needs no options.
+    """
     from loang.cli.console import say
     from loang.cli.importing.arrived import destination
     from loang.cli.options import size
@@ -75,7 +78,7 @@ def keras(
     )
     path = leave(found, place)
     weights = sum(parameter.numel() for parameter in found.model.denoiser.parameters())
-    say(f"The article's network, {weights:,} parameters: {found.model.spec.described}")
+    say(f"A network of {weights:,} parameters: {found.model.spec.described}")
     for notice in found.notices:
         say(notice)
     say(f"  {shown(path)}")

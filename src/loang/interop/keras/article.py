@@ -25,7 +25,7 @@ from loang.build import build_denoiser
 from loang.config import Settings, load
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.interop.keras import dialects
+from loang.interop.keras import back, dialects
 from loang.interop.keras.dialects import Layout
 from loang.interop.keras.names import Shape, article_weights, torch_layout, torch_name
 from loang.interop.keras.opening import Stored, opened
@@ -88,6 +88,8 @@ def read(
 ) -> Imported:
     """The model in a file, and its optimizer, if that is there.
 
+    A file that `loang export keras` wrote tells all that the options would, which are then unused.
+
     Args:
         path: the folder of a CheckpointManager, whose newest checkpoint is read; a checkpoint's
             prefix, as `checkpoints/ckpt-12`; a `.h5`, `.weights.h5` or `.keras` file.
@@ -104,6 +106,8 @@ def read(
             article's network: says which weight is odd; or an option that can't be.
     """
     path = Path(path)
+    if back.is_own(path):
+        return Imported(back.read(path), notices=["loang wrote it: all is as it was."])
     low = -255.0 if values == "0..1" else 0.0
     if steps < 3:
         raise LoangError(f"A schedule of {steps} steps can't be.", "Give the code's timesteps.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -21,6 +21,7 @@ COPIES, SHARE = 3, 0.8
 """The bytes, the weights and a copy of those in torch's layout take at most this of free memory."""
 
 
+@runtime_checkable
 class Stored(Protocol):
     """Numbers in a file, by name."""
 
