@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 from typing import ClassVar
 
+import keras_readers
 import mutations
 import numpy as np
 import png
@@ -155,6 +156,18 @@ class PipelineReader(Reader):
         assert all(len(notice) < LONGEST_MESSAGE for notice in notices)
         if np.prod(model.spec.shape) <= 2**12 and model.settings.sampling.steps <= 50:
             model.sample(1, sampling=SamplingSettings(steps=2))
+
+
+class KerasCheckpoint(keras_readers.Checkpoint, Reader):
+    """The article's model as TensorFlow saves it."""
+
+
+class KerasGroups(keras_readers.Groups, Reader):
+    """The article's weights in HDF5."""
+
+
+class KerasArchive(keras_readers.Archive, Reader):
+    """The article's model as Keras 3 saves it."""
 
 
 class EncoderReader(Reader):
@@ -762,6 +775,9 @@ PICTURES = {
 READERS = {
     "model": ModelReader,
     "diffusers": PipelineReader,
+    "keras-checkpoint": KerasCheckpoint,
+    "keras-h5": KerasGroups,
+    "keras": KerasArchive,
     "encoder": EncoderReader,
     "config": ConfigReader,
     "log": LogReader,

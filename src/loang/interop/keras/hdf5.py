@@ -110,8 +110,11 @@ class _Walk:
             raise ValueError(
                 "its HDF5 is of a newer form than Keras writes: save it again without libver"
             )
-        if struct.unpack("<Q", head[24:32])[0] != 0:
+        first, _, end = struct.unpack("<QQQ", head[24:48])
+        if first != 0:
             raise ValueError("its HDF5 does not begin with its first byte")
+        if end > len(self.content):
+            raise ValueError("its HDF5 is cut")
         self.visit("", struct.unpack("<Q", head[64:72])[0], 0)
 
     def at(self, offset: int, size: int) -> bytes:

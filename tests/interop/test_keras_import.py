@@ -1,0 +1,315 @@
+"""What the article's own code saved: the same function, the same step, and every weight accounted.
+
+The fixtures are that code's, its widths divided by 32 (scripts/make_keras_fixtures.py).
+"""
+
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from keras_reference import output_error, step_errors
+from typer.testing import CliRunner
+
+import keras_files
+from loang.api.training import start
+from loang.cli.app import app
+from loang.data.scaling import to_model, to_pixels
+from loang.errors import LoangError
+from loang.interop.keras import read
+from loang.interop.keras.bundle import Bundle
+from loang.interop.keras.going_on import leave
+from loang.interop.keras.names import article_weights, torch_name
+from loang.model import Model
+
+FILES = [
+    *("keras2/checkpoints", "keras2/checkpoints/ckpt-7", "keras2/with-optimizer"),
+    *("keras2/net.h5", "keras2/net.weights.h5"),
+    *("keras3/checkpoints", "keras3/with-optimizer", "keras3/net.weights.h5", "keras3/net.keras"),
+]
+WITH_SLOTS = ["keras2/with-optimizer", "keras3/with-optimizer", "keras3/net.keras"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return keras_files.unpack(tmp_path_factory.mktemp("keras"))
+
+
+@pytest.fixture(scope="module")
+def references(files):
+    found = {}
+    for kind in ("keras2", "keras3"):
+        with np.load(files / kind / "reference.npz") as content:
+            found[kind] = {name: content[name] for name in content.files}
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_network_computes_what_the_articles_code_computed(files, references, name):
+    found = read(files / name)
+    assert output_error(found, references[name.partition("/")[0]]) < 1e-4
+
+
+@pytest.mark.parametrize("name", WITH_SLOTS)
+def test_one_step_from_the_imported_slots_is_keras_s_step(files, references, name):
+    found = read(files / name)
+    assert found.moments.steps == 2
+    share, most = step_errors(found, references[name.partition("/")[0]])
+    assert share < 1e-3
+    assert most < 1e-2  # of a learning rate: gradients of rounding alone are among them
+
+
+def test_the_schedule_is_the_articles_to_the_last_trained_time(files, references):
+    schedule = read(files / "keras2/net.h5").model.denoiser.schedule
+    theirs = references["keras2"]["alpha_bar"]
+    assert schedule.T == 499
+    np.testing.assert_allclose(schedule.alpha_bar.numpy(), theirs[:500], rtol=1e-13)
+
+
+def test_who_has_mended_the_times_and_the_range_says_so(files):
+    model = read(files / "keras2/net.h5", times="paper", values="-1..1").model
+    beta = torch.linspace(1e-4, 0.02, 500, dtype=torch.float64)
+    torch.testing.assert_close(model.denoiser.schedule.alpha_bar[1:], (1 - beta).cumprod(0))
+    assert (model.spec.low, model.spec.high) == (0, 255)
+    assert model.settings.data.range == "auto"
+
+
+def test_the_network_s_0_is_black_and_its_1_is_white(files):
+    spec = read(files / "keras2/net.h5").model.spec
+    x = torch.tensor([-1.0, -0.1, 0.0, 0.5, 1.0]).reshape(1, 1, 1, 5)
+    assert to_pixels(x, spec).ravel().tolist() == [0, 0, 0, 128, 255]
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    seen = to_model(grey, spec)
+    torch.testing.assert_close(seen.flatten(), torch.arange(256) / 255)
+    np.testing.assert_array_equal(to_pixels(seen, spec), grey)
+
+
+def test_formats_of_one_network_hold_the_same_weights(files):
+    first, *others = (
+        read(files / name).model.denoiser.network.state_dict()
+        for name in FILES
+        if name.startswith("keras2")
+    )
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_newest_checkpoint_is_taken_or_the_one_that_is_named(files, tmp_path):
+    old = Bundle(files / "keras2/checkpoints/ckpt-7")
+    arrays = {name: old.read(name) for name in old.shapes()}
+    name = "net/outc/bias/.ATTRIBUTES/VARIABLE_VALUE"
+    for number in (9, 10):
+        arrays[name] = np.full(1, number, np.float32)
+        keras_files.write_bundle(tmp_path / f"ckpt-{number}", arrays)
+
+    def bias(path):
+        return read(path).model.denoiser.network.outc.bias.item()
+
+    assert (bias(tmp_path), bias(tmp_path / "ckpt-9")) == (10, 9)
+    assert bias(tmp_path / "ckpt-9.index") == 9
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/ckpt-9"\n')
+    assert bias(tmp_path) == 9
+
+
+def changed_checkpoint(files, tmp_path, change):
+    old = Bundle(files / "keras2/with-optimizer/ckpt-7")
+    arrays = {name: old.read(name) for name in old.shapes()}
+    change(arrays)
+    keras_files.write_bundle(tmp_path / "ckpt-1", arrays, shards=3)
+    return tmp_path / "ckpt-1"
+
+
+def without(name):
+    return lambda arrays: arrays.pop(name)
+
+
+def with_one(name, value):
+    return lambda arrays: arrays.update({name: value})
+
+
+END = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def of_another_shape(arrays):
+    for slot in ("", "/.OPTIMIZER_SLOT/opt/m", "/.OPTIMIZER_SLOT/opt/v"):
+        arrays[f"net/outc/kernel{slot}{END}"] = np.ones((1, 1, 2, 3), np.float32)
+
+
+ODD = {
+    "missing": (without(f"net/sa1/ln/gamma{END}"), "sa1/ln/gamma is missing"),
+    "one too many": (
+        with_one(f"net/sa9/ln/gamma{END}", np.ones(4, np.float32)),
+        "has net/sa9/ln/gamma",
+    ),
+    "another shape": (of_another_shape, r"net/outc/kernel.* is of the shape \(1, 1, 2, 3\)"),
+    "no number": (
+        with_one(f"net/outc/bias{END}", np.full(1, np.nan, np.float32)),
+        "values that are no numbers",
+    ),
+    "whole numbers": (with_one(f"net/outc/bias{END}", np.ones(1, np.int32)), "no real numbers"),
+    "a moment missing": (
+        without(f"net/outc/bias/.OPTIMIZER_SLOT/opt/v{END}"),
+        "optimizer's net/outc/bias/.OPTIMIZER_SLOT/opt/v",
+    ),
+    "a moment of another shape": (
+        with_one(f"net/outc/bias/.OPTIMIZER_SLOT/opt/m{END}", np.ones(2, np.float32)),
+        "of another shape",
+    ),
+    "a square below 0": (
+        with_one(f"net/outc/bias/.OPTIMIZER_SLOT/opt/v{END}", -np.ones(1, np.float32)),
+        "below 0",
+    ),
+    "no steps": (without(f"opt/iter{END}"), "how many steps"),
+    "steps below 0": (with_one(f"opt/iter{END}", np.array(-1)), "-1 steps"),
+    "two networks": (with_one(f"ema/outc/kernel{END}", np.ones(1, np.float32)), "several networks"),
+    "no network": (lambda arrays: arrays.clear(), "no layer `outc`"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_odd_in_a_checkpoint_is_named(files, tmp_path, case):
+    change, words = ODD[case]
+    with pytest.raises(LoangError, match=words):
+        read(changed_checkpoint(files, tmp_path, change))
+
+
+def test_a_checkpoint_in_several_files_is_one(files, tmp_path, references):
+    found = read(changed_checkpoint(files, tmp_path, lambda arrays: None))
+    assert output_error(found, references["keras2"]) < 1e-4
+
+
+def test_a_bit_that_changed_is_found(files, tmp_path):
+    shutil.copytree(files / "keras2/checkpoints", tmp_path / "c")
+    path = tmp_path / "c/ckpt-7.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(LoangError, match="checksum is another"):
+        read(tmp_path / "c")
+
+
+def archive(files, members, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(files / "keras3/net.keras") as sound:
+        content = {name: sound.read(name) for name in sound.namelist()} | members
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as target:
+        for name, member in content.items():
+            if member is not None:
+                target.writestr(name, member)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"model.weights.h5": None}, "no model.weights.h5"),
+        ({"model.weights.h5": b"x" * 100}, "no HDF5"),
+        ({"config.json": b"[" * 5000}, "nested deeper"),
+        ({"config.json": b"[1]"}, "no object"),
+    ],
+)
+def test_an_archive_without_what_it_needs_is_refused(files, tmp_path, members, words):
+    (tmp_path / "x.keras").write_bytes(archive(files, members))
+    with pytest.raises(LoangError, match=words):
+        read(tmp_path / "x.keras")
+
+
+def test_an_archive_that_would_fill_memory_is_refused(files, tmp_path):
+    bomb = archive(files, {"model.weights.h5": bytes(10**8)}, zipfile.ZIP_DEFLATED)
+    assert len(bomb) < 10**6
+    (tmp_path / "x.keras").write_bytes(bomb)
+    with pytest.raises(LoangError, match="which can't be"):
+        read(tmp_path / "x.keras")
+
+
+def test_the_config_decides_the_weight_decay_and_nothing_else(files, tmp_path):
+    with zipfile.ZipFile(files / "keras3/net.keras") as sound:
+        config = json.loads(sound.read("config.json"))
+    config["class_name"] = "os.system"
+    config["compile_config"]["optimizer"]["config"]["weight_decay"] = 0.25
+    (tmp_path / "x.keras").write_bytes(archive(files, {"config.json": json.dumps(config)}))
+    assert read(tmp_path / "x.keras").moments.weight_decay == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent", None, "nothing at"),
+        ("empty", b"", "neither"),
+        ("x.h5", b"\x89HDF\r\n\x1a\n" + bytes(200), "."),
+        ("x.pkl", b"cos\nsystem\n(S'x'\ntR.", "neither"),
+    ],
+)
+def test_what_is_none_of_them_is_refused_in_words(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(LoangError, match=words):
+        read(tmp_path / name)
+
+
+def test_an_empty_folder_holds_no_checkpoint(tmp_path):
+    with pytest.raises(LoangError, match="no checkpoint in this folder"):
+        read(tmp_path)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Thirty, beginning at 0, in place of the article's."""
+    path = tmp_path / "images.npy"
+    np.save(path, np.arange(30 * 32 * 32).reshape(30, 32, 32).astype(np.uint8))
+    return path
+
+
+def test_training_goes_on_where_the_articles_code_stopped(files, tmp_path, images):
+    found = read(files / "keras2/with-optimizer")
+    leave(found, tmp_path / "run")
+    run = start(images, out=tmp_path / "run", resume=True, device="cpu")
+    try:
+        trainer = run.trainer
+        assert any("Going on from step 2" in note for note in run.notes)
+        assert trainer.progress.step == 2
+        assert (run.plan.dataset.spec.low, run.plan.dataset.spec.high) == (-255, 255)
+        names = [name for name, _ in trainer.denoiser.network.named_parameters()]
+        for number, state in trainer.optimizer.state_dict()["state"].items():
+            assert state["step"] == 2
+            assert torch.equal(state["exp_avg"], found.moments.first[names[number]])
+            assert torch.equal(state["exp_avg_sq"], found.moments.second[names[number]])
+        theirs = found.model.denoiser.network.state_dict()
+        assert all(torch.equal(trainer.ema.tensors[name], theirs[name]) for name in theirs)
+        (group,) = trainer.optimizer.param_groups
+        assert (group["lr"], group["weight_decay"]) == (1e-3, 0.1)
+    finally:
+        run.lock.release()
+
+
+def test_the_command_brings_a_model_that_samples(files, tmp_path):
+    done = CliRunner().invoke(
+        app,
+        ["import", "keras", str(files / "keras3/net.keras"), "--out", str(tmp_path / "run")],
+    )
+    assert done.exit_code == 0, done.output
+    assert "2 steps" in done.output
+    assert "loang train --resume" in done.output
+    model = Model.load(tmp_path / "run", on="cpu")
+    assert model.settings.network.width == 2
+    assert model.settings.sampling.steps == model.denoiser.schedule.T == 499
+    sampling = model.settings.sampling.model_copy(update={"steps": 2})
+    images = model.sample(2, sampling=sampling)
+    assert images.shape == (2, 32, 32, 1)
+    assert images.dtype == np.uint8
+
+
+def test_the_command_says_what_is_wrong(files, tmp_path):
+    arguments = ["import", "keras", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, LoangError | SystemExit)
+    assert not Path(tmp_path / "run").exists()
+
+
+def test_all_names_are_of_weights_that_torch_has(files):
+    known = read(files / "keras2/net.h5").model.denoiser.network.state_dict()
+    assert {torch_name(name) for name in article_weights()} == set(known)
