@@ -129,9 +129,20 @@ def test_the_network_of_ddpm_cifar10_is_that_of_loangs_preset():
     assert pairs == {name: tuple(weight.shape) for name, weight in unet.state_dict().items()}
 
 
-@pytest.mark.parametrize("clip", [True, False])
-def test_50_steps_of_ddim_draw_the_images_that_diffusers_draws(tmp_path, monkeypatch, clip):
-    scheduler = diffusers.DDIMScheduler(clip_sample=clip, timestep_spacing="trailing")
+def middling(images):
+    """The share of values that no limit has cut."""
+    return float(((images > 0.01) & (images < 0.99)).mean())
+
+
+@pytest.mark.parametrize(
+    ("predicts", "clip"), [("epsilon", True), ("v_prediction", True), ("v_prediction", False)]
+)
+def test_50_steps_of_ddim_draw_the_images_that_diffusers_draws(
+    tmp_path, monkeypatch, predicts, clip
+):
+    scheduler = diffusers.DDIMScheduler(
+        clip_sample=clip, timestep_spacing="trailing", prediction_type=predicts
+    )
     folder = saved(tmp_path / "pipeline", random_unet(scale=0.02, **OF_HO), scheduler)
     model, notices = neighbour.read(folder, "pipeline")
     assert len(notices) == clip
@@ -140,6 +151,7 @@ def test_50_steps_of_ddim_draw_the_images_that_diffusers_draws(tmp_path, monkeyp
     options = {"num_inference_steps": 50, "use_clipped_model_output": clip}
     expected = drawn(pipeline, noises(model, 2, 0), monkeypatch, **options)
     assert expected.std() > 0.1
+    assert middling(expected) > 0.5 or predicts == "epsilon"
     assert np.abs(last_of(model, 2) - expected).max() <= 1 / 255
 
 
@@ -198,10 +210,11 @@ def test_an_exported_model_draws_in_diffusers_what_it_draws_in_loang(
     model = model_of(*changes)
     neighbour.write(model, tmp_path / "pipeline")
     pipeline = diffusers.DDPMPipeline.from_pretrained(tmp_path / "pipeline")
-    assert apart(pipeline.unet, model) < 2e-5
+    assert apart(pipeline.unet, model) < 1e-5
     found = drawn(pipeline, noises(model, 2, 10), monkeypatch, num_inference_steps=10)
     expected = last_of(model, 2, sampler="ddpm")
     assert expected.std() > 0.1
+    assert middling(expected) > 0.5 or model.denoiser.kind == "eps"
     assert np.abs(found - expected).max() <= 1 / 255
     back, notices = neighbour.read(tmp_path / "pipeline", "pipeline")
     assert not notices
@@ -228,7 +241,7 @@ def test_labels_go_along(tmp_path, no_label):
     assert any("class_labels, from 0 to 1" in line for line in said)
     unet = diffusers.UNet2DModel.from_pretrained(tmp_path / "pipeline", subfolder="unet")
     assert unet.config.num_class_embeds == 2 + (no_label == "true")
-    assert apart(unet.eval(), model) < 2e-5
+    assert apart(unet.eval(), model) < 1e-5
     assert same(neighbour.read(tmp_path / "pipeline", "x")[0], model)
 
 
