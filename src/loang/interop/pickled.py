@@ -7,6 +7,7 @@ the pickle describes before anybody could ask how large it is, and unpacks what 
 
 import contextlib
 import io
+import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -130,11 +131,11 @@ class _Careful(io.FileIO):
         Raises:
             ValueError: they are too many.
         """
-        most = LARGEST_LIST + 1 if size is None or size < 0 else size
-        content = super().read(min(most, LARGEST_LIST + 1))
-        if content is not None and len(content) > LARGEST_LIST:
+        left = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
+        most = left if size is None or size < 0 else min(size, left)
+        if most > LARGEST_LIST:
             raise ValueError("its list of members is too long")
-        return content
+        return super().read(most)
 
 
 @contextlib.contextmanager
