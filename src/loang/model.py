@@ -20,6 +20,7 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.files import MODEL
 from loang.named import located
+from loang.sampled import Sampled
 from loang.samplers import State
 from loang.walking import check_walk, chosen, in_evaluation, levels_of, sampler_of, seen_by
 
@@ -164,6 +165,8 @@ class Model:
     ) -> Shaped[np.ndarray, "count h w c"]:
         """Images as the training data were stored: their size, channels, depth and range.
 
+        A notebook shows the array as a sheet (loang.sampled).
+
         Args:
             count: how many; 1 or more.
             seed: of the noise; the same seed gives the same images.
@@ -200,7 +203,7 @@ class Model:
                     on_step(done * steps + step, len(parts) * steps)
                 last = state.x
             images.append(self._stored(last))
-        return np.concatenate(images)
+        return Sampled.of(np.concatenate(images), self.spec)
 
     def _stored(self, x: Float[Tensor, "n c h w"]) -> Shaped[np.ndarray, "n h w c"]:
         if not bool(x.isfinite().all()):
@@ -244,6 +247,12 @@ class Model:
             what = "several classes match" if found else "no class is called"
             raise LoangError(f"For this model {what} {name!r}.", f"There are {', '.join(names)}.")
         return found[0]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a few samples, as far as some seconds go."""
+        from loang import glance
+
+        return glance.page(self)
 
     def save(self, path: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write the weights, with everything else in the file's metadata.

@@ -15,6 +15,7 @@ from loang.training.asked import Asked, AskedOfStudent, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.display import Display
 from loang.training.folder import RunFolder
+from loang.training.notebook_display import of_python
 from loang.training.places import PLACES, meant, not_named_anew
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
@@ -47,7 +48,7 @@ def train(
         overwrite: replace the run in that folder.
         track: "tensorboard", "trackio", "wandb" or "mlflow", one or several, that are told of the
             run; None: those that its last session told, if it is gone on with.
-        display: told of what happens; None shows nothing.
+        display: told of what happens; None shows a bar in a notebook, and nothing elsewhere.
         on_progress: told of a download.
         **asked: preset, budget, size and more: see `loang.training.asked.Asked`.
 
@@ -65,7 +66,7 @@ def train(
         on_progress=on_progress,
         **asked,
     )
-    return run.train(display or Display())
+    return run.train(display or of_python())
 
 
 def start(
@@ -181,7 +182,7 @@ def distill(
         overwrite: replace the run in that folder.
         track: "tensorboard", "trackio", "wandb" or "mlflow", one or several, that are told of the
             run; None: those that its last session told, if it is gone on with.
-        display: told of what happens; None shows nothing.
+        display: told of what happens; None shows a bar in a notebook, and nothing elsewhere.
         on_progress: told of a download.
         **asked: budget, seed and more: see `loang.training.asked.AskedOfStudent`.
 
@@ -201,7 +202,7 @@ def distill(
         on_progress=on_progress,
         **asked,
     )
-    return run.train(display or Display())
+    return run.train(display or of_python())
 
 
 def plan(

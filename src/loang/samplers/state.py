@@ -25,6 +25,12 @@ class State(NamedTuple):
     x: Float[Tensor, "n c h w"]
     x0: Float[Tensor, "n c h w"]
 
+    def _repr_png_(self) -> bytes:
+        """For notebooks: the images above what is seen in them."""
+        from loang.pictures.notebook import state_png
+
+        return state_png(self.x, self.x0)
+
 
 @runtime_checkable
 class Sampler(Protocol):
