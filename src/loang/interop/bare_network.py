@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Shaped
@@ -84,6 +84,13 @@ class BareNetwork(nn.Module):
             return (answer,)
         prediction, variance = answer.chunk(2, dim=1)
         return prediction, (variance + 1) / 2
+
+    @property
+    def free(self) -> tuple[Any, ...]:
+        """Which axes of the inputs are free, as torch.export is told: the first of each."""
+        batch = {0: torch.export.Dim("n", min=1)}
+        told = ((batch,) * (len(self.inputs) - 2),)  # what `forward` gathers is one argument
+        return (batch, batch, *(told if len(self.inputs) > 2 else ()))
 
     def trial(self, model: Model, count: int) -> tuple[Tensor, ...]:
         """Inputs as a walk has them: noise, times from end to end, all labels in turn."""

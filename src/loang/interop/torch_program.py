@@ -111,18 +111,20 @@ def export(model: Model, out: Path, *, precision: str = "float32") -> Exported:
 def _program(model: Model, precision: Precision) -> Any:
     network = BareNetwork(model.denoiser, precision)
     inputs = network.trial(model, 2)
-    free = {0: torch.export.Dim("n", min=1)}
-    # `told` gathers all but the first two.
-    shapes = (free, free, (free,) * (len(inputs) - 2))
     try:
         with torch.no_grad():
-            return torch.export.export(network, inputs, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(
+                network, inputs, dynamic_shapes=network.free, strict=False
+            )
     except Exception as error:  # torch documents no errors of its tracer
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise LoangError(
             f"torch can't write this network as a program: {reason}.",
             "Export it with `loang export onnx`, or with another version of torch.",
         ) from error
+    for node in program.graph.nodes:  # each tells where in this machine its source lies
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def _loaded(path: Path) -> Any:

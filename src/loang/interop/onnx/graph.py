@@ -118,15 +118,12 @@ def _traced(network: BareNetwork, inputs: tuple[Tensor, ...], opset: int) -> Any
 
 def _decomposed(network: BareNetwork, inputs: tuple[Tensor, ...], opset: int) -> Any:
     require("onnxscript", extra="onnx", purpose="to write ONNX")
-    free = {0: torch.export.Dim(BATCH, min=1)}
-    # `told` gathers all but the first two.
-    shapes = (free, free, (free,) * (len(inputs) - 2))
     program = torch.onnx.export(
         network,
         inputs,
         input_names=list(network.inputs),
         output_names=list(network.outputs),
-        dynamic_shapes=shapes,
+        dynamic_shapes=network.free,
         opset_version=opset,
         dynamo=True,
         verbose=False,

@@ -1,0 +1,181 @@
+"""A program of torch.export: the same function, in a file that needs no loang."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import torch
+
+from in_steps import IN_STEPS
+from loang import build, presets
+from loang.config import changed
+from loang.data.spec import ImageSpec
+from loang.errors import LoangError
+from loang.interop import torch_program
+from loang.interop.bare_network import BareNetwork, difference
+from loang.interop.departure import place_of
+from loang.model import Model
+
+CLASSES = ("boot", "bag")
+SMALL = ("network.width=8", "network.heads=1")
+MODELS = {
+    "padded, labels": (
+        ImageSpec(28, 28, 1, class_names=CLASSES),
+        (*SMALL, "network.multipliers=1,1,1,1", "network.fold=1"),
+    ),
+    "folded, learnt variance": (
+        ImageSpec(32, 32, 3),
+        (*SMALL, *IN_STEPS, "network.fold=4", "denoiser.learn_variance=true"),
+    ),
+    "tutorial": (ImageSpec(24, 40, 1), (*IN_STEPS, "network.width=8")),
+    "self-conditioned": (
+        ImageSpec(17, 33, 2, class_names=CLASSES),
+        (*SMALL, "network.self_conditioning=true"),
+    ),
+}
+SIMPLE = "self-conditioned"
+
+
+def model_of(name):
+    spec, changes = MODELS[name]
+    preset = presets.tutorial() if name == "tutorial" else presets.quick()
+    settings = changed(preset, changes)
+    denoiser = build.build_denoiser(settings, spec)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # a fresh network answers 0 everywhere
+        for parameter in denoiser.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return Model(denoiser.eval(), spec, settings)
+
+
+def answers_of(model, program, count):
+    """The network's own, and the program's, on random inputs."""
+    generator = torch.Generator().manual_seed(count)
+    x = torch.randn(count, *model.spec.shape, generator=generator)
+    condition = 1000 * torch.rand(count, generator=generator)
+    label = torch.arange(count) % len(CLASSES) if model.knows_labels else None
+    given = torch.rand(x.shape, generator=generator) if model.denoiser.self_conditioned else None
+    told = {} if given is None else {"given": given}
+    with torch.no_grad():
+        wanted = model.denoiser.network(x, condition, label, **told)
+        inputs = [each for each in (x, condition, label, given) if each is not None]
+        answers = program(*inputs)
+    if model.denoiser.learns_variance:
+        wanted, variance = wanted.chunk(2, dim=1)
+        torch.testing.assert_close(answers[1], (variance + 1) / 2, rtol=1e-4, atol=1e-5)
+    return answers[0], wanted
+
+
+@pytest.fixture(scope="module")
+def simple(tmp_path_factory):
+    """A model, and what was exported of it, which takes seconds."""
+    model = model_of(SIMPLE)
+    return model, torch_program.export(model, tmp_path_factory.mktemp("simple") / "model.pt2")
+
+
+def check(model, made):
+    program = torch.export.load(made.path).module()
+    for count in (1, 16):
+        answer, wanted = answers_of(model, program, count)
+        assert (answer - wanted).abs().max() < 1e-4 * wanted.abs().max()
+    assert made.difference < 1e-4
+
+
+def test_the_program_answers_as_the_model_does(simple):
+    check(*simple)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name != SIMPLE])
+def test_so_do_programs_of_other_networks_and_sizes(name, tmp_path):
+    model = model_of(name)
+    check(model, torch_program.export(model, tmp_path / "model.pt2"))
+
+
+def test_it_is_one_file_that_tells_nothing_of_this_machine(simple):
+    _, made = simple
+    assert [path.name for path in made.path.parent.iterdir()] == ["model.pt2"]
+    with zipfile.ZipFile(made.path) as archive:
+        assert all(b".py" not in archive.read(part) for part in archive.namelist())
+
+
+def test_in_float16_it_is_nearly_the_same_and_runs_without_loang(tmp_path):
+    model = model_of(SIMPLE)
+    made = torch_program.export(model, tmp_path / "half.pt2", precision="float16")
+    assert 1e-6 < made.difference < 1e-2
+    inputs = BareNetwork(model.denoiser).trial(model, 5)
+    torch.save(list(inputs), tmp_path / "inputs.pt")
+    code = (
+        "import sys, torch; sys.modules['loang'] = None;"
+        "extra = {'loang.json': ''};"
+        "program = torch.export.load('half.pt2', extra_files=extra).module();"
+        "torch.save(program(*torch.load('inputs.pt'))[0], 'answer.pt'); print(extra['loang.json'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    about = json.loads(told.stdout)
+    assert about["precision"] == "float16"
+    assert about["network"]["inputs"] == ["x", "condition", "label", "given"]
+    assert ImageSpec.from_dict(about["images"]) == model.spec
+    answer = torch.load(tmp_path / "answer.pt")
+    with torch.no_grad():
+        wanted = BareNetwork(model.denoiser)(*inputs)[0]
+    assert (answer - wanted).abs().max() < 1e-2 * wanted.abs().max()
+
+
+def test_a_program_that_answers_otherwise_is_not_written(simple, tmp_path, monkeypatch):
+    model = model_of(SIMPLE)
+    program = torch.export.load(simple[1].path)
+    with torch.no_grad():
+        model.denoiser.network.first.weight *= 1.01
+    monkeypatch.setattr(torch_program, "_program", lambda *asked: program)
+    with pytest.raises(LoangError, match="nothing was written"):
+        torch_program.export(model, tmp_path / "model.pt2")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_difference_that_is_told_is_the_largest_of_all_answers():
+    model = model_of(SIMPLE)
+    network = BareNetwork(model.denoiser)
+
+    def off(by):
+        def answer(inputs):
+            (image,) = network(*inputs)
+            image = image.clone()
+            image[-1, -1, -1, -1] += by
+            return (image,)
+
+        return difference(answer, network, model)
+
+    largest = max(network(*network.trial(model, n))[0].abs().max().item() for n in (1, 3))
+    assert off(0.0) == 0
+    assert off(0.5) == pytest.approx(0.5 / largest, rel=1e-4)
+    assert off(float("nan")) == float("inf")
+
+
+def test_mistakes_are_told(tmp_path):
+    model = model_of(SIMPLE)
+    with pytest.raises(LoangError, match=r"\.pt2"):
+        torch_program.export(model, tmp_path / "model.bin")
+    with pytest.raises(LoangError, match="float32 or float16"):
+        torch_program.export(model, tmp_path / "model.pt2", precision="bfloat16")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LoangError, match="can't be a folder"):
+        torch_program.export(model, tmp_path / "file" / "model.pt2")
+
+
+def test_a_file_lies_beside_its_model(tmp_path):
+    (tmp_path / "a.b.safetensors").write_text("")
+    assert place_of(tmp_path, ".onnx") == tmp_path / "model.onnx"
+    assert place_of(tmp_path / "a.b.safetensors", ".onnx") == tmp_path / "a.b.onnx"
+    assert str(place_of(tmp_path.relative_to(tmp_path) / "built-in", ".pt2")) == "built-in.pt2"
