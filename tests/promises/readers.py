@@ -22,6 +22,7 @@ import numpy as np
 import png
 import tifffile
 import torch
+import torch_readers
 from PIL import Image
 
 import loang
@@ -741,6 +742,14 @@ class Tar(CollectionReader):
         self.path.write_bytes(content)
 
 
+class DenoisingDiffusion(torch_readers.DenoisingDiffusion, Reader):
+    """Weights of denoising-diffusion-pytorch."""
+
+
+class GuidedDiffusion(torch_readers.GuidedDiffusion, Reader):
+    """Weights of guided-diffusion."""
+
+
 class Broken(Reader):
     """A reader with every fault that there is, so that a test can see them found."""
 
@@ -792,6 +801,8 @@ READERS = {
     "parquet": Parquet,
     "arrow": Arrow,
     "tar": Tar,
+    "denoising-diffusion": DenoisingDiffusion,
+    "guided-diffusion": GuidedDiffusion,
 }
 FAULTY = {"broken": Broken}
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
-EXAMPLES = {"resume": 4, "folder": 30, "checkpoint": 40}  # the others are faster
+FEW = {"resume": 4, "folder": 30, "checkpoint": 40}  # the others are faster
+EXAMPLES = {**FEW, "denoising-diffusion": 30, "guided-diffusion": 30}
 
 
 @pytest.fixture(scope="module")
