@@ -39,8 +39,6 @@ def _checked(settings: Settings, spec: ImageSpec, network: nn.Module) -> tuple[U
         raise ValueError(f"its {schedule.steps} steps are told to the network as if they were 1000")
     if network.fold > 1:
         raise ValueError(f"pixels are folded, {network.fold} x {network.fold} to a position")
-    if chosen.resample_blocks:
-        raise ValueError("sizes are halved and doubled within residual blocks")
     if network.given:
         raise ValueError("its network is shown its last estimate (self-conditioning)")
     if network.augmentations:

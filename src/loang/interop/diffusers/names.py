@@ -105,7 +105,7 @@ def _place(path: str) -> str:
     way, level, kind, number, rest = found.groups()
     stage = f"{way}_blocks.{level}"
     if kind == "resample":
-        return f"{stage}.{way}samplers.0.{number}"
+        return f"{stage}.{way}samplers.0.{_part(number)}"
     name = "resnets" if kind == "blocks" else "attentions"
     return f"{stage}.{name}.{number}.{_part(rest)}"
 

@@ -16,6 +16,8 @@ from loang.networks.unet import UNet
 
 CLASS = "UNet2DModel"
 PLAIN, ATTENDING = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
+RESAMPLING = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D")
+"""A level that a residual block leaves; how an attending one is left is a key of its own."""
 MIDDLE = "UNetMidBlock2D"
 _OF_AN_AVERAGE = (
     *("decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step"),
@@ -53,7 +55,12 @@ def read(values: Mapping[str, Any]) -> Network:
     widths = keys.wholes("block_out_channels", (224, 448, 672, 896))
     downs = ("DownBlock2D", *("AttnDownBlock2D",) * 3)
     ups = (*("AttnUpBlock2D",) * 3, "UpBlock2D")
-    attention = _attention(keys, keys.texts("down_block_types", downs), len(widths), ups)
+    attention, resample_blocks = _levels(
+        keys,
+        keys.texts("down_block_types", downs),
+        keys.texts("up_block_types", ups),
+        len(widths),
+    )
     width = widths[0]
     if width < 1 or any(each % width for each in widths) or width % 2:
         raise keys.refusal("block_out_channels", list(widths))
@@ -81,11 +88,10 @@ def read(values: Mapping[str, Any]) -> Network:
         "norm_groups": groups,
         "norm_epsilon": keys.real("norm_eps", 1e-5),
         "downsample_padding": ("after", "around")[_bit(keys, "downsample_padding", 1)],
+        "resample_blocks": resample_blocks,
         "cosine_first": keys.flag("flip_sin_to_cos", True),
         "reaches_last": bool(_bit(keys, "freq_shift", 0)),
     }
-    if not middle and not attention:
-        settings["head_width"] = None
     channels, answers = keys.whole("in_channels", 3), keys.whole("out_channels", 3)
     if answers not in (channels, 2 * channels):
         raise keys.refusal("out_channels", answers)
@@ -100,8 +106,6 @@ def read(values: Mapping[str, Any]) -> Network:
     keys.must_be("center_input_sample", False)
     keys.must_be("mid_block_type", MIDDLE)
     keys.must_be("mid_block_scale_factor", 1)
-    keys.must_be("downsample_type", "conv", None)
-    keys.must_be("upsample_type", "conv", None)
     keys.must_be("act_fn", "silu", "swish")
     keys.ignore("num_train_timesteps", *_OF_AN_AVERAGE)  # the first, of learnt codes of the time
     size = _size(keys)
@@ -119,7 +123,9 @@ def write(network: UNet, settings: UNetSettings, spec: ImageSpec, groups: int) -
         groups: of each of its norms.
     """
     depths = range(len(settings.multipliers))
-    attending = [depth in settings.attention for depth in depths]
+    plain = RESAMPLING if settings.resample_blocks else PLAIN
+    kinds = [ATTENDING if depth in settings.attention else plain for depth in depths]
+    resample = "resnet" if settings.resample_blocks else "conv"
     size = spec.height if spec.height == spec.width else [spec.height, spec.width]
     rows = network.label.num_embeddings if isinstance(network.label, nn.Embedding) else None
     return {
@@ -130,9 +136,9 @@ def write(network: UNet, settings: UNetSettings, spec: ImageSpec, groups: int) -
         "block_out_channels": [settings.width * each for each in settings.multipliers],
         "center_input_sample": False,
         "class_embed_type": None,
-        "down_block_types": [(PLAIN, ATTENDING)[each][0] for each in attending],
+        "down_block_types": [kind[0] for kind in kinds],
         "downsample_padding": 0 if settings.downsample_padding == "after" else 1,
-        "downsample_type": "conv",
+        "downsample_type": resample,
         "dropout": settings.dropout,
         "flip_sin_to_cos": settings.cosine_first,
         "freq_shift": int(settings.reaches_last),
@@ -149,8 +155,8 @@ def write(network: UNet, settings: UNetSettings, spec: ImageSpec, groups: int) -
         "sample_size": size,
         "time_embedding_dim": None,
         "time_embedding_type": "positional",
-        "up_block_types": [(PLAIN, ATTENDING)[each][1] for each in reversed(attending)],
-        "upsample_type": "conv",
+        "up_block_types": [kind[1] for kind in reversed(kinds)],
+        "upsample_type": resample,
     }
 
 
@@ -171,17 +177,29 @@ def head_width(settings: UNetSettings) -> int | None:
     return widths.pop() if widths else None
 
 
-def _attention(
-    keys: Keys, downs: tuple[str, ...], depths: int, default: tuple[str, ...]
-) -> list[int]:
-    """Which levels attend: the same on the way up as on the way down."""
-    ups = keys.texts("up_block_types", default)
-    kinds = dict([PLAIN, ATTENDING])
-    if len(downs) != depths or any(each not in kinds for each in downs):
-        raise keys.refusal("down_block_types", list(downs))
-    if [kinds[each] for each in reversed(downs)] != list(ups):
+def _levels(
+    keys: Keys, downs: tuple[str, ...], ups: tuple[str, ...], depths: int
+) -> tuple[list[int], bool]:
+    """Which levels attend, and whether sizes change in residual blocks: the same on both ways."""
+    ways = {"down_block_types": downs, "up_block_types": ups[::-1]}
+    found = []
+    for way, (key, kinds) in enumerate(ways.items()):
+        known = {each[way]: each for each in (PLAIN, ATTENDING, RESAMPLING)}
+        if len(kinds) != depths or any(kind not in known for kind in kinds):
+            raise keys.refusal(key, list(kinds))
+        found.append([known[kind] for kind in kinds])
+    attending = [[kind == ATTENDING for kind in kinds] for kinds in found]
+    if attending[0] != attending[1]:
         raise keys.refusal("up_block_types", list(ups))
-    return [depth for depth, kind in enumerate(downs) if kind == ATTENDING[0]]
+    # The lowest level is not left downwards, and the finest not upwards.
+    left = [(found[0][:-1], "downsample_type"), (found[1][1:], "upsample_type")]
+    in_blocks = set[bool]()
+    for levels, key in left:
+        of_attending = keys.one_of(key, "conv", {"conv": "", "resnet": "yes"}) != ""
+        in_blocks |= {of_attending if kind == ATTENDING else kind == RESAMPLING for kind in levels}
+    if len(in_blocks) > 1:
+        raise keys.refusal("down_block_types", list(downs))
+    return [depth for depth, attends in enumerate(attending[0]) if attends], in_blocks == {True}
 
 
 def _bit(keys: Keys, key: str, default: int) -> int:
