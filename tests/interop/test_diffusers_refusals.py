@@ -217,6 +217,9 @@ def check_custom(model, folder):
     shown = (exact.astype(float) - low) / (high - low) * 255
     found = np.stack([np.asarray(each) for each in pictures]).reshape(exact.shape)
     assert np.abs(found - shown).max() <= 0.5 + 1e-6
+    back, _ = neighbour.read(folder, "back")
+    assert back.settings == model.settings
+    np.testing.assert_array_equal(back.sample(2, seed=5), exact)
     if model.knows_labels:
         labelled = pipeline(2, class_labels=[1, 1], output_type="np").images
         np.testing.assert_array_equal(labelled, model.sample(2, label=1))

@@ -6,6 +6,7 @@ from typing import Any
 
 from loang import untrusted
 from loang.errors import LoangError
+from loang.files import MODEL
 from loang.interop.diffusers.network import CLASS
 from loang.untrusted import shown
 
@@ -19,6 +20,8 @@ NOTES = "loang.json"
 EXACT = "loang.safetensors"
 """The weights that were turned for diffusers, as they were."""
 CUSTOM = "pipeline.py"
+OWN = "LoangPipeline"
+"""The class in that file, of pipelines that hold a model of loang's as it is."""
 PARTS = {"unet", "scheduler"}
 LARGEST = 2**20
 """Bytes of one of these texts."""
@@ -72,6 +75,17 @@ def look(folder: Path) -> Pipeline:
         check_weights(str(folder), [path.name for path in network.iterdir()])
     notes = _json(folder / NOTES) if (folder / NOTES).exists() else None
     return Pipeline(folder, config, scheduler, weights, notes)
+
+
+def own_model(folder: Path) -> Path | None:
+    """The file of loang's own, in a folder that `write_custom` wrote.
+
+    Raises:
+        LoangError: the folder's index is damaged.
+    """
+    if not (folder / INDEX).exists() or _json(folder / INDEX).get("_class_name") != OWN:
+        return None
+    return folder / MODEL
 
 
 def check_weights(where: str, names: list[str]) -> None:

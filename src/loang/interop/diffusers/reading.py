@@ -12,7 +12,7 @@ from loang.config import Settings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.interop.diffusers import names, network, notes, scheduler
-from loang.interop.diffusers.folder import EXACT, NOTES, Pipeline, look
+from loang.interop.diffusers.folder import EXACT, NOTES, Pipeline, look, own_model
 from loang.interop.diffusers.shift import WEIGHT, shifted
 from loang.model import Model
 from loang.networks.unet import UNet
@@ -34,6 +34,9 @@ def read(folder: Path, name: str) -> tuple[Model, list[str]]:
     Raises:
         LoangError: it is none of diffusers', is damaged, or can't be said by loang; says why.
     """
+    own = own_model(folder)
+    if own is not None:
+        return Model.load(own, on="cpu"), []
     pipeline = look(folder)
     kept = notes.read(pipeline)
     said: list[str] = []

@@ -17,6 +17,7 @@ from loang.interop.diffusers.folder import (
     EXACT,
     INDEX,
     NOTES,
+    OWN,
     SCHEDULER,
     WEIGHTS,
 )
@@ -85,7 +86,7 @@ def write_custom(model: Model, out: Path) -> None:
     model.save(out / MODEL)
     code = resources.files("loang.interop.diffusers").joinpath("custom_pipeline.py")
     files.write_text(out / CUSTOM, code.read_text("utf-8"))
-    _json(out / INDEX, "LoangPipeline", {"model_file": MODEL})
+    _json(out / INDEX, OWN, {"model_file": MODEL})
 
 
 def _differences(model: Model) -> list[str]:
