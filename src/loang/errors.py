@@ -18,3 +18,7 @@ class LoangError(Exception):
 
     def __reduce__(self) -> tuple[type["LoangError"], tuple[str, str]]:
         return type(self), (self.problem, self.remedy)
+
+
+class LoangWarning(UserWarning):
+    """What a person should know, and need not mend; the command line prints it as a line."""

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import loang
 from loang import config
 from loang.cli.app import app
-from loang.errors import LoangError
+from loang.errors import LoangError, LoangWarning
 from loang.evaluation.asked import Asked
 from loang.hub import models
 from loang.hub.address import is_hub, parse
@@ -228,6 +228,21 @@ def test_an_evaluation_of_other_weights_is_not_sent(hub: Hub, run: Path) -> None
     assert "Not evaluated" in files(hub)["README.md"].decode()
 
 
+def test_links_and_what_is_no_picture_stay(hub: Hub, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"a secret of somebody's")
+    for name in ("samples.png", "evaluation/report.png"):
+        (run / name).unlink()
+        (run / name).symlink_to(tmp_path / "key")
+    (run / "walk.gif").write_bytes(b"a secret of somebody's")
+    done = push(run)
+    assert not {"samples.png", "walk.gif", "evaluation/report.png"} & set(done.sent)
+    assert all(b"a secret" not in content for content in files(hub).values())
+    (run / "evaluation/report.md").unlink()
+    (run / "evaluation/report.md").symlink_to(tmp_path / "key")
+    with pytest.raises(LoangError, match=r"report\.md is a link"):
+        push(run)
+
+
 @pytest.mark.parametrize("content", [b"{", b"{}", b'{"subject": {}, "data": 3}'])
 def test_a_damaged_evaluation_is_told(run: Path, content: bytes) -> None:
     (run / "evaluation/report.json").write_bytes(content)
@@ -409,6 +424,18 @@ def test_an_upload_that_breaks_off_is_gone_on_with(hub: Hub, trained: Path, part
     loang.load("hub:me/tiny")
 
 
+def test_an_upload_that_a_person_stops_says_that_it_can_be_gone_on_with(
+    hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", stop)
+    done = CliRunner().invoke(app, ["push", str(trained), "me/tiny"])
+    assert done.exit_code != 0
+    assert "what was sent is kept" in done.stderr
+
+
 def test_nobody_logged_in(hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(trained / "none"))
@@ -441,7 +468,7 @@ def test_where_the_network_fails_what_was_kept_is_taken_with_a_warning(
     push(trained)
     before = loang.load("hub:me/tiny").sample(2)
     hub.refused["/resolve/"] = 503, "down"
-    with pytest.warns(UserWarning, match="can't be reached: hub:me/tiny is as it was kept"):
+    with pytest.warns(LoangWarning, match="can't be reached: hub:me/tiny is as it was kept"):
         after = loang.load("hub:me/tiny").sample(2)
     np.testing.assert_array_equal(before, after)
     with pytest.raises(LoangError, match="could not be fetched"):
@@ -532,7 +559,20 @@ def test_a_model_that_is_on_the_hub_is_not_pushed_again(hub: Hub, trained: Path)
 
 @pytest.mark.parametrize(
     "name",
-    ["a", "a/b/c", "/a", "a/", "a b/c", "a--b/c", "a/b..c", "a/b.git", "-a/b", "a/" + "b" * 97],
+    [
+        "a",
+        "a/b@../x",
+        "a/b@",
+        "a/b/c",
+        "/a",
+        "a/",
+        "a b/c",
+        "a--b/c",
+        "a/b..c",
+        "a/b.git",
+        "-a/b",
+        "a/" + "b" * 97,
+    ],
 )
 def test_names_that_the_hub_does_not_allow(trained: Path, name: str) -> None:
     with pytest.raises(LoangError, match="names no model of the hub"), ready(trained, name):

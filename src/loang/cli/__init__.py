@@ -4,8 +4,12 @@ import contextlib
 import io
 import os
 import sys
+import warnings
+from typing import Any
 
-from loang.errors import LoangError
+from loang.errors import LoangError, LoangWarning
+
+_shown_otherwise = warnings.showwarning
 
 
 def main() -> None:
@@ -17,6 +21,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A sign that a terminal can't show, in the name of a file perhaps, stops nothing.
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _show_warning
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from loang.cli.app import app
@@ -37,3 +42,14 @@ def main() -> None:
     except BrokenPipeError:  # `loang ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *where: Any, **more: Any
+) -> None:
+    """What loang warns of, as a line without its place in the code."""
+    if not issubclass(category, LoangWarning):
+        return _shown_otherwise(message, category, *where, **more)
+    with contextlib.suppress(OSError):
+        print(f"loang: {message}", file=sys.stderr)
+    return None

@@ -131,13 +131,14 @@ def stage_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextlib.contextmanager
-def resumable() -> Iterator[None]:
-    """Says on Ctrl-C that nothing is lost, and leaves."""
+def resumable(done: str = "drawn") -> Iterator[None]:
+    """Says on Ctrl-C that nothing is lost of what was done, and leaves."""
     try:
         yield
     except KeyboardInterrupt:
         print(
-            "Stopped; what was drawn is kept: the same command goes on from there.", file=sys.stderr
+            f"Stopped; what was {done} is kept: the same command goes on from there.",
+            file=sys.stderr,
         )
         raise
 

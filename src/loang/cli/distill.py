@@ -7,7 +7,10 @@ import typer
 
 
 def distill(
-    model: Annotated[Path, typer.Argument(help="The model that walks many steps: a run or file.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="What walks many steps: a run, a model file, or hub:owner/name."),
+    ],
     data: Annotated[
         str | None,
         typer.Argument(

@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Trained = Annotated[Path, typer.Argument(help="A run's folder, or a model file.")]
+Trained = Annotated[Path, typer.Argument(help="A run's folder, a model file, or hub:owner/name.")]
 Label = Annotated[
     str | None, typer.Option(help="A class, by name or number.", show_default="no class")
 ]

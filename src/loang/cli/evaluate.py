@@ -16,7 +16,7 @@ def evaluate(
     subject: Annotated[
         str | None,
         typer.Argument(
-            help="A run's folder, a model file, or images: a folder, .npy or .npz file.",
+            help="A run's folder, a model file, hub:owner/name, or images: a folder, .npy, .npz.",
             show_default="the newest run",
         ),
     ] = None,

@@ -30,7 +30,7 @@ def push(
 
     Log in with `hf auth login` first. Folders of this machine are taken out of what is sent.
     """
-    from loang.cli.console import say
+    from loang.cli.console import resumable, say
     from loang.files import amount
     from loang.interop.hub.push import ready
 
@@ -44,7 +44,8 @@ def push(
             say()
             say(prepared.readme)
             return
-        done = prepared.send(private=private, message=message, overwrite=overwrite)
+        with resumable("sent"):
+            done = prepared.send(private=private, message=message, overwrite=overwrite)
     for notice in done.notices:
         say(notice)
     say(f"Sent: {', '.join(done.sent)}." if done.sent else "Nothing has changed.")

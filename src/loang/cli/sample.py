@@ -15,7 +15,7 @@ def sample(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="A run's folder, a model file, or built-in.",
+            help="A run's folder, a model file, hub:owner/name, or built-in.",
             show_default="the newest in runs/, else built-in",
         ),
     ] = None,

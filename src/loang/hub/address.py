@@ -9,7 +9,7 @@ from loang.untrusted import shown
 
 PREFIX = "hub:"
 _PART = r"\w(?:[\w.-]{0,94}\w)?"
-_ADDRESS = re.compile(rf"({_PART}/{_PART})(?:@([^\s@]+))?", re.ASCII)
+_ADDRESS = re.compile(rf"({_PART}/{_PART})(?:@([\w./+-]{{1,250}}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def parse(named: str | Path) -> Address:
     """
     text = _text(named).removeprefix(PREFIX)
     found = _ADDRESS.fullmatch(text)
-    if found is None or found[1].endswith(".git") or "--" in found[1] or ".." in found[1]:
+    if found is None or found[1].endswith(".git") or "--" in found[1] or ".." in text:
         raise LoangError(
             f"{shown(str(named))!r} names no model of the hub.",
             "Write owner/name, of letters, digits and - _ . within them; after it @revision, if"

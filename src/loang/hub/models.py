@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from loang.data.environment import offline
-from loang.errors import LoangError
+from loang.errors import LoangError, LoangWarning
 from loang.extras import require
 from loang.files import MODEL, amount, free_space
 from loang.hub.address import Address, parse
@@ -56,7 +56,9 @@ def fetched(named: str | Path) -> Path:
             if kept is None or isinstance(error, LoangError) or not is_network_trouble(error):
                 raise
             warnings.warn(
-                f"The hub can't be reached: {address} is as it was kept before.", stacklevel=2
+                f"The hub can't be reached: {address} is as it was kept before.",
+                LoangWarning,
+                stacklevel=2,
             )
             return kept
         if about.commit_hash and (there := _kept(hub, address, about.commit_hash)) is not None:

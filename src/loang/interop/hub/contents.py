@@ -25,6 +25,8 @@ README = "README.md"
 KNOWN_DATA = {"fashion-mnist": ("zalando-datasets/fashion_mnist", "MIT")}
 """Data sets whose pictures anybody has and may show: on the hub, and their licence."""
 _METADATA = "loang"
+_PICTURES = (b"\x89PNG", b"GIF8")
+"""What the files of pictures begin with."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,6 @@ class Contents:
     """A run, ready to be sent.
 
     Args:
-        name: what it is called.
         model: with settings and facts as they are sent.
         files: all but the card.
         report: of its evaluation, as plain values; None where there is none of these weights.
@@ -61,7 +62,6 @@ class Contents:
         private: takes folders out of texts.
     """
 
-    name: str
     model: Model
     files: tuple[Sent, ...]
     report: Mapping[str, Any] | None
@@ -114,13 +114,15 @@ def gather(run: str | Path, scratch: Path) -> Contents:
     if folder is not None:
         if about:
             found.append(_json(CONFIG, folder.config, _sent_config(about, private), about))
-        pictures = folder.grid, folder.walk, folder.chart
-        found += [Sent(each.name, each) for each in pictures if each.is_file()]
+        for each in (folder.grid, folder.walk, folder.chart):
+            if _is_picture(each):
+                found.append(Sent(each.name, each))
+            elif each.exists():
+                notices.append(f"{each} is no picture, or a link: it is not sent.")
         report, said, sent, told = _evaluation(path / EVALUATION, model, private)
         found += sent
         notices += told
-    name = path.resolve().name if path.is_dir() else path.stem
-    return Contents(name, clean, tuple(found), report, said, tuple(notices), private)
+    return Contents(clean, tuple(found), report, said, tuple(notices), private)
 
 
 def data_known(settings: Settings) -> tuple[str, str] | None:
@@ -183,6 +185,8 @@ def _evaluation(
     try:
         report = untrusted.read_json(path)
         weights, learned = report["subject"].get("weights"), report["data"]["fingerprint"]
+        if page.is_symlink():
+            raise ValueError(f"{page.name} is a link")
         text = untrusted.read_bytes(page, largest=untrusted.LARGEST_JSON).decode("utf-8")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoangError(
@@ -197,7 +201,7 @@ def _evaluation(
     notices = []
     shows = data_known(model.settings) and learned == model.facts.get("fingerprint")
     lines = text.splitlines()
-    if shows and picture.is_file():
+    if shows and _is_picture(picture):
         sent.append(Sent(f"{EVALUATION}/{output.PAGE}", picture))
     elif picture.is_file():
         lines = [line for line in lines if f"({output.PAGE})" not in line]
@@ -209,6 +213,14 @@ def _evaluation(
         else Sent(f"{EVALUATION}/{output.MARKDOWN}", cleaned.encode(), True)
     )
     return clean, _sentences(cleaned), sent, notices
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether it is one, and lies there itself: a link in a stranger's run may lead anywhere."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in _PICTURES
 
 
 def _sentences(page: str) -> tuple[str, ...]:

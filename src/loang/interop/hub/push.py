@@ -168,7 +168,7 @@ def ready(
             missing.
     """
     address = parse(repo)
-    if revision is not None:
+    if revision not in (None, "main"):
         address = parse(f"{address.repo}@{revision}")
     with tempfile.TemporaryDirectory() as scratch:
         contents = gather(run, Path(scratch))
