@@ -18,13 +18,15 @@ from typer.testing import CliRunner
 import keras_files
 from loang.api.training import start
 from loang.cli.app import app
+from loang.data import open_dataset
 from loang.data.scaling import to_model, to_pixels
 from loang.errors import LoangError
-from loang.interop.keras import read
+from loang.interop.keras import dialects, read
 from loang.interop.keras.bundle import Bundle
 from loang.interop.keras.going_on import leave
 from loang.interop.keras.names import article_weights, torch_name
 from loang.model import Model
+from loang.pictures import to_display
 
 FILES = [
     *("keras2/checkpoints", "keras2/checkpoints/ckpt-7", "keras2/with-optimizer"),
@@ -86,6 +88,16 @@ def test_the_network_s_0_is_black_and_its_1_is_white(files):
     seen = to_model(grey, spec)
     torch.testing.assert_close(seen.flatten(), torch.arange(256) / 255)
     np.testing.assert_array_equal(to_pixels(seen, spec), grey)
+    np.testing.assert_array_equal(to_display(grey, spec.low, spec.high), grey)
+
+
+def test_images_are_scaled_to_the_unit_range_where_that_is_asked_for(tmp_path):
+    np.save(tmp_path / "images.npy", np.arange(20 * 16).reshape(20, 4, 4).astype(np.uint8))
+    spec = open_dataset(tmp_path / "images.npy", range="unit").spec
+    assert (spec.low, spec.high) == (-255, 255)
+    np.save(tmp_path / "below.npy", np.linspace(-1, 1, 20 * 16, dtype="f4").reshape(20, 4, 4))
+    with pytest.raises(LoangError, match="none below 0"):
+        open_dataset(tmp_path / "below.npy", range="unit")
 
 
 def test_formats_of_one_network_hold_the_same_weights(files):
@@ -98,9 +110,9 @@ def test_formats_of_one_network_hold_the_same_weights(files):
         assert all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_the_newest_checkpoint_is_taken_or_the_one_that_is_named(files, tmp_path):
-    old = Bundle(files / "keras2/checkpoints/ckpt-7")
-    arrays = {name: old.read(name) for name in old.shapes()}
+def test_the_newest_checkpoint_is_taken_or_the_one_that_is_named(stored, tmp_path):
+    arrays = {name: value for name, value in stored.items() if name.startswith("net/")}
+    arrays = {name: value for name, value in arrays.items() if "OPTIMIZER" not in name}
     name = "net/outc/bias/.ATTRIBUTES/VARIABLE_VALUE"
     for number in (9, 10):
         arrays[name] = np.full(1, number, np.float32)
@@ -115,9 +127,15 @@ def test_the_newest_checkpoint_is_taken_or_the_one_that_is_named(files, tmp_path
     assert bias(tmp_path) == 9
 
 
-def changed_checkpoint(files, tmp_path, change):
+@pytest.fixture(scope="module")
+def stored(files):
+    """All that is in the checkpoint with an optimizer."""
     old = Bundle(files / "keras2/with-optimizer/ckpt-7")
-    arrays = {name: old.read(name) for name in old.shapes()}
+    return {name: old.read(name) for name in old.shapes()}
+
+
+def changed_checkpoint(stored, tmp_path, change):
+    arrays = dict(stored)
     change(arrays)
     keras_files.write_bundle(tmp_path / "ckpt-1", arrays, shards=3)
     return tmp_path / "ckpt-1"
@@ -171,14 +189,53 @@ ODD = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_what_is_odd_in_a_checkpoint_is_named(files, tmp_path, case):
+def test_what_is_odd_in_a_checkpoint_is_named(stored, tmp_path, case):
     change, words = ODD[case]
     with pytest.raises(LoangError, match=words):
-        read(changed_checkpoint(files, tmp_path, change))
+        read(changed_checkpoint(stored, tmp_path, change))
 
 
-def test_a_checkpoint_in_several_files_is_one(files, tmp_path, references):
-    found = read(changed_checkpoint(files, tmp_path, lambda arrays: None))
+def counted(arrays):
+    """As the optimizers of TensorFlow 2.11 to 2.15 are saved."""
+    names = read_names(arrays)
+    for number, name in enumerate(names):
+        for at, slot in enumerate(("m", "v"), 1):
+            moment = arrays.pop(f"{name}/.OPTIMIZER_SLOT/opt/{slot}{END}")
+            arrays[f"opt/_variables/{2 * number + at}{END}"] = moment
+    arrays[f"opt/_iterations{END}"] = arrays.pop(f"opt/iter{END}")
+    arrays[f"opt/_learning_rate{END}"] = arrays.pop(f"opt/learning_rate{END}")
+    for name in ("beta_1", "beta_2", "decay", "weight_decay"):
+        del arrays[f"opt/{name}{END}"]
+
+
+def read_names(arrays):
+    layout = dialects.of_checkpoint({name: value.shape for name, value in arrays.items()})
+    return [name.removesuffix(END) for name in layout.weights.values()]
+
+
+def test_an_optimizer_that_is_counted_brings_the_same_moments(stored, files, tmp_path):
+    slots = read(files / "keras2/with-optimizer").moments
+    found = read(changed_checkpoint(stored, tmp_path, counted)).moments
+    assert (found.steps, found.learning_rate, found.weight_decay) == (2, 1e-3, 1e-4)
+    for mine, theirs in ((found.first, slots.first), (found.second, slots.second)):
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_another_optimizer_is_left_aside_in_words(stored, tmp_path):
+    def with_momentum(arrays):
+        for name in list(arrays):
+            if name.endswith(f"/m{END}"):
+                arrays[name.replace("/m/", "/momentum/")] = arrays.pop(name)
+            elif name.endswith(f"/v{END}"):
+                del arrays[name]
+
+    found = read(changed_checkpoint(stored, tmp_path, with_momentum))
+    assert found.moments is None
+    assert any("Only its weights are taken" in notice for notice in found.notices)
+
+
+def test_a_checkpoint_in_several_files_is_one(stored, tmp_path, references):
+    found = read(changed_checkpoint(stored, tmp_path, lambda arrays: None))
     assert output_error(found, references["keras2"]) < 1e-4
 
 

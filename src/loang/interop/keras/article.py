@@ -10,7 +10,7 @@ training goes on with; some thousand steps later the two are the same.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -136,7 +136,8 @@ def read(
             f"{path} can't be read as a model of the article's: {reason}.",
             "Name the folder of its checkpoints, or what save_weights or save has written.",
         ) from error
-    notices = [*layout.notices, *_notices(settings, times, values, moments)]
+    aside = layout.notices
+    notices = [*_notices(settings, times, values, moments, aside), *aside]
     facts: dict[str, Any] = {"weights": "as the article's code trained them", "notices": notices}
     if moments is not None:
         facts["steps"] = moments.steps
@@ -168,8 +169,8 @@ def _moments(stored: Stored, layout: Layout, config: Mapping[str, Any]) -> Momen
     if not layout.moments:
         return None
     numbers = {name: _number(stored, place) for name, place in layout.numbers.items()}
-    rate = numbers.get("learning_rate", 1e-3)
-    decay = numbers.get("weight_decay", _compiled(config))
+    rate = numbers.get("learning_rate", _compiled(config, "learning_rate", 1e-3))
+    decay = numbers.get("weight_decay", _compiled(config, "weight_decay", WEIGHT_DECAY))
     if not 0 < rate < 1 or not 0 <= decay < 1:
         raise ValueError(f"its learning rate is {rate:g}, its weight decay {decay:g}")
     steps = numbers["iterations"]
@@ -193,16 +194,16 @@ def _number(stored: Stored, place: str) -> float:
     return float(f"{value.item():.7g}") if value.dtype.kind == "f" else float(value.item())
 
 
-def _compiled(config: Mapping[str, Any]) -> float:
-    """The weight decay that a `.keras` file's config tells, where its model was compiled."""
+def _compiled(config: Mapping[str, Any], name: str, default: float) -> float:
+    """What a `.keras` file's config tells of its optimizer, where its model was compiled."""
     found: Any = config
-    for key in ("compile_config", "optimizer", "config", "weight_decay"):
+    for key in ("compile_config", "optimizer", "config", name):
         found = found.get(key) if isinstance(found, dict) else None
     if found is None:
-        return WEIGHT_DECAY
+        return default
     if type(found) not in (int, float):
-        raise ValueError(f"its weight decay is {untrusted.shown(found)}")
-    return float(found)
+        raise ValueError(f"its {name} is {untrusted.shown(found)}")
+    return float(f"{found:.7g}")
 
 
 def _settings(
@@ -235,7 +236,11 @@ def _settings(
 
 
 def _notices(
-    settings: Settings, times: Times, values: Values, moments: Moments | None
+    settings: Settings,
+    times: Times,
+    values: Values,
+    moments: Moments | None,
+    aside: Sequence[str],
 ) -> list[str]:
     schedule = settings.schedule
     said = [
@@ -247,9 +252,9 @@ def _notices(
         if values == "0..1"
         else "Its images are taken to have been in [-1, 1].",
     ]
-    if moments is None:
+    if moments is None and not aside:
         said.append("There is no optimizer in it: training can't go on where it was.")
-    else:
+    if moments is not None:
         said.append(
             f"Its optimizer has done {moments.steps:,} steps: learning rate"
             f" {moments.learning_rate:g}, weight decay {moments.weight_decay:g} of torch's kind."

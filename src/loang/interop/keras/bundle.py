@@ -177,12 +177,15 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(2):  # of what is beside the keys; of the list of blocks
         offset, at = _varint(footer, at)
         size, at = _varint(footer, at)
-    before = None
+    before, read = None, size
     for number, (_, handle) in enumerate(_block(content, offset, size)):
         if number >= MOST_BLOCKS:
             raise ValueError(f"its index has more than {MOST_BLOCKS:,} blocks")
         offset, at = _varint(handle, 0)
         size, _ = _varint(handle, at)
+        read += size
+        if read > len(content):
+            raise ValueError("its index is damaged: its blocks overlap")
         for key, value in _block(content, offset, size):
             if before is not None and key <= before:
                 raise ValueError("its index is out of order")

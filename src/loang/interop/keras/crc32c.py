@@ -5,6 +5,8 @@ over bits: long data are cut into rows that numpy walks through side by side, an
 registers are then joined, each moved on by the bytes that follow it.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import UInt8, UInt32
 
@@ -71,6 +73,7 @@ def _moved(state: UInt32[np.ndarray, " n"], count: int) -> UInt32[np.ndarray, " 
     return _applied(_power(count), state)
 
 
+@lru_cache(maxsize=256)
 def _power(count: int) -> UInt32[np.ndarray, "32"]:
     """What `count` bytes of zero make of each of the register's bits."""
     bits = np.uint32(1) << np.arange(32, dtype=np.uint32)

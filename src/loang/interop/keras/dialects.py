@@ -103,7 +103,7 @@ def of_checkpoint(shapes: Mapping[str, Shape]) -> Layout:
     _account(weights, shapes, [name for name in own if name.partition(SLOT)[0] not in held])
     slots = sorted({name.partition(SLOT)[2].removesuffix(VALUE) for name in beside if SLOT in name})
     if not slots:
-        return Layout(weights)
+        return _listed_moments(weights, shapes)
     optimizer = slots[0].partition("/")[0]
     if slots != [f"{optimizer}/m", f"{optimizer}/v"]:
         notice = f"Its optimizer is not Adam's kind, with {', '.join(map(shown, slots[:4]))}."
@@ -138,6 +138,12 @@ def _third(weights: Mapping[str, str], shapes: Mapping[str, Shape], root: str) -
     start = (root, listed) if root else (*NETWORK, listed)
     odd = [name for name in shapes if name.startswith(start) and name not in known]
     _account(weights, shapes, odd)
+    return _listed_moments(weights, shapes)
+
+
+def _listed_moments(weights: Mapping[str, str], shapes: Mapping[str, Shape]) -> Layout:
+    """Of a checkpoint whose optimizer lists its numbers, as it does since TensorFlow 2.11."""
+    optimizer = _common(name for name in shapes if "/_variables/" in name)
     if optimizer is None:
         return Layout(weights)
     named = f"{optimizer}/_iterations{VALUE}", f"{optimizer}/_learning_rate{VALUE}"
@@ -159,9 +165,8 @@ def of_groups(shapes: Mapping[str, Shape]) -> Layout:
     _account(weights, shapes, [name for name in beside if not name.startswith("optimizer/")])
     if not any(name.startswith("optimizer/") for name in beside):
         return Layout(weights)
-    return _by_number(
-        weights, shapes, "optimizer/vars/", "", ("optimizer/vars/0", "optimizer/vars/1")
-    )
+    named = "optimizer/vars/0", "optimizer/vars/1"
+    return _by_number(weights, shapes, "optimizer/vars/", "", named)
 
 
 def in_order(shapes: Mapping[str, Shape], texts: Mapping[tuple[str, str], Sequence[str]]) -> Layout:
@@ -242,16 +247,21 @@ def _by_number(
     end: str,
     named: tuple[str, str],
 ) -> Layout:
-    """Keras 3 counts an optimizer's numbers: steps, learning rate, then m and v of each weight."""
+    """Steps, in Keras 3 the learning rate, then m and v of each weight: by their number."""
+    count = 2 * len(weights)
+    first = (
+        1 if f"{start}{count}{end}" in shapes and f"{start}{count + 1}{end}" not in shapes else 2
+    )
     moments = {
-        name: (f"{start}{2 + 2 * at}{end}", f"{start}{3 + 2 * at}{end}")
+        name: (f"{start}{first + 2 * at}{end}", f"{start}{first + 1 + 2 * at}{end}")
         for at, name in enumerate(weights)
     }
     known = {each for pair in moments.values() for each in pair}
-    first = f"{start}{2 + 2 * len(moments)}{end}"
-    if not known <= shapes.keys() or first in shapes:
+    if not known <= shapes.keys() or f"{start}{first + count}{end}" in shapes:
         notice = "Its optimizer has not two moments of each weight: only its weights are taken."
         return Layout(weights, notices=[notice])
+    if first == 1 and end == "":
+        named = named[0], ""  # its learning rate is in the config alone
     numbers = {
         name: stored
         for name, stored in zip(("iterations", "learning_rate"), named, strict=True)

@@ -22,6 +22,8 @@ MOST_MESSAGES = 2**12
 """Of one object."""
 MOST_TEXTS = 2**15
 DEEPEST = 24
+LARGEST_PART = 2**20
+"""Bytes of what is no array: lists of names, descriptions of objects."""
 LONGEST_NAME = 512
 MOST_SIDES = 8
 NOWHERE = 2**64 - 1
@@ -119,6 +121,8 @@ class _Walk:
 
     def at(self, offset: int, size: int) -> bytes:
         """Bytes, which must be there."""
+        if size > LARGEST_PART:
+            raise ValueError("its HDF5 is damaged: a list in it is larger than it can be")
         if offset + size > len(self.content):
             raise ValueError("its HDF5 is cut, or damaged: something lies beyond its end")
         return self.content[offset : offset + size]
