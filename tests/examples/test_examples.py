@@ -25,6 +25,15 @@ def test_the_walk_comes_closer_to_the_truth_with_more_steps(capsys):
         assert abs(many - 0.5) < 0.03
 
 
+def test_any_network_draws_what_it_has_learnt(capsys):
+    runpy.run_path(str(EXAMPLES / "any_network.py"), run_name="__main__")
+    first, second = capsys.readouterr().out.splitlines()
+    bright, off = int(first.split()[0]), float(first.split()[-2])
+    assert 16 <= bright <= 48
+    assert off < 0.1
+    assert float(second.split()[-1]) < 0.1
+
+
 def test_your_own_images(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
