@@ -18,6 +18,7 @@ from torch import nn
 
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
+from loang.errors import LoangError
 from loang.interop.keras.parts import Parts, Symbol, unknown
 from loang.networks import layers, tutorial
 from loang.networks.tutorial import STRIDE, TutorialUNet
@@ -65,7 +66,11 @@ def build(denoiser: Denoiser, spec: ImageSpec) -> Built:
     elif isinstance(network, TutorialUNet):
         out = _tutorial(parts, network, inputs, largest_condition(denoiser))
     else:
-        raise unknown(type(network).__name__)
+        raise LoangError(
+            "loang writes its networks unet and tutorial for Keras, and not this model's,"
+            f" {type(network).__name__}.",
+            "Write it as ONNX, which takes any network: loang export onnx.",
+        )
     if odd := sorted(network.state_dict().keys() ^ parts.homes.keys()):
         raise unknown(odd[0])
     model = parts.keras.Model(inputs, out, name="loang")

@@ -30,8 +30,10 @@ from loang.model import Model
 SUFFIX = ".keras"
 SCRIPT = "sample_with_keras.py"
 MEMBER = "loang.json"
-WEIGHTS = "model.weights.h5"
-"""Keras's own name for the weights within the file."""
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+"""Keras's own names of what is in the file."""
+_NEWER = {"quantization_config", "input_axes", "output_axes", "ragged"}
+"""What a config of Keras 3.15 says of layers, and one of 3.6 can't read."""
 _CALLED = {
     "Conv2D": "conv2d",
     "Dense": "dense",
@@ -67,9 +69,14 @@ def write(model: Model, out: Path, *, steps: int | None = None) -> list[Path]:
     about |= {"weights": places(built), "walk": numbers}
     with replacing(out) as beside:
         built.model.save(beside)
-        with zipfile.ZipFile(beside, "a") as archive:
-            _check(archive.read(WEIGHTS), built, about["weights"])
-            archive.writestr(MEMBER, json.dumps(about))
+        with zipfile.ZipFile(beside) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        _check_places(members[WEIGHTS], built, about["weights"])
+        members[CONFIG] = json.dumps(for_older(json.loads(members[CONFIG]))).encode("utf-8")
+        members[MEMBER] = json.dumps(about).encode("utf-8")
+        with zipfile.ZipFile(beside, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
     script = out.with_name(SCRIPT)
     write_text(script, resources(__package__).joinpath("script.py").read_text(encoding="utf-8"))
     return [out, script]
@@ -89,6 +96,26 @@ def places(built: Built) -> dict[str, str]:
             counts[kind] += 1
     return {
         name: f"{folders[id(layer)]}/vars/{number}" for name, (layer, number) in built.homes.items()
+    }
+
+
+def for_older(config: Any) -> Any:
+    """A config of Keras's without what its older versions can't read and newer ones don't need.
+
+    That is settings that set nothing, and the names of operations, which are looked up by the
+    name that stands beside their config.
+    """
+    if isinstance(config, list):
+        return [for_older(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    if str(config.get("module")).startswith("keras.src.ops"):
+        own = {key: value for key, value in config["config"].items() if key != "name"}
+        config = config | {"config": own}
+    return {
+        key: for_older(value)
+        for key, value in config.items()
+        if not (key in _NEWER and value in (None, False))
     }
 
 
@@ -120,7 +147,7 @@ def _check_function(built: Built, model: Model) -> None:
     check_difference(found, "float32", f"Keras and {built.back_end}")
 
 
-def _check(content: bytes, built: Built, where: Mapping[str, str]) -> None:
+def _check_places(content: bytes, built: Built, where: Mapping[str, str]) -> None:
     """Whether every weight lies where the file says, to the last bit.
 
     Raises:
