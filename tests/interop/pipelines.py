@@ -1,11 +1,15 @@
 """diffusers' side: random networks in pipelines, and walks with noise that is given."""
 
 import json
+import os
 import sys
+import tempfile
 
 import pytest
 import torch
 
+_modules = tempfile.TemporaryDirectory()
+os.environ.setdefault("HF_MODULES_CACHE", _modules.name)  # where it copies custom pipelines to
 try:
     import torchvision  # noqa: F401
 except (ImportError, RuntimeError):
@@ -84,7 +88,10 @@ def drawn(pipeline, noises, monkeypatch, **options):
         diffusers.schedulers.scheduling_ddpm,
         diffusers.schedulers.scheduling_ddim,
     ]
-    for module in modules:
+    own = sys.modules[type(pipeline).__module__]
+    for module in (*modules, *([own] if own not in modules else [])):
         monkeypatch.setattr(module, "randn_tensor", given)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline(batch_size=len(noises[0]), output_type="np", **options).images
+    if "class_labels" not in options:
+        options["batch_size"] = len(noises[0])
+    return pipeline(output_type="np", **options).images

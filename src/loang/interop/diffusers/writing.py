@@ -62,6 +62,8 @@ def write(model: Model, out: Path) -> list[str]:
         network.write(unet, settings.network, spec, groups),
     )
     _json(out / "scheduler" / SCHEDULER, "DDPMScheduler", scheduler.write(settings))
+    if model.knows_labels:
+        _code(out, "labelled_pipeline.py")
     described = model_file.describe(settings, spec, model.facts)
     files.write_text(out / NOTES, json.dumps(described, indent=2) + "\n")
     _json(
@@ -84,8 +86,7 @@ def write_custom(model: Model, out: Path) -> None:
     """
     check_free(out)
     model.save(out / MODEL)
-    code = resources.files("loang.interop.diffusers").joinpath("custom_pipeline.py")
-    files.write_text(out / CUSTOM, code.read_text("utf-8"))
+    _code(out, "custom_pipeline.py")
     _json(out / INDEX, OWN, {"model_file": MODEL})
 
 
@@ -93,10 +94,11 @@ def _differences(model: Model) -> list[str]:
     """What a person should know who samples the model with diffusers' own pipelines."""
     said = []
     if model.knows_labels:
+        count = len(model.spec.class_names)
         said.append(
-            "diffusers' pipelines tell a network no labels: call the unet with class_labels,"
-            f" from 0 to {len(model.spec.class_names) - 1}"
-            + (f", or {len(model.spec.class_names)} for none." if _hides(model) else ".")
+            f"diffusers' own pipelines tell a network no labels; {CUSTOM} beside it does:"
+            f" class_labels from 0 to {count - 1}"
+            + (f", and {count} for none." if model.denoiser.hides_labels else ".")
         )
     if model.denoiser.clip:
         said.append(
@@ -109,8 +111,10 @@ def _differences(model: Model) -> list[str]:
     return said
 
 
-def _hides(model: Model) -> bool:
-    return model.denoiser.hides_labels
+def _code(out: Path, name: str) -> None:
+    """A pipeline of loang's, as it stands in the package."""
+    code = resources.files("loang.interop.diffusers").joinpath(name)
+    files.write_text(out / CUSTOM, code.read_text("utf-8"))
 
 
 def _json(path: Path, kind: str, values: dict[str, Any]) -> None:
