@@ -6,13 +6,14 @@ That it computes what the library's does is shown in tests/interop.
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import loang
 from loang import build, presets
 from loang.config import changed
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.networks.denoising_diffusion import DenoisingDiffusionUNet, LinearAttention
+from loang.networks.denoising_diffusion import Block, DenoisingDiffusionUNet, LinearAttention
 from loang.networks.recompute import recompute
 
 KIND = ("network.kind=denoising-diffusion", "network.width=8", "network.multipliers=[1,2]")
@@ -56,6 +57,32 @@ def test_linear_attention_is_its_formula_in_float64():
     mixed = torch.einsum("nhpq,nhqw->nhwp", torch.einsum("nhpw,nhqw->nhpq", q, k), v)
     expected = attention.to_out(mixed.reshape(2, 6, 4, 5)) + x
     torch.testing.assert_close(attention(x), expected)
+
+
+@pytest.mark.parametrize("groups", [None, 2])
+def test_a_block_is_its_formula(groups):
+    """RMS over the channels of each position, or groups as before version 2."""
+    block = Block(4, 6, 3, dropout=0.0, groups=groups)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    weights = {name: value.detach() for name, value in block.named_parameters()}
+    x, code = torch.randn(2, 4, 5, 5), torch.randn(2, 3)
+
+    def half(name, h):
+        proj = weights[f"{name}.proj.weight"], weights[f"{name}.proj.bias"]
+        h = functional.conv2d(h, *proj, padding=1)
+        if groups:
+            of_norm = weights[f"{name}.norm.weight"], weights[f"{name}.norm.bias"]
+            return functional.group_norm(h, groups, *of_norm, eps=1e-5)
+        return h / h.square().mean(1, keepdim=True).sqrt() * weights[f"{name}.norm.g"]
+
+    of_code = functional.silu(code) @ weights["mlp.1.weight"].T + weights["mlp.1.bias"]
+    scale, shift = of_code[:, :6, None, None], of_code[:, 6:, None, None]
+    h = functional.silu(half("block1", x) * (1 + scale) + shift)
+    h = functional.silu(half("block2", h))
+    skip = functional.conv2d(x, weights["res_conv.weight"], weights["res_conv.bias"])
+    torch.testing.assert_close(block(x, code), h + skip)
 
 
 def test_another_image_is_seen_and_none_is_an_image_of_zeros():
@@ -130,6 +157,7 @@ def test_loang_trains_and_samples_it(tmp_path):
     ("change", "words"),
     [
         ("network.full_attention=[2]", r"levels count 0\.\.1"),
+        ("network.norm_groups=3", "does not divide the widths"),
         ("network.width=7", "multiple of 2"),
         ("network.blocks=2", "no setting 'network.blocks'"),
     ],

@@ -147,6 +147,9 @@ class DenoisingDiffusionSettings(Section):
     )
     heads: Annotated[int, Field(ge=1, le=2**10)] = 4
     head_width: Annotated[int, Field(ge=1, le=2**10)] = 32
+    norm_groups: Whole | None = Field(
+        None, description="of the blocks' norms, as before its version 2; None: RMS"
+    )
     dropout: Share = 0.0
     period: Annotated[float, Field(ge=2, le=1e9)] = Field(
         10_000.0, description="the longest of the time's code"

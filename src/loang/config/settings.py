@@ -56,12 +56,7 @@ class Settings(Section):
         if isinstance(self.network, UNetSettings):
             self._check_network(self.network)
         if isinstance(self.network, DenoisingDiffusionSettings):
-            levels = len(self.network.multipliers)
-            full = self.network.full_attention or ()
-            if any(level >= levels for level in full):
-                raise ValueError(
-                    f"network.full_attention is {full}, but levels count 0..{levels - 1}"
-                )
+            _check_denoising_diffusion(self.network)
         return self
 
     def _check_network(self, network: UNetSettings) -> None:
@@ -175,3 +170,18 @@ class Settings(Section):
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return self.model_dump(mode="json")
+
+
+def _check_denoising_diffusion(network: DenoisingDiffusionSettings) -> None:
+    """Raises ValueError for levels that are not there, and widths that can't be divided."""
+    levels, full = len(network.multipliers), network.full_attention or ()
+    if any(level >= levels for level in full):
+        raise ValueError(f"network.full_attention is {full}, but levels count 0..{levels - 1}")
+    widths = [network.width * multiplier for multiplier in network.multipliers]
+    widths.append(network.first_width or network.width)
+    groups = network.norm_groups
+    if groups is not None and any(width % groups for width in widths):
+        raise ValueError(
+            f"network.norm_groups is {groups}, which does not divide the widths"
+            f" {sorted(set(widths))}"
+        )

@@ -1,9 +1,10 @@
-"""Models of denoising-diffusion-pytorch (Phil Wang, MIT), version 2: what its `Trainer` saves.
+"""Models of denoising-diffusion-pytorch (Phil Wang, MIT), from 1.9 on: what its `Trainer` saves.
 
 `results/model-N.pt` holds a state dict of its `GaussianDiffusion`, and an average of it. The
 network's form is found from the weights' shapes, heads and all; the schedule and what is predicted
-from the buffers beside them. Not in the file: the size of the images, and the period of the time's
-code where it is not the usual one. Images are 0..1 there and -1..1 within, as here.
+from the buffers beside them. Not in the file: the size of the images; and where they are not the
+usual ones, the period of the time's code and the number of groups in the norms of version 1. Images
+are 0..1 there and -1..1 within, as here.
 """
 
 from collections.abc import Mapping
@@ -42,7 +43,14 @@ BUFFERS = (
 Predicts = Literal["eps", "x0", "v"]
 
 
-def read(path: Path, size: tuple[int, int], *, raw: bool = False, period: float = 1e4) -> Model:
+def read(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    raw: bool = False,
+    period: float = 1e4,
+    groups: int = 8,
+) -> Model:
     """The model of a file.
 
     Args:
@@ -51,6 +59,7 @@ def read(path: Path, size: tuple[int, int], *, raw: bool = False, period: float 
         size: height and width of its images.
         raw: the weights as they were trained, in place of their average.
         period: `sinusoidal_pos_emb_theta`, of the time's code.
+        groups: `resnet_block_groups`, of the norms of version 1; version 2 has none.
 
     Raises:
         LoangError: it holds no such model, or one that loang can't say; or it can't be read.
@@ -67,7 +76,7 @@ def read(path: Path, size: tuple[int, int], *, raw: bool = False, period: float 
         for name, shape in shapes.items()
         if name.startswith("model.")
     }
-    network = _network(found.path, weights)
+    network = _network(found.path, weights, groups)
     channels, conditioned, variance = _images(found.path, weights)
     buffers = found.read({prefix + name: name for name in ("alphas_cumprod", "loss_weight")})
     schedule = _schedule(found.path, buffers["alphas_cumprod"])
@@ -118,7 +127,7 @@ def _prefix(found: Foreign, raw: bool) -> str:
     raise foreign.missing(found.path, f"GaussianDiffusion of {LIBRARY}", "its Trainer")
 
 
-def _network(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _network(path: Path, shapes: Mapping[str, tuple[int, ...]], groups: int) -> dict[str, Any]:
     """The network's settings, from the shapes of its weights, which are checked afterwards.
 
     Raises:
@@ -126,8 +135,8 @@ def _network(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any
     """
     if "time_mlp.0.weights" in shapes:
         raise _refusal(path, "a code of the time by Fourier features, learnt or drawn")
-    if "downs.0.0.block1.norm.weight" in shapes:
-        raise _refusal(path, "norms over groups, as the library had before its version 2")
+    if "mid_attn.mem_kv" not in shapes:
+        raise _refusal(path, "attention without learnt keys, as the library had before version 1.9")
     levels = 0
     while f"downs.{levels}.2.to_qkv.weight" in shapes and levels < 12:
         levels += 1
@@ -151,6 +160,7 @@ def _network(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any
         "full_attention": None if full == [levels - 1] else full,
         "heads": memory[1],
         "head_width": memory[3],
+        "norm_groups": groups if "downs.0.0.block1.norm.weight" in shapes else None,
     }
 
 
@@ -237,5 +247,5 @@ def _facts(found: Foreign, prefix: str) -> dict[str, Any]:
 def _refusal(path: Path, part: str) -> LoangError:
     return LoangError(
         f"{path} can't be said by loang: its network has {part}.",
-        f"Bring a Unet of {LIBRARY} 2.x, of which docs/neighbours.md tells what is read.",
+        f"Bring a Unet of {LIBRARY} 1.9 or newer; docs/neighbours.md tells what is read.",
     )

@@ -1,9 +1,9 @@
-"""The U-Net of denoising-diffusion-pytorch (Phil Wang, MIT), version 2: the function it computes.
+"""The U-Net of denoising-diffusion-pytorch (Phil Wang, MIT), from 1.9 on: the function it computes.
 
 Its quirks, beside a U-Net in the manner of Ho et al. 2020:
 
 - every norm is over the channels of one position, x / |x| * sqrt(channels) * g: RMS, no mean, and
-  no bias (Zhang and Sennrich 2019);
+  no bias (Zhang and Sennrich 2019); before version 2 those of the blocks were over groups;
 - a block is convolution, norm, SiLU, twice; the code of the time scales and shifts within the
   first half, and its MLP has GELU, exact, and not SiLU;
 - every level attends: all but the last in linear time, with a softmax over the channels of each q
@@ -29,6 +29,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loang.networks.operations import GroupNorm
 from loang.networks.recompute import Recomputable
 from loang.networks.sizes import cropped, padded
 
@@ -50,6 +51,7 @@ class DenoisingDiffusionUNet(nn.Module):
         full_attention: which levels attend in the usual way, counted from 0; None: the last.
         heads: of each attention.
         head_width: channels of each.
+        norm_groups: of the blocks' norms, which divide all widths (8 in version 1); None: RMS.
         dropout: in the first half of each block, 0..1.
         period: `sinusoidal_pos_emb_theta`, the longest, in units of 2 pi steps.
         given: channels of another image that is shown beside x; 0 for none.
@@ -67,6 +69,7 @@ class DenoisingDiffusionUNet(nn.Module):
         full_attention: Sequence[int] | None = None,
         heads: int = 4,
         head_width: int = 32,
+        norm_groups: int | None = None,
         dropout: float = 0.0,
         period: float = 10_000.0,
         given: int = 0,
@@ -82,7 +85,7 @@ class DenoisingDiffusionUNet(nn.Module):
         code = 4 * width
 
         def block(inputs: int, outputs: int) -> Block:
-            return Block(inputs, outputs, code, dropout)
+            return Block(inputs, outputs, code, dropout, norm_groups)
 
         def attend(level: int, wide: int) -> nn.Module:
             kind = Attention if level in full else LinearAttention
@@ -196,10 +199,10 @@ class RMSNorm(nn.Module):
 class Half(nn.Module):
     """Convolution, norm, scale and shift, SiLU, dropout."""
 
-    def __init__(self, inputs: int, outputs: int, dropout: float = 0.0) -> None:
+    def __init__(self, inputs: int, outputs: int, dropout: float, groups: int | None) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm = RMSNorm(outputs)
+        self.norm = GroupNorm(groups, outputs) if groups else RMSNorm(outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -216,11 +219,13 @@ class Half(nn.Module):
 class Block(Recomputable):
     """Two halves, the first told of the time; plus the input."""
 
-    def __init__(self, inputs: int, outputs: int, code: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, code: int, dropout: float, groups: int | None
+    ) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(code, 2 * outputs))
-        self.block1 = Half(inputs, outputs, dropout)
-        self.block2 = Half(outputs, outputs)
+        self.block1 = Half(inputs, outputs, dropout, groups)
+        self.block2 = Half(outputs, outputs, 0.0, groups)
         self.res_conv = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Float[Tensor, "n outputs h w"]:

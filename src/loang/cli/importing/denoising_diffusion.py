@@ -20,12 +20,15 @@ def denoising_diffusion(
     period: Annotated[
         float, typer.Option(help="Of the time's code: sinusoidal_pos_emb_theta.")
     ] = 10_000.0,
+    groups: Annotated[
+        int, typer.Option(min=1, help="Of the norms of version 1: resnet_block_groups.")
+    ] = 8,
     out: Annotated[
         Path | None,
         typer.Option(help="The folder.", show_default="runs/denoising-diffusion-FILE"),
     ] = None,
 ) -> None:
-    """Bring a model of denoising-diffusion-pytorch 2.x."""
+    """Bring a model of denoising-diffusion-pytorch, from its version 1.9 on."""
     from loang.cli.importing.arrived import arrived, destination
     from loang.cli.options import size
 
@@ -33,4 +36,4 @@ def denoising_diffusion(
     sides = cast(tuple[int, int], size(image_size))
     from loang.interop.denoising_diffusion import read
 
-    arrived(read(file, sides, raw=raw, period=period), place)
+    arrived(read(file, sides, raw=raw, period=period, groups=groups), place)
