@@ -93,6 +93,8 @@ def read(values: Mapping[str, Any], *, learns_variance: bool) -> Scheduler:
         **(ends if kind != "cosine" else {}),
     }
     keys.must_be("trained_betas", None)
+    keys.must_be("timestep_values", None)  # as the next, of versions before 0.12
+    keys.must_be("predict_epsilon", True)
     keys.must_be("thresholding", False)
     keys.must_be("use_flow_sigmas", False)
     keys.must_be("use_dynamic_shifting", False)
@@ -128,7 +130,7 @@ def read(values: Mapping[str, Any], *, learns_variance: bool) -> Scheduler:
         notices.append(f"In the place of its {name}, loang walks by its own {sampler}.")
     if not keys.flag("set_alpha_to_one", True):
         notices.append("Its walks end at the noise of the first step; loang's, at the image.")
-    keys.ignore("steps_offset")  # of a spacing that is not loang's
+    keys.ignore("steps_offset", "tensor_format")  # the first is of a spacing that is not loang's
     keys.finish()
     denoiser = {"predicts": predicts, "clip": clip, "learn_variance": learns_variance}
     return Scheduler(schedule, denoiser, sampling, tuple(notices))
