@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from in_steps import IN_STEPS
-from loang import build, drawing, presets, samplers
+from loang import build, cli, drawing, presets, samplers
 from loang.config import changed
 from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.interop.bare_network import BareNetwork
+from loang.interop.bare_network import BareNetwork, difference
 from loang.interop.onnx import export, graph
 from loang.model import Model
 
@@ -177,12 +177,8 @@ def test_so_it_does_by_the_exporter_that_will_outlive_the_other(name, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *(PLAIN, "tutorial"),
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("denoising-diffusion", *MODELS)
-            if name != "tutorial"
-        ),
+        PLAIN,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("denoising-diffusion", *MODELS)),
     ],
 )
 def test_in_float16_it_is_half_the_size_and_nearly_the_same(name, tmp_path):
@@ -289,6 +285,22 @@ def test_the_sampler_needs_no_torch_and_draws_a_picture(tmp_path):
     assert made.script == tmp_path / export.SCRIPT
 
 
+def test_the_command_says_what_it_wrote(tmp_path, monkeypatch, capsys):
+    place = tmp_path / "small.safetensors"
+    model_of(*OTHERS[PLAIN]).save(place)
+    arguments = ["loang", "export", "onnx", str(place), "--precision", "float16"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    said = capsys.readouterr().out
+    assert not left.value.code
+    assert "opset 18, float16" in said
+    assert "8x6" in said
+    assert str(tmp_path / "small.onnx") in said
+    assert export.SCRIPT in said
+    assert (tmp_path / "small.onnx").is_file()
+
+
 def test_the_file_says_what_it_is(tmp_path):
     model = model_of(*MODELS["self-conditioned, labels, edm"])
     made = export.export(model, tmp_path / "model.onnx", opset=18)
@@ -349,12 +361,47 @@ def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("opset", [-1, 0, 9, 13, 10**6])
-def test_an_opset_that_can_not_be_is_told(opset, tmp_path, capfd):
+def test_an_opset_that_can_not_be_is_told(opset, tmp_path):
     with pytest.raises(LoangError, match=r"--opset \d+"):
         export.export(model_of(*OTHERS[PLAIN]), tmp_path / "model.onnx", opset=opset)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "opset",
+    [14, pytest.param(20, marks=pytest.mark.slow), pytest.param(23, marks=pytest.mark.slow)],
+)
+def test_the_opset_may_be_older_or_newer(opset, tmp_path):
+    if opset > graph.NEWEST_TRACED:
+        pytest.importorskip("onnxscript")
+    model = model_of(*OTHERS[PLAIN])
+    made = export.export(model, tmp_path / "model.onnx", opset=opset)
+    assert onnx.load(made.path).opset_import[0].version == opset
+    compare(model, made.path, 1e-4)
+
+
+def test_what_no_exporter_can_write_is_told_in_words(monkeypatch, capfd):
+    model = model_of(*OTHERS[PLAIN])
+    network = BareNetwork(model.denoiser)
+    monkeypatch.setattr(graph, "OLDEST", 1)
+    with pytest.raises(LoangError, match=r"opset 11.*scaled_dot_product_attention"):
+        graph.graph(network, network.trial(model, 2), 11, "torchscript")
     captured = capfd.readouterr()
     assert not captured.out + captured.err  # not the graph that torch was at
+
+
+@pytest.mark.slow
+def test_where_the_one_exporter_fails_the_other_is_asked(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+
+    def fails(*arguments):
+        raise RuntimeError("dropped")
+
+    monkeypatch.setattr(graph, "_traced", fails)
+    model = model_of(*MODELS["tutorial"])
+    network = BareNetwork(model.denoiser)
+    made = graph.graph(network, network.trial(model, 2), graph.OPSET)
+    assert difference(export.runtime(made.SerializeToString()), network, model) < 1e-4
 
 
 def test_other_mistakes_are_told(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from in_steps import IN_STEPS
-from loang import build, presets
+from loang import build, cli, presets
 from loang.config import changed
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
@@ -161,6 +161,21 @@ def test_the_difference_that_is_told_is_the_largest_of_all_answers():
     assert off(0.0) == 0
     assert off(0.5) == pytest.approx(0.5 / largest, rel=1e-4)
     assert off(float("nan")) == float("inf")
+
+
+def test_the_command_says_how_it_is_used(simple, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "small.safetensors"
+    simple[0].save(place)
+    program = torch.export.load(simple[1].path)  # the same, and made already
+    monkeypatch.setattr(torch_program, "_program", lambda *asked: program)
+    monkeypatch.setattr(sys, "argv", ["loang", "export", "torch", str(place)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    said = capsys.readouterr().out
+    assert not left.value.code
+    assert f"torch.export.load('{tmp_path / 'small.pt2'}').module()(x, condition, label" in said
+    assert "17x33" in said
+    assert (tmp_path / "small.pt2").is_file()
 
 
 def test_mistakes_are_told(tmp_path):

@@ -4,6 +4,7 @@ Every number that follows from schedule and parameterisation is written out for 
 model's own walk, so that whoever draws samples needs no formula but DDIM's.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def describe(model: Model, network: BareNetwork) -> dict[str, Any]:
         "made_by": f"loang {loang.__version__}",
         "settings": model.settings.to_dict(),
         "images": model.spec.to_dict(),
-        "facts": dict(model.facts),
+        "facts": {name: _plain(value) for name, value in model.facts.items()},
         "network": {
             "inputs": list(network.inputs),
             "outputs": list(network.outputs),
@@ -105,6 +106,11 @@ def _size(denoiser: Denoiser, t: Tensor) -> Tensor | float:
         signal, noise = schedule.signal(t), schedule.noise(t)
         return parameterization.edm_size(signal, noise, denoiser.deviation)
     return schedule.size(t) if schedule.start > 1 else 1.0
+
+
+def _plain(value: Any) -> Any:
+    """A fact for JSON, which has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _schedule(schedule: Schedule) -> dict[str, Any]:

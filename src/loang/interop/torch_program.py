@@ -52,6 +52,7 @@ class Exported:
         size: of it, in bytes.
         precision: float32 or float16.
         inputs: their names, in order.
+        images: height and width, in words.
         difference: the largest, of the loaded program, as a share of the largest answer.
     """
 
@@ -59,15 +60,17 @@ class Exported:
     size: int
     precision: str
     inputs: tuple[str, ...]
+    images: str
     difference: float
 
     def sentences(self) -> list[str]:
         """For people."""
         return [
             f"A program of torch {torch.__version__}, {self.precision}, {amount(self.size)};"
-            f" inputs {', '.join(self.inputs)}; any number of images at once.",
+            f" inputs {', '.join(self.inputs)}; any number of images of {self.images} at once.",
             f"Loaded again, it differs from the model by {self.difference:.1e} of the largest"
-            " answer.",
+            " answer. Where there is torch and no loang:",
+            f"  torch.export.load({str(self.path)!r}).module()({', '.join(self.inputs)})[0]",
         ]
 
 
@@ -105,7 +108,8 @@ def export(model: Model, out: Path, *, precision: str = "float32") -> Exported:
             found = difference(_loaded(beside), reference, model)
             check_difference(found, precise, "the exported program")
             size = beside.stat().st_size
-    return Exported(out, size, precise, reference.inputs, found)
+    images = f"{model.spec.height}x{model.spec.width}"
+    return Exported(out, size, precise, reference.inputs, images, found)
 
 
 def _program(model: Model, precision: Precision) -> Any:

@@ -17,7 +17,6 @@ def torch(
     """Write a model as a program of torch.export, for a server that has torch and no loang."""
     from loang import api
     from loang.cli.console import say
-    from loang.files import shown
     from loang.interop import torch_program
     from loang.interop.departure import place_of
 
@@ -25,4 +24,3 @@ def torch(
     made = torch_program.export(api.load(model, device="cpu"), out, precision=precision)
     for line in made.sentences():
         say(line)
-    say(f"  {shown(made.path)}")

@@ -42,6 +42,7 @@ class Exported:
         opset: the version of its operators.
         precision: float32 or float16.
         inputs: their names, in order.
+        images: height and width, in words.
         difference: the largest, by onnxruntime, as a share of the network's largest answer.
         half_difference: the same, by torch in float16, where that is asked for: onnxruntime on a
             CPU computes float16 in float32.
@@ -53,6 +54,7 @@ class Exported:
     opset: int
     precision: str
     inputs: tuple[str, ...]
+    images: str
     difference: float
     half_difference: float | None
     script: Path | None
@@ -61,7 +63,7 @@ class Exported:
         """For people."""
         lines = [
             f"ONNX, opset {self.opset}, {self.precision}, {amount(self.size)};"
-            f" inputs {', '.join(self.inputs)}; any number of images at once.",
+            f" inputs {', '.join(self.inputs)}; any number of images of {self.images} at once.",
             f"onnxruntime and torch differ by {self.difference:.1e} of the largest answer.",
         ]
         if self.half_difference is not None:
@@ -121,7 +123,15 @@ def export(
     with files.replacing(out) as beside:
         files.write(beside, [content])
     return Exported(
-        out, len(content), asked, precise, network.inputs, found, half, _put_script(out.parent)
+        path=out,
+        size=len(content),
+        opset=asked,
+        precision=precise,
+        inputs=network.inputs,
+        images=f"{model.spec.height}x{model.spec.width}",
+        difference=found,
+        half_difference=half,
+        script=_put_script(out.parent),
     )
 
 

@@ -3,12 +3,14 @@
 There are two of them. On torch 2.13 both write the same function in a file of the same size; the
 one that traces (TorchScript) takes a second, the one that decomposes (dynamo) ten and more, and
 it needs onnxscript besides. Only the first works well on the oldest torch that loang runs on;
-torch will drop it some day. So it is taken where it is there and knows the opset, and the other
-where not; what either wrote is compared with torch before it is handed on (bare_network.py).
+torch will drop it some day. So it is tried first where it is there and knows the opset, and the
+other after it; what either wrote is compared with torch before it is handed on (bare_network.py).
 """
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -61,21 +63,23 @@ def graph(
             f"Opset {opset} {why}.",
             f"Choose --opset {OLDEST} to {newest}; {OPSET} is what is taken otherwise.",
         )
-    chosen = exporter or _best(opset)
-    make = _traced if chosen == "torchscript" else _decomposed
-    try:
-        # What the exporters print and warn of is for their own developers.
-        with warnings.catch_warnings(), _silence(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            model = make(network, inputs, opset)
-    except LoangError:
-        raise
-    except Exception as error:  # torch documents no errors of its exporters
-        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    for chosen in [exporter] if exporter else _in_order(opset):
+        make = _traced if chosen == "torchscript" else _decomposed
+        try:
+            # What the exporters print and warn of is for their own developers.
+            with warnings.catch_warnings(), _silence(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                model = make(network, inputs, opset)
+            break
+        except LoangError:
+            raise
+        except Exception as error:  # torch documents no errors of its exporters
+            reason, cause = str(error).partition("\n")[0].rstrip(".") or type(error).__name__, error
+    else:
         raise LoangError(
             f"torch can't write this network as ONNX of opset {opset}: {reason}.",
             f"Choose --opset {OPSET}, or another version of torch.",
-        ) from error
+        ) from cause
     written = max((each.version for each in model.opset_import if not each.domain), default=0)
     if written != opset:
         raise LoangError(
@@ -86,17 +90,12 @@ def graph(
     return model
 
 
-def _best(opset: int) -> Exporter:
-    return "torchscript" if _can_trace() and opset <= NEWEST_TRACED else "dynamo"
+def _in_order(opset: int) -> list[Exporter]:
+    """Which exporter is tried first, and which after it."""
+    from torch import onnx
 
-
-def _can_trace() -> bool:
-    """Whether this torch still has the exporter that traces."""
-    try:
-        from torch.onnx import utils
-    except ImportError:
-        return False
-    return hasattr(utils, "export")
+    traces = opset <= NEWEST_TRACED and hasattr(onnx, "utils")  # where the one that traces lies
+    return ["torchscript", "dynamo"] if traces else ["dynamo"]
 
 
 def _traced(network: BareNetwork, inputs: tuple[Tensor, ...], opset: int) -> Any:
@@ -153,6 +152,16 @@ def _forget(parts: Iterable[Any]) -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    nowhere = io.StringIO()
-    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    """Nothing is printed meanwhile: where tracing fails, torch prints a graph from within C++."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [(place, os.dup(place)) for place in (1, 2)]
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (there is no path of that name)
+            for place, _ in kept:
+                os.dup2(nowhere.fileno(), place)
         yield
+    finally:
+        for place, before in kept:
+            os.dup2(before, place)
+            os.close(before)

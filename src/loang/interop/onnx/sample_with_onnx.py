@@ -77,7 +77,8 @@ def main() -> None:
         sheet[:n] = unit
         sheet = sheet.reshape(-1, side, height, width, channels).swapaxes(1, 2)
         sheet = sheet.reshape(-1, side * width, channels)
-        picture = Image.fromarray((sheet.squeeze() * 255).round().astype(np.uint8))
+        sheet = sheet[..., 0] if channels == 1 else sheet
+        picture = Image.fromarray((sheet * 255).round().astype(np.uint8))
         picture.save(Path(asked.out).with_suffix(".png"))
 
 
