@@ -360,6 +360,21 @@ def test_the_command_brings_a_model_that_samples(files, tmp_path):
     assert images.dtype == np.uint8
 
 
+def test_the_command_takes_what_was_mended(files, tmp_path):
+    options = ["--range", "-1..1", "--times", "paper", "--steps", "100", "--beta-end", "0.05"]
+    options += ["--image-size", "16x24", "--budget", "3 epochs"]
+    place = ["--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(
+        app, ["import", "keras", str(files / "keras2/net.h5"), *options, *place]
+    )
+    assert done.exit_code == 0, done.output
+    model = Model.load(tmp_path / "run", on="cpu")
+    beta = torch.linspace(1e-4, 0.05, 100, dtype=torch.float64)
+    torch.testing.assert_close(model.denoiser.schedule.alpha_bar[1:], (1 - beta).cumprod(0))
+    assert (model.spec.height, model.spec.width, model.spec.low) == (16, 24, 0)
+    assert model.settings.training.budget == "3 epochs"
+
+
 def test_the_command_says_what_is_wrong(files, tmp_path):
     arguments = ["import", "keras", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")]
     done = CliRunner().invoke(app, arguments)

@@ -106,7 +106,7 @@ def read(
             article's network: says which weight is odd; or an option that can't be.
     """
     path = Path(path)
-    if back.is_own(path):
+    if path.is_file() and back.is_own(path):  # a pipe, or a device, would never end
         return Imported(back.read(path), notices=["loang wrote it: all is as it was."])
     low = -255.0 if values == "0..1" else 0.0
     if steps < 3:
