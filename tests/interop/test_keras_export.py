@@ -305,6 +305,9 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path):
         write(model, tmp_path / "m.h5")
     with pytest.raises(LoangError, match="1001 steps"):
         write(model, tmp_path / "m.keras", steps=1001)
+    endless = model_of(GREY, "schedule.kind=flow", "denoiser.predicts=flow")
+    with pytest.raises(LoangError, match="10,001 steps is too long"):
+        write(endless, tmp_path / "m.keras", steps=10_001)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -34,11 +34,16 @@ class Parts:
         network: whose weights the layers get.
 
     Raises:
-        LoangError: Keras is not there.
+        LoangError: Keras is not there, or older than 3.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.keras = require("keras", extra="keras", purpose=PURPOSE)
+        if not hasattr(self.keras, "ops"):
+            raise LoangError(
+                f"loang writes models for Keras 3, and Keras {self.keras.__version__} is here.",
+                'Install a newer one with pip install "loang[keras]".',
+            )
         self.ops, self.layers = self.keras.ops, self.keras.layers
         self.paths = {module: path for path, module in network.named_modules()}
         self.homes: dict[str, tuple[Any, int]] = {}

@@ -13,12 +13,15 @@ import torch
 from loang import parameterization, process, walking
 from loang.config import SamplingSettings
 from loang.denoiser import Denoiser
+from loang.errors import LoangError
 from loang.model import Model
 from loang.samplers.level import level
 from loang.samplers.state import times
 
 STEPS = 50
 """Of DDIM, for a model that is sampled by another method."""
+MOST_STEPS = 10_000
+"""That are written out, so that the file's JSON stays within loang's own limits (untrusted.py)."""
 
 
 def chosen(model: Model, steps: int | None = None) -> SamplingSettings:
@@ -41,7 +44,12 @@ def chosen(model: Model, steps: int | None = None) -> SamplingSettings:
     if not (model.knows_labels and model.denoiser.hides_labels):
         update["guidance"] = 1.0
     sampling = own.model_copy(update=update)
-    walking.levels_of(sampling, schedule)  # raises where there can't be so many
+    count = len(walking.levels_of(sampling, schedule)) - 1
+    if count > MOST_STEPS:
+        raise LoangError(
+            f"A walk of {count:,} steps is too long for a script.",
+            f"Choose --steps up to {MOST_STEPS:,}.",
+        )
     walking.check_walk(model.settings, schedule, sampling)
     return sampling
 
