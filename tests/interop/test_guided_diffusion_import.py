@@ -220,6 +220,44 @@ def test_the_command_leaves_a_folder_that_is_sampled_from(tmp_path, monkeypatch)
         model.sample(1, sampling=SamplingSettings(steps=2, guidance=2.0))
 
 
+def test_ten_steps_of_ddim_draw_the_same_images(tmp_path):
+    """Song et al. 2021, eq. 12 with eta 0, the image clipped and the noise derived from it anew."""
+    published, unseen = TINY["by class, told in thousands"]
+    model = read(saved(tmp_path, published), unseen)
+    weights, labels = published.weights(), torch.tensor([1, 4])
+    noise = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    sampling = SamplingSettings(sampler="ddim", steps=10)
+    walk = model.walk([0, 1], start=noise, labels=labels, sampling=sampling, precision="float32")
+    images = list(model.frames(walk))[-1].astype(float)
+
+    u = torch.arange(unseen.steps + 1, dtype=torch.float64) / unseen.steps
+    curve = ((u + 0.008) / 1.008 * math.pi / 2).cos().square()
+    alpha_bar = (1 - (1 - curve[1:] / curve[:-1]).clamp(max=0.999)).cumprod(0)
+    x = noise
+    for index in range(unseen.steps - 1, 0, -unseen.steps // 10):
+        told = torch.full((2,), index * 1000 / unseen.steps)
+        here = alpha_bar[index]
+        before = index - unseen.steps // 10
+        there = alpha_bar[before] if before >= 0 else torch.tensor(1.0)
+        with torch.no_grad():
+            eps = published.answer(weights, x, told, labels)
+        x0 = ((x - (1 - here).sqrt() * eps) / here.sqrt()).clamp(-1, 1)
+        eps = (x - here.sqrt() * x0) / (1 - here).sqrt()
+        x = (there.sqrt() * x0 + (1 - there).sqrt() * eps).float()
+    expected = ((x + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert expected.std() > 20
+    assert abs(images - expected).max() <= 1
+
+
+def test_weights_of_half_precision_are_computed_with_in_float32(tmp_path):
+    published, unseen = TINY["unconditional"]
+    halves = {name: value.half() for name, value in published.weights().items()}
+    torch.save(halves, tmp_path / "x.pt")
+    weights = read(tmp_path / "x.pt", unseen).denoiser.network.state_dict()
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert torch.equal(weights["first.weight"], halves["input_blocks.0.0.weight"].float())
+
+
 def test_safetensors_hold_the_same(tmp_path):
     published, unseen = TINY["unconditional"]
     weights = published.weights()
