@@ -18,17 +18,16 @@ def tensorboard(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
-    everything = {"tensors": 0, "images": 0}
+    everything = {"tensors": 0, "images": 0, "scalars": 0}
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance=everything).Reload()
-    values, words = defaultdict(list), defaultdict(list)
-    for tag in events.Tags()["tensors"]:
-        plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
-        for event in events.Tensors(tag):
-            found = make_ndarray(event.tensor_proto).item()
-            if plugin == "scalars":
-                values[tag].append([event.step, found])
-            else:
-                words[tag].append(found.decode())
+    values = {
+        tag: [[event.step, event.value] for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+    words = {
+        tag: [make_ndarray(event.tensor_proto).item().decode() for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+    }
     lines = words.pop("settings")[-1].splitlines()[2:]
     split = [line.strip("| ").split(" | ", 1) for line in lines]
     return {

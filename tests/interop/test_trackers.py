@@ -58,8 +58,8 @@ def test_a_store_holds_what_the_log_says_over_all_sessions(name, tmp_path):
     assert session(name, folder, "interrupted", anew=True) == []
     first = identity(name, folder)
     seen = found(name, folder)
-    assert seen["values"] == expected(folder)
-    assert len(expected(folder)["loss"]) == 9  # one was no number
+    assert seen["values"] == expected(name, folder)
+    assert len(expected(name, folder)["loss"]) == 9  # one was no number
 
     # It goes on as it ended: the same run, a row for each record.
     write(folder, 11, 12)
@@ -67,7 +67,7 @@ def test_a_store_holds_what_the_log_says_over_all_sessions(name, tmp_path):
     assert session(name, folder) == []
     assert identity(name, folder) == first
     seen = found(name, folder)
-    assert seen["values"] == expected(folder)
+    assert seen["values"] == expected(name, folder)
     settings = flat(SETTINGS)
     assert len(settings) > 50
     assert {key: text(value) for key, value in seen["settings"].items()} == settings
@@ -84,7 +84,7 @@ def test_a_store_holds_what_the_log_says_over_all_sessions(name, tmp_path):
     write(folder, 7, 8)
     assert session(name, folder, "interrupted") == []
     seen = found(name, folder)
-    assert seen["values"] == expected(folder)
+    assert seen["values"] == expected(name, folder)
     assert [step for step, _ in seen["values"]["share"]] == list(range(1, 9))
     assert len(seen["pictures"]["previews"]) == 1
 

@@ -105,11 +105,11 @@ def test_a_run_that_is_stopped_and_gone_on_with_is_one_in_tensorboard(images, tm
     pytest.importorskip("tensorboard")
     out = tmp_path / "run"
     assert train(images, out, stop=4, track=["tensorboard"]).warnings == []
-    assert found("tensorboard", out)["values"] == expected(out)
+    assert found("tensorboard", out)["values"] == expected("tensorboard", out)
     # It goes on with the trackers that it had.
     assert train(images, out, resume=True).warnings == []
     seen = found("tensorboard", out)
-    assert seen["values"] == expected(out)
+    assert seen["values"] == expected("tensorboard", out)
     assert [step for step, _ in seen["values"]["share"]] == list(range(1, 11))
     assert {title: len(shown) for title, shown in seen["pictures"].items()} == {
         "previews": 2,
@@ -333,10 +333,10 @@ def test_a_run_that_is_killed_leaves_a_tracker_that_can_be_read_and_gone_on_with
     with locked(out / "tracking" / ".tensorboard.lock", 20) as ended:
         assert ended
     seen = found("tensorboard", out)
-    assert seen["values"] == expected(out)
+    assert seen["values"] == expected("tensorboard", out)
     first = identity("tensorboard", out)
     cut(out, 26)
     assert session("tensorboard", out, "interrupted") == []
-    assert found("tensorboard", out)["values"] == expected(out)
-    assert len(expected(out)["share"]) == 2
+    assert found("tensorboard", out)["values"] == expected("tensorboard", out)
+    assert len(expected("tensorboard", out)["share"]) == 2
     assert identity("tensorboard", out) == first

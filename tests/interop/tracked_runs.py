@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from loang import presets
@@ -59,13 +60,14 @@ def session(name, folder, end="finished", *, anew=False):
     return [line for line in said if not line.startswith("Waiting for")]
 
 
-def expected(folder):
-    """For each name in the log: steps and values."""
+def expected(name, folder):
+    """For each name in the log: steps and values; TensorBoard's are float32."""
     values = defaultdict(list)
     for line in Log(folder / "log.jsonl").read():
         for key, value in line.items():
             if key != "step" and isinstance(value, int | float):
-                values[key].append([line["step"], value])
+                kept = float(np.float32(value)) if name == "tensorboard" else value
+                values[key].append([line["step"], kept])
     return values
 
 

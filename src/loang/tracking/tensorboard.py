@@ -1,6 +1,6 @@
 """TensorBoard: event files in RUN/tensorboard, written without TensorFlow.
 
-Scalars are kept as float64, so that they are the log's numbers to the last digit.
+Scalars are float32 there: its server reads files of longer ones, and shows none of them.
 """
 
 import json
@@ -60,15 +60,11 @@ class TensorBoard(Tracker):
 
     def tell(self, records: Sequence[Record]) -> None:
         """Each number as a scalar, each word as text."""
-        summaries, types = self._summaries, self._types
+        summaries = self._summaries
         for record in records:
             self._last = step = step_of(record)
             values = [
-                summaries.Summary.Value(
-                    tag=key,
-                    metadata=_metadata(summaries, "scalars", "DATA_CLASS_SCALAR"),
-                    tensor=self._tensors.TensorProto(dtype=types.DT_DOUBLE, double_val=[value]),
-                )
+                summaries.Summary.Value(tag=key, simple_value=value)
                 for key, value in numbers(record).items()
             ]
             self._write(summary=summaries.Summary(value=values), step=step)
@@ -113,7 +109,7 @@ class TensorBoard(Tracker):
     def _text(self, tag: str, text: str, step: int) -> None:
         value = self._summaries.Summary.Value(
             tag=tag,
-            metadata=_metadata(self._summaries, "text", "DATA_CLASS_TENSOR"),
+            metadata=_text_metadata(self._summaries),
             tensor=self._tensors.TensorProto(
                 dtype=self._types.DT_STRING, string_val=[text.encode("utf-8")]
             ),
@@ -125,9 +121,9 @@ def _part(name: str) -> ModuleType:
     return require(f"tensorboard.{name}", extra="track", purpose="to write its event files")
 
 
-def _metadata(summaries: ModuleType, plugin: str, kind: str) -> Any:
-    data = summaries.SummaryMetadata.PluginData(plugin_name=plugin)
-    return summaries.SummaryMetadata(plugin_data=data, data_class=getattr(summaries, kind))
+def _text_metadata(summaries: ModuleType) -> Any:
+    data = summaries.SummaryMetadata.PluginData(plugin_name="text")
+    return summaries.SummaryMetadata(plugin_data=data, data_class=summaries.DATA_CLASS_TENSOR)
 
 
 def _size(content: bytes) -> tuple[int, int]:

@@ -110,8 +110,9 @@ def _answer(answers: IO[str], **values: Any) -> None:
 
 
 def _read(orders: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
-    for line in sys.stdin:
-        orders.put(json.loads(line))
+    with contextlib.suppress(OSError, ValueError):
+        for line in sys.stdin:
+            orders.put(json.loads(line))
     orders.put(None)
 
 
