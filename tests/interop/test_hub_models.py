@@ -99,7 +99,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("HF_TOKEN", "hf_secret")
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
         monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
         yield server
 
@@ -277,6 +277,12 @@ def test_a_second_push_sends_what_has_changed_alone(hub: Hub, run: Path) -> None
     (run / "samples.png").write_bytes((run / "training.png").read_bytes())
     assert push(run).sent == ("samples.png",)
     assert len(hub.messages) == 2
+
+
+@pytest.mark.parametrize("license", [None, "mit"])
+def test_a_card_that_says_the_same_is_the_same_file(hub: Hub, license: str | None) -> None:
+    assert "README.md" in push(Path("built-in"), "me/clothes", license=license).sent
+    assert push(Path("built-in"), "me/clothes", license=license).sent == ()
 
 
 def test_what_others_wrote_stays(hub: Hub, run: Path) -> None:

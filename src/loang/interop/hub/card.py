@@ -25,6 +25,17 @@ BEGIN = "<!-- loang push writes from here ... -->"
 END = "<!-- ... to here anew each time; text before and after it stays -->"
 INDEXED = ("frechet", "kid", "precision", "recall")
 """The measures that stand in the metadata; the table has all."""
+FILES: Mapping[str, str] = {
+    "model.safetensors": "the model, weights and settings: the one file that is needed",
+    "config.json": "the settings of its run",
+    "samples.png": "samples",
+    "walk.gif": "how they came from noise",
+    "training.png": "the losses",
+    f"{EVALUATION}/report.md": "the evaluation",
+    f"{EVALUATION}/report.json": "every number of it",
+    f"{EVALUATION}/report.png": "the page to look at",
+}
+"""All that a push may send beside the card, and what it is."""
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 
 
@@ -206,14 +217,4 @@ def _licence(contents: Contents, license: str | None) -> str:
 
 
 def _files(names: set[str]) -> str:
-    what: Mapping[str, str] = {
-        "model.safetensors": "the model, weights and settings: the one file that is needed",
-        "config.json": "the settings of its run",
-        "samples.png": "samples",
-        "walk.gif": "how they came from noise",
-        "training.png": "the losses",
-        f"{EVALUATION}/report.md": "the evaluation",
-        f"{EVALUATION}/report.json": "every number of it",
-        f"{EVALUATION}/report.png": "the page to look at",
-    }
-    return "\n".join(f"- `{name}`: {said}" for name, said in what.items() if name in names)
+    return "\n".join(f"- `{name}`: {said}" for name, said in FILES.items() if name in names)

@@ -110,7 +110,8 @@ class Push:
             self._check_free(there)
         files = (self._card(before), *self.contents.files)
         changed = [file for file in files if not _is_there(file, there.get(file.name))]
-        gone = sorted((before.written & there.keys()) - {file.name for file in files})
+        ours = before.written & card.FILES.keys() & there.keys()
+        gone = sorted(ours - {file.name for file in files})
         url = f"{site()}/{address.repo}"
         if changed or gone:
             api.create_commit(

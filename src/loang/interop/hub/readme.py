@@ -91,9 +91,10 @@ def merged(there: Readme, values: Mapping[str, Any], text: str) -> str:
     """
     yaml = require("yaml", extra="hub", purpose="for a model's card")
     gone = OURS if there.block is not None else ()
-    kept = {key: value for key, value in there.metadata.items() if key not in gone}
-    head = {**kept, **values}
-    theirs = kept.get("tags")
+    # In the order that they have there, so that a card that is the same is the same file.
+    kept = [key for key in there.metadata if key in values or key not in gone]
+    head = {key: values.get(key, there.metadata.get(key)) for key in (*kept, *values)}
+    theirs = there.metadata.get("tags")
     if isinstance(theirs, list):
         head["tags"] = [*theirs, *(tag for tag in values.get("tags", ()) if tag not in theirs)]
     written = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=2**16)
