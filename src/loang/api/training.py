@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 from loang import files
 from loang.config import Settings
 from loang.data.download import Progress
+from loang.data.places.given import Given, named
 from loang.errors import LoangError
 from loang.team.place import Place
 from loang.tracking.names import chosen
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: str | Path | None = None,
+    data: str | Path | Given | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -42,7 +43,8 @@ def train(
     """Train a model; returns it, and leaves everything in the run's folder.
 
     Args:
-        data: `fashion-mnist`, a folder of images, or a .npy or .npz file; None takes the preset's.
+        data: `fashion-mnist`, a folder of images, a .npy or .npz file, or a
+            `torch.utils.data.Dataset`; None takes the preset's.
         out: the run's folder; None makes one in `runs`, named for data and preset.
         resume: go on with the run in that folder, with its own settings.
         overwrite: replace the run in that folder.
@@ -70,7 +72,7 @@ def train(
 
 
 def start(
-    data: str | Path | None = None,
+    data: str | Path | Given | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -83,6 +85,7 @@ def start(
 
     In a job of several processes one leads: it alone begins a run, which the others follow.
     """
+    data = None if data is None else named(data)
     if Place.here().size == 1:
         return _start(data, out, resume, overwrite, track, on_progress, None, **asked)
 
@@ -158,7 +161,7 @@ def _start(
 
 def distill(
     model: str | Path,
-    data: str | Path | None = None,
+    data: str | Path | Given | None = None,
     *,
     steps: int = 2,
     out: str | Path | None = None,
@@ -194,7 +197,7 @@ def distill(
 
     run = start(
         Path(model),
-        None if data is None else str(data),
+        None if data is None else named(data),
         steps=steps,
         out=None if out is None else Path(out),
         overwrite=overwrite,
@@ -206,13 +209,13 @@ def distill(
 
 
 def plan(
-    data: str | Path | None = None,
+    data: str | Path | Given | None = None,
     *,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
 ) -> "loang.training.plan.Plan":
     """What `train` would start from; nothing is written."""
-    settings = resolve(data, **asked)
+    settings = resolve(None if data is None else named(data), **asked)
     dataset = open_images(settings, on_progress)
 
     from loang.training.plan import prepare

@@ -12,6 +12,7 @@ from loang.data.fingerprint import fingerprint
 from loang.data.images import Dataset, Images
 from loang.data.memory import require_memory
 from loang.data.packing import packed
+from loang.data.places.given import Given, named
 from loang.data.sources import source_of
 from loang.data.telling import check_spec
 from loang.data.value_range import range_of
@@ -20,7 +21,7 @@ from loang.errors import LoangError
 
 
 def open_dataset(
-    name: str | Path = "fashion-mnist",
+    name: str | Path | Given = "fashion-mnist",
     *,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
@@ -32,7 +33,8 @@ def open_dataset(
 
     Args:
         name: `fashion-mnist`, a folder of images, or any other place: see docs/data.md. A folder
-            that is itself called `fashion-mnist` is meant by `./fashion-mnist`.
+            that is itself called `fashion-mnist` is meant by `./fashion-mnist`. Or a
+            `torch.utils.data.Dataset` of images, or of pairs of an image and a label.
         size: height and width to bring all images to.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA) to convert to.
         labels: whether to keep the classes of the images.
@@ -48,9 +50,10 @@ def open_dataset(
             f"Images cannot be {size[0]} pixels high and {size[1]} wide.",
             "Give --size numbers of at least 1.",
         )
-    source = source_of(str(name))
-    source.require_used(str(name), wishes)
-    opened = source.open(str(name), wishes)
+    place = named(name)
+    source = source_of(place)
+    source.require_used(place, wishes)
+    opened = source.open(place, wishes)
     return packed(opened, wishes) if isinstance(opened, Collection) else _brought(opened, wishes)
 
 

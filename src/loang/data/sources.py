@@ -157,6 +157,7 @@ def _elsewhere(
 # Asked in this order.
 SOURCES = (
     Source("fashion-mnist", _is_fashion_mnist, _open_fashion_mnist, NO_LABELS),
+    _elsewhere("a Dataset of Python", "given", "given", NO_LABELS),
     _elsewhere("a data set of the hub", "hub", "hub"),
     Source("a .npy or .npz file", _is_arrays, _open_arrays, NO_LABELS),
     _elsewhere("a Parquet file, or a folder of them", "parquet", "parquet"),

@@ -1,0 +1,223 @@
+"""A `torch.utils.data.Dataset` as a source: what Python is given, and goes by `python:CLASS`."""
+
+import hashlib
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+
+from loang.data.collection import Collection, Labels
+from loang.data.encoded.header import Header, Unreadable, check_size
+from loang.data.places.values import DEPTHS, kept
+from loang.data.wishes import Wishes
+from loang.errors import LoangError
+
+PREFIX = "python:"
+MODES = ("L", "RGB", "RGBA", "I;16", "F", "1")
+"""Pillow's that are taken as they are; others are converted to RGB."""
+MOST_CHANNELS = 4
+_given: dict[str, "Given"] = {}
+
+
+@runtime_checkable
+class Given(Protocol):
+    """What is told by number: `dataset[i]` is an image, or an image and its label."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Any:
+        """The one of that number."""
+        ...
+
+
+def named(data: Any) -> str:
+    """A name by which `open_dataset` finds it, as long as this process lives.
+
+    Args:
+        data: a place's name, which stays as it is, or a Dataset.
+
+    Raises:
+        LoangError: it is neither.
+    """
+    if isinstance(data, str | Path):
+        return str(data)
+    if not isinstance(data, Given):
+        raise LoangError(
+            f"Images can't be taken from a {type(data).__name__}, which has no length or no items.",
+            "Give a Dataset whose items can be asked for by number: one with __len__ and"
+            " __getitem__.",
+        )
+    name = PREFIX + type(data).__name__
+    _given[name] = data
+    return name
+
+
+def is_given(name: str) -> bool:
+    """Whether it is a name that `named` makes."""
+    return name.startswith(PREFIX)
+
+
+def open_given(name: str, wishes: Wishes) -> Collection:
+    """The images of what was given under that name.
+
+    Raises:
+        LoangError: nothing was, in this process.
+    """
+    if name not in _given:
+        raise LoangError(
+            f"These images are those of a Dataset in Python, {name.removeprefix(PREFIX)}, which is"
+            " not here.",
+            "Give it in Python, as in loang.train(dataset, resume=True, out=...), or name another"
+            " place of the same images.",
+        )
+    return GivenCollection(name, _given[name])
+
+
+class _Item(NamedTuple):
+    header: Header | Unreadable
+    digest: bytes
+    label: int | str | None
+
+
+class GivenCollection(Collection):
+    """Images of a Dataset, which may be PIL images, arrays or tensors, each with a label or not.
+
+    A tensor's first axis is its channels; an array's is the last, or the first where that alone is
+    of at most four. All are read once to know whether they have changed, and once more where they
+    have; a Dataset that gives other images the second time is refused.
+
+    Args:
+        name: under which it was given.
+        dataset: itself. Items are asked for one at a time.
+    """
+
+    def __init__(self, name: str, dataset: Given) -> None:
+        super().__init__(name)
+        self.dataset = dataset
+        self._one_at_a_time = threading.Lock()
+
+    @cached_property
+    def _items(self) -> list[_Item]:
+        found = []
+        for index in range(len(self.dataset)):
+            item = self.dataset[index]
+            try:
+                values = _values(item)
+                height, width, channels = values.shape
+                check_size(height, width, channels * values.dtype.itemsize)
+                depth = str(values.dtype)
+                header: Header | Unreadable = Header(
+                    height, width, channels, depth, transparent=channels == 4
+                )
+                digest = _digest(values)
+            except Unreadable as error:
+                header, digest = error, b""
+            found.append(_Item(header, digest, _label(item)))
+        return found
+
+    def identity(self) -> str:
+        """A digest of all values and labels."""
+        digest = hashlib.sha256()
+        for item in self._items:
+            digest.update(f"{item.header} {item.label!r}\n".encode())
+            digest.update(item.digest)
+        digest.update(repr(self._names()).encode())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def header(self, index: int) -> Header:
+        """See `Collection`."""
+        header = self._items[index].header
+        if isinstance(header, Unreadable):
+            raise Unreadable(str(header))
+        return header
+
+    def picture(self, index: int) -> Shaped[np.ndarray, "h w c"]:
+        """See `Collection`.
+
+        Raises:
+            LoangError: it is another than before.
+        """
+        with self._one_at_a_time:
+            values = _values(self.dataset[index])
+        if _digest(values) != self._items[index].digest:
+            raise LoangError(
+                f"Image {index} of {self.name} is another each time that it is asked for.",
+                "Give the Dataset without random transforms: loang changes images itself, where"
+                " data.flip and the like ask for it.",
+            )
+        return values
+
+    def place(self, index: int) -> str:
+        """Its number."""
+        return f"item {index}"
+
+    def labels(self) -> Labels | None:
+        """The items' own; named by the Dataset's `classes`, as torchvision has them."""
+        found = Labels.of([item.label for item in self._items])
+        names, labels = self._names(), [item.label for item in self._items]
+        if found is None or names is None:
+            return found
+        numbers = [-1 if label is None else label for label in labels]
+        whole = [number for number in numbers if isinstance(number, int)]
+        if len(whole) < len(numbers) or not -1 <= min(whole) <= max(whole) < len(names):
+            return found
+        return Labels(names, np.array(whole, np.int64))
+
+    def _names(self) -> tuple[str, ...] | None:
+        names = getattr(self.dataset, "classes", None)
+        if not isinstance(names, list | tuple) or len(set(map(str, names))) < len(names):
+            return None
+        return tuple(names) if all(isinstance(name, str) for name in names) else None
+
+
+def _values(item: Any) -> Shaped[np.ndarray, "h w c"]:
+    """The image of an item, its values at their depth.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    image = item[0] if isinstance(item, tuple | list) and item else item
+    channels_first = False
+    if isinstance(image, Image.Image):
+        values = np.asarray(image if image.mode in MODES else image.convert("RGB"))
+    elif isinstance(image, np.ndarray):
+        values = image
+        channels_first = image.ndim == 3 and image.shape[0] <= MOST_CHANNELS < image.shape[2]
+    elif hasattr(image, "detach"):  # a tensor, without importing torch
+        plain = image.detach().cpu()
+        values = (plain if str(plain.dtype) != "torch.bfloat16" else plain.float()).numpy()
+        channels_first = True
+    else:
+        raise Unreadable(f"it is a {type(image).__name__}, and no PIL image, array or tensor")
+    if values.dtype.name not in DEPTHS or values.ndim not in (2, 3):
+        raise Unreadable(f"it is of type {values.dtype.name} and shape {values.shape}")
+    if values.ndim == 2:
+        values = values[..., np.newaxis]
+    elif channels_first:
+        values = np.moveaxis(values, 0, -1)
+    return kept(np.ascontiguousarray(values))
+
+
+def _label(item: Any) -> int | str | None:
+    """A whole number or a word; anything else is no label of a class."""
+    if not isinstance(item, tuple | list) or len(item) < 2:
+        return None
+    label = item[1]
+    if hasattr(label, "item") and getattr(label, "ndim", 1) == 0:
+        label = label.item()
+    if isinstance(label, bool):
+        return int(label)
+    return label if isinstance(label, int | str) else None
+
+
+def _digest(values: Shaped[np.ndarray, "h w c"]) -> bytes:
+    return hashlib.sha256(values.tobytes()).digest()[:16]

@@ -1,0 +1,117 @@
+"""A torch Dataset is a source like any other: the same images, however its items are made."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
+
+import loang
+from in_steps import IN_STEPS
+from loang.data import open_dataset
+from loang.data.places import given
+from loang.data.places.given import named
+from loang.errors import LoangError
+
+TINY = (
+    "network.width=8",
+    "network.multipliers=1,1",
+    "network.heads=1",
+    "training.batch=8",
+    "training.reports=1",
+    "sampling.steps=2",
+    *IN_STEPS,
+)
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 6, 9, 3), np.uint8)
+
+
+class Pairs(Dataset):
+    """Items of one form."""
+
+    def __init__(self, image, label=lambda number: number % 3):
+        self.image = image
+        self.label = label
+
+    def __len__(self):
+        return len(PIXELS)
+
+    def __getitem__(self, index):
+        return self.image(PIXELS[index]), self.label(index)
+
+
+class Stream(IterableDataset):
+    """One that can't be asked for its third image."""
+
+    def __iter__(self):
+        return iter(PIXELS)
+
+
+FORMS = {
+    "tensor": lambda pixels: torch.from_numpy(pixels).movedim(-1, 0),
+    "picture": Image.fromarray,
+    "array": lambda pixels: pixels,
+    "channels first": lambda pixels: pixels.transpose(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_items_of_each_form_are_the_same_images(form, tmp_path):
+    np.savez(tmp_path / "same.npz", images=PIXELS, labels=np.arange(40) % 3)
+    expected = open_dataset(tmp_path / "same.npz")
+    found = open_dataset(Pairs(FORMS[form]))
+    assert found.fingerprint == expected.fingerprint
+    assert found.spec == expected.spec
+    assert len(found.validation) == len(expected.validation) > 0
+
+
+def test_labels_are_named_by_the_datasets_classes():
+    data = Pairs(FORMS["array"], lambda number: torch.tensor(number % 3))
+    data.classes = ["boot", "bag", "coat", "shirt"]
+    found = open_dataset(data)
+    assert found.spec.class_names == ("boot", "bag", "coat", "shirt")
+    assert open_dataset(data, labels=False).spec.class_names == ()
+    assert open_dataset(Pairs(FORMS["array"], lambda number: {"box": 1})).train.labels is None
+
+
+def test_other_values_are_another_data_set():
+    one = open_dataset(Pairs(FORMS["array"])).fingerprint
+    other = open_dataset(Pairs(lambda pixels: 255 - pixels)).fingerprint
+    assert one != other
+    assert open_dataset(Pairs(FORMS["array"])).fingerprint == one
+
+
+def test_real_numbers_keep_their_range():
+    found = open_dataset(Pairs(lambda pixels: torch.from_numpy(pixels).movedim(-1, 0) / 255))
+    assert found.spec.depth == "float32"
+    assert (found.spec.low, found.spec.high) == (0, 1)
+
+
+def test_random_transforms_are_refused():
+    draw = random.Random(0)
+
+    def changed(pixels):
+        return np.roll(pixels, draw.randrange(1, 6), axis=0)
+
+    with pytest.raises(LoangError, match=r"another each time .* without random transforms"):
+        open_dataset(Pairs(changed))
+
+
+def test_what_has_no_items_is_refused():
+    with pytest.raises(LoangError, match="no length or no items"):
+        named(Stream())
+    with pytest.raises(LoangError, match="no PIL image, array or tensor"):
+        open_dataset(Pairs(lambda pixels: "a picture"))
+
+
+def test_a_run_learns_from_it_and_is_gone_on_with_in_python_alone(tmp_path):
+    data, out = Pairs(FORMS["tensor"]), tmp_path / "run"
+    model = loang.train(data, out=out, budget="16 images", changes=TINY)
+    assert model.facts["data"] == "python:Pairs"
+    loang.train(data, out=out, resume=True)
+    with pytest.raises(LoangError, match="not those that this run learned from"):
+        loang.train(Pairs(lambda pixels: 255 - pixels), out=out, resume=True)
+    given._given.clear()
+    with pytest.raises(LoangError, match="a Dataset in Python, Pairs, which is not here"):
+        loang.train(out=out, resume=True)
