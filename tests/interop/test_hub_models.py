@@ -292,6 +292,7 @@ def test_what_others_wrote_stays(hub: Hub, run: Path) -> None:
     card = mine["README.md"].decode()
     card = card.replace("license: mit", "license: apache-2.0\nlanguage: en")
     card = card.replace("- diffusion", "- fancy\n- diffusion")
+    card = card.replace("- `config.json`:", "- `notes.txt`: not a push's\n- `config.json`:")
     mine["README.md"] = (
         card.replace(readme.BEGIN, f"Before.\n\n{readme.BEGIN}").encode() + b"After.\n"
     )
