@@ -54,8 +54,7 @@ class TimeCode(nn.Module):
         super().__init__()
         half = width // 2
         self.cosine_first = cosine_first
-        apart = max(half - 1, 1) if reaches_last else half
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half) / apart)
+        frequencies = time_frequencies(half, reaches_last)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.frequencies: Tensor
         self.mlp = nn.Sequential(nn.Linear(2 * half, out), nn.SiLU(), nn.Linear(out, out))
@@ -180,6 +179,12 @@ class Upsample(nn.Module):
         """Any size."""
         out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
+
+
+def time_frequencies(count: int, reaches_last: bool = True) -> Float[Tensor, " count"]:
+    """So many angles a step, falling from 1 to 1/10000, or to one short of it (see `TimeCode`)."""
+    apart = max(count - 1, 1) if reaches_last else count
+    return torch.exp(-math.log(10000) * torch.arange(count) / apart)
 
 
 def group_norm(channels: int, norm: NormRule = NormRule()) -> GroupNorm:

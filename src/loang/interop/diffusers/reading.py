@@ -8,14 +8,13 @@ from torch import Tensor
 
 from loang import config, tensors
 from loang.build import build_denoiser, weight_shapes
-from loang.config import Settings
+from loang.config import Settings, UNetSettings
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.interop.diffusers import names, network, notes, scheduler
 from loang.interop.diffusers.folder import EXACT, NOTES, Pipeline, look, own_model
 from loang.interop.diffusers.shift import WEIGHT, shifted
 from loang.model import Model
-from loang.networks.unet import UNet
 from loang.untrusted import shown
 
 _REAL = ("F64", "F32", "F16", "BF16")
@@ -52,7 +51,7 @@ def read(folder: Path, name: str) -> tuple[Model, list[str]]:
         shapes = weight_shapes(settings, spec)
         weights = names.bring(shapes, _weights(pipeline.weights, shapes))
         if kept is not None and settings.schedule.counted_from == 1:
-            settings, weights = _turned_back(pipeline, settings, spec, weights)
+            settings, weights = _turned_back(pipeline, settings, weights)
         denoiser = build_denoiser(settings, spec)
         denoiser.network.load_state_dict(weights)
     except (OSError, ValueError, RuntimeError, OverflowError) as error:
@@ -129,7 +128,7 @@ def _weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Ten
 
 
 def _turned_back(
-    pipeline: Pipeline, settings: Settings, spec: ImageSpec, weights: dict[str, Tensor]
+    pipeline: Pipeline, settings: Settings, weights: dict[str, Tensor]
 ) -> tuple[Settings, dict[str, Tensor]]:
     """The weights that were turned for diffusers (shift.py), as they were before, to the last bit.
 
@@ -140,9 +139,8 @@ def _turned_back(
         stored = tensors.look(path)
         if dict(stored.shapes) == {WEIGHT: tuple(weights[WEIGHT].shape)}:
             exact = stored.read()[WEIGHT].float()
-            made = build_denoiser(settings, spec).network
-            assert isinstance(made, UNet)
-            if torch.equal(shifted(exact, made.time), weights[WEIGHT]):
+            assert isinstance(settings.network, UNetSettings)
+            if torch.equal(shifted(exact, settings.network), weights[WEIGHT]):
                 return settings, {**weights, WEIGHT: exact}
     schedule = settings.schedule.model_copy(update={"counted_from": 0})
     return settings.model_copy(update={"schedule": schedule}), weights

@@ -8,23 +8,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from loang.networks.layers import TimeCode
+from loang.config import UNetSettings
+from loang.networks.layers import time_frequencies
 
 WEIGHT = "time.mlp.0.weight"
 
 
-def shifted(weight: Float[Tensor, "out width"], code: TimeCode) -> Float[Tensor, "out width"]:
+def shifted(
+    weight: Float[Tensor, "out width"], settings: UNetSettings
+) -> Float[Tensor, "out width"]:
     """The matrix that makes of the code of t what `weight` makes of the code of t + 1.
 
     Args:
         weight: of the first linear layer behind sines and cosines.
-        code: which of them come first, and their frequencies.
+        settings: of the network: which of them come first, and how low their frequencies are.
     """
-    angle = code.frequencies.double().cpu()
+    angle = time_frequencies(settings.width // 2, settings.reaches_last).double()
     first, second = weight.double().cpu().chunk(2, dim=1)
-    sines, cosines = (second, first) if code.cosine_first else (first, second)
+    sines, cosines = (second, first) if settings.cosine_first else (first, second)
     # sin(a + w) = sin a cos w + cos a sin w, cos(a + w) = cos a cos w - sin a sin w
     of_sine = sines * angle.cos() - cosines * angle.sin()
     of_cosine = sines * angle.sin() + cosines * angle.cos()
-    parts = (of_cosine, of_sine) if code.cosine_first else (of_sine, of_cosine)
+    parts = (of_cosine, of_sine) if settings.cosine_first else (of_sine, of_cosine)
     return torch.cat(parts, dim=1).to(weight.dtype)

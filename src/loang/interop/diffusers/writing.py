@@ -53,7 +53,7 @@ def write(model: Model, out: Path) -> list[str]:
     if settings.schedule.counted_from == 1:
         with files.replacing(out / EXACT) as beside:
             tensors.save(beside, {WEIGHT: weights[WEIGHT]})
-        weights[WEIGHT] = shifted(weights[WEIGHT], unet.time)
+        weights[WEIGHT] = shifted(weights[WEIGHT], settings.network)
     with files.replacing(out / "unet" / WEIGHTS) as beside:
         tensors.save(beside, names.carry(weights), {"format": "pt"})
     _json(
