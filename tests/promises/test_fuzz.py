@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
 FEW = {"resume": 4, "folder": 30, "checkpoint": 40}  # the others are faster
-EXAMPLES = {**FEW, "denoising-diffusion": 30, "guided-diffusion": 30}
+KERAS = {"keras-checkpoint": 20, "keras-h5": 40, "keras": 20}
+EXAMPLES = {**KERAS, **FEW, "denoising-diffusion": 30, "guided-diffusion": 30}
 
 
 @pytest.fixture(scope="module")
