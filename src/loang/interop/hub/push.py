@@ -111,7 +111,6 @@ class Push:
         files = (self._card(before), *self.contents.files)
         changed = [file for file in files if not _is_there(file, there.get(file.name))]
         ours = before.written & card.FILES.keys() & there.keys()
-        ours = before.written & card.FILES.keys() & there.keys()
         gone = sorted(ours - {file.name for file in files})
         url = f"{site()}/{address.repo}"
         if changed or gone:
