@@ -1,31 +1,36 @@
-"""Models for Keras: the same function, the same images, and the same file back."""
+"""Models for Keras: the same function, and the same file back."""
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 import zipfile
 from importlib.util import find_spec
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from keras_models import (
+    GREY,
+    NETWORKS,
+    PLAIN,
+    answer_of,
+    apart,
+    inputs_of,
+    model_of,
+    tutorial_of,
+)
 from typer.testing import CliRunner
 
-from loang import build, presets, random
 from loang.cli.app import app
-from loang.config import changed
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
-from loang.model import Model
 
 pytest.importorskip("keras")
 pytest.importorskip("h5py")
 
-from loang.interop.keras import back, script, walk
+from loang.interop.keras import back
 from loang.interop.keras.build import build as build_keras
 from loang.interop.keras.build import choose_back_end
 from loang.interop.keras.parts import Parts
@@ -34,11 +39,6 @@ from loang.interop.keras.write import MEMBER, WEIGHTS, write
 # Keras's torch back end, with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-GREY = ImageSpec(8, 8, 1, class_names=("boot", "bag"))
-PLAIN = ImageSpec(10, 6, 3)
-SMALL = ("network.width=8", "network.multipliers=1,1", "network.heads=2", "network.fold=1")
-IN_STEPS = ("schedule.kind=cosine", "denoiser.predicts=v", "training.levels=uniform")
-TUTORIAL = ("network.kind=tutorial", "network.width=4")
 CLOSE = 1e-5
 
 
@@ -46,96 +46,6 @@ CLOSE = 1e-5
 def written(tmp_path_factory):
     """A model's file."""
     return write(model_of(), tmp_path_factory.mktemp("written") / "m.keras")[0]
-
-
-def model_of(spec=GREY, *changes, base=SMALL):
-    """Untrained, and with weights that answer something."""
-    wishes = [*base, *IN_STEPS, "sampling.sampler=ddim", "sampling.steps=6", *changes]
-    settings = changed(presets.quick(), wishes)
-    denoiser = build.build_denoiser(settings, spec)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # a fresh network answers 0 everywhere
-        for parameter in denoiser.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return Model(denoiser.eval(), spec, settings, {"steps": 3, "data": "boots"})
-
-
-def tutorial_of(spec=PLAIN, *changes):
-    return model_of(spec, "data.labels=false", *changes, base=TUTORIAL)
-
-
-def inputs_of(model, conditions):
-    """Inputs of every name that its Keras model may have, and the same ones for torch."""
-    generator = np.random.default_rng(0)
-    spec, network, n = model.spec, model.denoiser.network, len(conditions)
-    shape = n, spec.height, spec.width, spec.channels
-    told = {
-        "x": generator.standard_normal(shape, np.float32),
-        "t": np.array(conditions, np.float32),
-    }
-    if network.classes:
-        told["label"] = (np.arange(n) % (network.classes + 1)).astype(np.int32)
-    if getattr(network, "given", 0):
-        told["given"] = generator.standard_normal(shape, np.float32)
-    if getattr(network, "augmentations", 0):
-        told["augmentation"] = generator.standard_normal((n, network.augmentations), np.float32)
-    return told
-
-
-def answer_of(model, told):
-    """torch's, channels last, as numpy."""
-    first = {"x", "given"}
-    inward = {
-        name: torch.from_numpy(each).permute(0, 3, 1, 2)
-        if name in first
-        else torch.from_numpy(each)
-        for name, each in told.items()
-    }
-    label = inward.pop("label", None)
-    x, t = inward.pop("x"), inward.pop("t")
-    with torch.no_grad():
-        out = model.denoiser.network(x, t, None if label is None else label.long(), **inward)
-    return out.permute(0, 2, 3, 1).numpy()
-
-
-def apart(one, other):
-    """The largest difference, as a share of the largest value."""
-    assert one.shape == other.shape
-    return np.abs(one - other).max() / np.abs(other).max()
-
-
-NETWORKS = {
-    "plain": (GREY,),
-    "three halvings of 28, added codes": (
-        ImageSpec(28, 28, 1),
-        "network.multipliers=1,1,1,2",
-        "network.blocks=1",
-        "network.attention=1,3",
-        "network.modulate=false",
-    ),
-    "odd sizes, folded": (ImageSpec(13, 9, 3), "network.fold=2", "network.blocks=1"),
-    "told and shown": (
-        GREY,
-        "data.flips=true",
-        "data.shifts=2",
-        "data.told=true",
-        "network.self_conditioning=true",
-        "denoiser.learn_variance=true",
-        "network.dropout=0.1",
-    ),
-    "as elsewhere": (
-        GREY,
-        "network.norm_groups=2",
-        "network.norm_epsilon=1e-3",
-        "network.downsample_padding=after",
-        "network.cosine_first=true",
-        "network.reaches_last=false",
-        "network.head_width=2",
-        "network.middle_attention=false",
-        "network.blocks=1",
-    ),
-    "resampled within blocks": (GREY, "network.resample_blocks=true", "network.blocks=1"),
-}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -204,99 +114,6 @@ def test_by_the_command_line_a_model_goes_out_and_comes_back(tmp_path, monkeypat
         assert "Next" in result.output
     own, other = (tmp_path / each / "model.safetensors" for each in ("run", "runs/keras-model"))
     assert own.read_bytes() == other.read_bytes()
-
-
-def noise_of(model, count, step=0):
-    numbers = torch.arange(count)
-    return random.normal(model.spec.shape, seed=0, purpose="sample", step=step, indices=numbers)
-
-
-WALKS = {
-    "eps": ("denoiser.predicts=eps",),
-    "v, guided": ("sampling.guidance=2", "sampling.guidance_interval=0.2,5"),
-    "x0, shown its last": (
-        "denoiser.predicts=x0",
-        "network.self_conditioning=true",
-        "sampling.guidance=1.5",
-        "sampling.guidance_rescale=0.7",
-    ),
-    "edm": ("schedule.kind=edm", "denoiser.predicts=edm", "denoiser.clip=false"),
-    "flow": ("schedule.kind=flow", "denoiser.predicts=flow"),
-    "a variance": ("denoiser.learn_variance=true", "sampling.spacing=quadratic"),
-    "noise at each step": ("sampling.eta=0.5",),
-}
-
-
-class Network:
-    """torch's, as the script asks one of Keras's."""
-
-    def __init__(self, model):
-        self.model = model
-        self.inputs = [SimpleNamespace(name=name, shape=each.shape) for name, each in self.told(1)]
-
-    def told(self, count):
-        return inputs_of(self.model, [1.0] * count).items()
-
-    def predict(self, told, batch_size, verbose):
-        assert told.keys() == {each.name for each in self.inputs}
-        return answer_of(self.model, told)
-
-
-class Given:
-    """A source of random numbers that gives those of a walk of loang's."""
-
-    def __init__(self, model):
-        self.model, self.step = model, 0
-
-    def standard_normal(self, shape, dtype):
-        self.step += 1
-        return noise_of(self.model, shape[0], self.step).permute(0, 2, 3, 1).numpy().astype(dtype)
-
-
-@pytest.mark.parametrize("name", WALKS)
-def test_the_script_draws_the_images_that_loang_draws(name):
-    model = model_of(GREY, "network.blocks=1", *WALKS[name])
-    sampling = walk.chosen(model)
-    about = {"walk": walk.numbers(model.denoiser, sampling), "images": model.spec.to_dict()}
-    about = json.loads(json.dumps(about))
-    noise = noise_of(model, 3).permute(0, 2, 3, 1).numpy()
-    x = script.draw(Network(model), about, noise, np.arange(3) % 2, Given(model))
-    pixels = script.stored(x, 0.0, 255.0, "uint8").astype(int)
-    wanted = model.sample(3, sampling=sampling, precision="float32").astype(int)
-    assert np.abs(pixels - wanted).max() <= 1
-    assert wanted.std() > 10  # not one grey everywhere
-
-
-def test_the_script_is_run_beside_the_file(tmp_path, monkeypatch):
-    choose_back_end()
-    model = model_of(PLAIN, "sampling.sampler=dpmpp-2m-sde", "sampling.guidance=2")
-    path, drawing = write(model, tmp_path / "m.keras", steps=5)
-    np.save(tmp_path / "noise.npy", noise_of(model, 4).permute(0, 2, 3, 1).numpy())
-    asked = ["--noise", str(tmp_path / "noise.npy"), "--out", str(tmp_path / "values.npy")]
-    monkeypatch.setattr(sys, "argv", [str(drawing), str(path), *asked])
-    runpy.run_path(str(drawing), run_name="__main__")
-    pixels = np.load(tmp_path / "values.npy")
-    wanted = model.sample(4, sampling=walk.chosen(model, 5), precision="float32")
-    assert pixels.dtype == wanted.dtype
-    assert np.abs(pixels.astype(int) - wanted.astype(int)).max() <= 1
-
-
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "L"), (3, "RGB"), (5, "RGB")])
-def test_the_scripts_sheet_has_its_images_row_by_row(channels, mode):
-    pixels = np.random.default_rng(0).integers(256, size=(3, 4, 6, channels)).astype("uint8")
-    sheet = script.sheet(pixels, 0.0, 255.0)
-    assert (sheet.mode, sheet.size) == (mode, (12, 8))
-    shown = np.asarray(sheet).reshape(8, 12, -1)
-    np.testing.assert_array_equal(shown[4:, :6], pixels[2][..., : shown.shape[-1]])
-    assert (shown[4:, 6:] == 255).all()
-
-
-def test_a_consistency_model_goes_back_by_new_noise():
-    model = model_of(GREY, "sampling.sampler=consistency", "sampling.steps=2")
-    steps = walk.numbers(model.denoiser, walk.chosen(model))["steps"]
-    assert [step["next_noise"] for step in steps] == [0, 0]
-    assert steps[0]["fresh"] == steps[1]["noise"] > 0
-    assert steps[1]["fresh"] == 0
 
 
 def test_mistakes_are_told_before_anything_is_written(tmp_path):
@@ -417,6 +234,7 @@ for place in sys.argv[1:]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["torch", "tensorflow", "jax"])
 def test_each_of_keras_back_ends_answers_the_same(name, tmp_path):
     if find_spec(name) is None:
