@@ -337,10 +337,20 @@ def test_training_goes_on_where_the_articles_code_stopped(files, tmp_path, image
             assert torch.equal(state["exp_avg_sq"], found.moments.second[names[number]])
         theirs = found.model.denoiser.network.state_dict()
         assert all(torch.equal(trainer.ema.tensors[name], theirs[name]) for name in theirs)
+        assert trainer.dtype is None  # no autocast: float32, as the article's
         (group,) = trainer.optimizer.param_groups
         assert (group["lr"], group["weight_decay"]) == (1e-3, 0.1)
     finally:
         run.lock.release()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"steps": 2}, {"steps": 10**6}, {"beta_end": 2.0}, {"budget": "soon"}, {"size": (10**6, 1)}],
+)
+def test_an_option_that_can_t_be_is_refused(files, option):
+    with pytest.raises(LoangError):
+        read(files / "keras2/net.h5", **option)
 
 
 def test_the_command_brings_a_model_that_samples(files, tmp_path):

@@ -32,6 +32,7 @@ from loang.interop.keras.opening import Stored, opened
 from loang.model import Model
 from loang.presets import preset
 from loang.tensors import all_finite
+from loang.training.budget import parse
 
 Times = Literal["article", "paper"]
 Values = Literal["0..1", "-1..1"]
@@ -108,6 +109,7 @@ def read(
     path = Path(path)
     if path.is_file() and back.is_own(path):  # a pipe, or a device, would never end
         return Imported(back.read(path), notices=["loang wrote it: all is as it was."])
+    parse(budget, 1)
     low = -255.0 if values == "0..1" else 0.0
     if steps < 3:
         raise LoangError(f"A schedule of {steps} steps can't be.", "Give the code's timesteps.")
@@ -118,7 +120,7 @@ def read(
         dialects.check_shapes(layout, stored.shapes(), expected)
         moments = _moments(stored, layout, config)
         made = _settings(width, moments, size, steps, beta_start, beta_end, times, values)
-        made["training"]["budget"] = budget
+        made["training"] |= {"budget": budget, "precision": "float32"}  # the article's
         settings = load(made)
         spec = ImageSpec(*size, channels, low=low)
         spec.check_size()
