@@ -1,118 +1,29 @@
-"""ONNX: the same function in onnxruntime, the same images by the sampler without torch."""
+"""ONNX: the same function in onnxruntime, in one file, or an error in words."""
 
-import hashlib
 import json
-import os
-import runpy
-import subprocess
 import sys
 
-import jaxtyping
-import numpy as np
 import pytest
 import torch
+from onnx_models import (  # noqa: F401 (fixtures that every test takes)
+    CLASSES,
+    EVERY,
+    MODELS,
+    OTHERS,
+    PLAIN,
+    model_of,
+    sizes_may_be_tensors,
+    written_once,
+)
 
-from in_steps import IN_STEPS
-from loang import build, cli, drawing, presets, samplers
-from loang.config import changed
-from loang.data.scaling import to_pixels
+from loang import cli
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.interop.bare_network import BareNetwork, difference
 from loang.interop.onnx import export, graph
-from loang.model import Model
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-
-GRAPHS = {}
-CLASSES = ("boot", "bag", "coat")
-SMALL = ("network.width=8", "network.heads=1", "network.multipliers=1,1")
-DISCRETE = (*IN_STEPS, "sampling.steps=5")
-MODELS = {
-    # size, channels, classes, settings
-    "labels, padded for three halvings": (
-        ImageSpec(28, 28, 1, class_names=CLASSES),
-        (*SMALL, "network.multipliers=1,1,1,1", "network.fold=1"),
-    ),
-    "folded, learnt variance, in steps": (
-        ImageSpec(32, 32, 3),
-        (*SMALL, *DISCRETE, "network.fold=4", "denoiser.learn_variance=true"),
-    ),
-    "tutorial": (
-        ImageSpec(24, 40, 1),
-        (*DISCRETE, "network.kind=tutorial", "network.width=8", "denoiser.predicts=eps"),
-    ),
-    "self-conditioned, labels, edm": (
-        ImageSpec(17, 33, 2, "uint16", 0.0, 255.0, CLASSES),
-        (
-            *(*SMALL, "network.self_conditioning=true", "network.fold=2"),
-            *("schedule.kind=edm", "denoiser.predicts=edm", "training.levels=log-normal"),
-        ),
-    ),
-}
-PLAIN = "plain"
-OTHERS = {
-    PLAIN: (ImageSpec(8, 6, 1, class_names=CLASSES), SMALL),
-    "denoising-diffusion": (
-        ImageSpec(9, 13, 3),
-        ("network.kind=denoising-diffusion", "network.width=8", "network.multipliers=1,2"),
-    ),
-    "its relatives' options": (
-        ImageSpec(8, 8, 3, class_names=CLASSES),
-        (
-            *(*SMALL, *DISCRETE, "network.downsample_padding=after", "network.cosine_first=true"),
-            *("network.no_label=false", "training.label_dropout=0", "network.modulate=false"),
-            *("schedule.counted_from=0", "schedule.told_in_thousands=true", "schedule.steps=50"),
-        ),
-    ),
-}
-
-
-@pytest.fixture(autouse=True)
-def _sizes_may_be_tensors(monkeypatch):
-    """As they are while a network is traced, which is no case for the checks of signatures."""
-    traced = graph._traced
-
-    def unchecked(*arguments):
-        jaxtyping.config.update("jaxtyping_disable", True)
-        try:
-            return traced(*arguments)
-        finally:
-            jaxtyping.config.update("jaxtyping_disable", False)
-
-    monkeypatch.setattr(graph, "_traced", unchecked)
-
-
-@pytest.fixture(autouse=True)
-def _written_once(monkeypatch):
-    """Of the same weights in the same network the same graph: it takes a second to be made."""
-
-    def remembered(network, inputs, opset, exporter=None):
-        digest = hashlib.sha256(repr((network, inputs[0].shape, opset, exporter)).encode())
-        for weight in network.state_dict().values():
-            digest.update(weight.numpy().tobytes())
-        key = digest.digest()
-        if key not in GRAPHS:
-            GRAPHS[key] = graph.graph(network, inputs, opset, exporter).SerializeToString()
-        return onnx.load_model_from_string(GRAPHS[key])
-
-    monkeypatch.setattr(export, "graph", remembered)
-
-
-def model_of(spec, changes):
-    settings = presets.quick()
-    kind = [change for change in changes if change.startswith("network.kind=")]
-    if kind:  # with its own settings, not those of the preset's
-        plain = {"network": {"kind": kind[0].partition("=")[2]}}
-        settings = type(settings)(**{**settings.to_dict(), **plain})
-    settings = changed(settings, [change for change in changes if change not in kind])
-    denoiser = build.build_denoiser(settings, spec)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # a fresh network answers 0 everywhere
-        for parameter in denoiser.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return Model(denoiser.eval(), spec, settings)
 
 
 def inputs_of(model, names, count):
@@ -157,7 +68,7 @@ def compare(model, path, bound):
 
 @pytest.mark.parametrize("name", [*MODELS, *OTHERS])
 def test_onnxruntime_answers_as_torch_does(name, tmp_path):
-    model = model_of(*(MODELS | OTHERS)[name])
+    model = model_of(*EVERY[name])
     made = export.export(model, tmp_path / "model.onnx")
     compare(model, made.path, 1e-4)
     assert made.difference < 1e-4
@@ -167,7 +78,7 @@ def test_onnxruntime_answers_as_torch_does(name, tmp_path):
 @pytest.mark.parametrize("name", [*MODELS, *OTHERS])
 def test_so_it_does_by_the_exporter_that_will_outlive_the_other(name, tmp_path):
     pytest.importorskip("onnxscript")
-    model = model_of(*(MODELS | OTHERS)[name])
+    model = model_of(*EVERY[name])
     made = export.export(model, tmp_path / "model.onnx", exporter="dynamo")
     compare(model, made.path, 1e-4)
     assert [path.name for path in tmp_path.iterdir() if path != made.script] == ["model.onnx"]
@@ -182,7 +93,7 @@ def test_so_it_does_by_the_exporter_that_will_outlive_the_other(name, tmp_path):
     ],
 )
 def test_in_float16_it_is_half_the_size_and_nearly_the_same(name, tmp_path):
-    model = model_of(*(MODELS | OTHERS)[name])
+    model = model_of(*EVERY[name])
     made = export.export(model, tmp_path / "half.onnx", precision="float16")
     compare(model, made.path, 1e-2)
     assert 1e-6 < made.half_difference < 1e-2
@@ -193,96 +104,6 @@ def test_in_float16_it_is_half_the_size_and_nearly_the_same(name, tmp_path):
     }
     assert held
     assert set(held.values()) == {onnx.TensorProto.FLOAT16}
-
-
-def sampled(path, folder, monkeypatch, *options):
-    """What the sampler beside a file draws, run as a script."""
-    out = folder / "drawn.npy"
-    monkeypatch.setattr(sys, "argv", ["sample", str(path), "--out", str(out), *map(str, options)])
-    runpy.run_path(str(path.parent / export.SCRIPT), run_name="__main__")
-    return np.load(out)
-
-
-WALKS = {
-    "guided within an interval, rescaled": (
-        PLAIN,
-        (
-            *("sampling.guidance=3", "sampling.guidance_interval=0.2,5", "sampling.steps=8"),
-            "sampling.guidance_rescale=0.7",
-        ),
-    ),
-    "in steps": ("folded, learnt variance, in steps", ()),
-    "its own levels": ("tutorial", ("sampling.levels=1000,700,300,20",)),
-    "shown its estimates, guided, edm": (
-        "self-conditioned, labels, edm",
-        ("sampling.guidance=2", "sampling.guidance_interval=null"),
-    ),
-    "not clipped, zero terminal SNR": (
-        "folded, learnt variance, in steps",
-        ("denoiser.clip=false", "schedule.zero_terminal_snr=true"),
-    ),
-    "edm's mixture in steps": (
-        "folded, learnt variance, in steps",
-        ("denoiser.predicts=edm", "sampling.spacing=karras"),
-    ),
-}
-
-
-@pytest.mark.parametrize("walk", WALKS)
-def test_the_sampler_that_needs_no_torch_draws_the_same_images(walk, tmp_path, monkeypatch):
-    name, further = WALKS[walk]
-    spec, changes = (MODELS | OTHERS)[name]
-    model = model_of(spec, (*changes, *further))
-    made = export.export(model, tmp_path / "model.onnx")
-    noise = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(1))
-    np.save(tmp_path / "noise.npy", noise.numpy())
-    images = sampled(made.path, tmp_path, monkeypatch, "--noise", tmp_path / "noise.npy")
-    *_, last = model.walk(
-        range(4),
-        sampling=drawing.sampling(model, sampler="ddim"),
-        start=noise * model.denoiser.schedule.start,
-        precision="float32",
-    )
-    wanted = to_pixels(last.x, spec)
-    assert images.shape == wanted.shape
-    assert images.dtype == wanted.dtype
-    assert abs(images.astype(float) - wanted.astype(float)).max() <= 1
-    assert images.std() > 1  # of 255: not all one colour
-
-
-def test_a_model_that_leaps_to_the_image_is_given_new_noise(tmp_path, monkeypatch):
-    spec, changes = OTHERS[PLAIN]
-    walk = ("sampling.sampler=consistency", "sampling.steps=3", "sampling.guidance=1")
-    model = model_of(spec, (*changes, *walk))
-    training = model.settings.training.model_copy(update={"objective": "consistency"})
-    distillation = model.settings.distillation.model_copy(update={"method": "consistency"})
-    found = {"training": training, "distillation": distillation}
-    model.settings = model.settings.model_copy(update=found)
-    made = export.export(model, tmp_path / "model.onnx")
-    images = sampled(made.path, tmp_path, monkeypatch, "-n", 2, "--seed", 7, "--label", 1)
-
-    normal = np.random.default_rng(7).standard_normal
-    drawn = [torch.from_numpy(normal((2, *spec.shape)).astype(np.float32)) for _ in range(4)]
-    levels = model.denoiser.schedule.levels(3)
-    with torch.no_grad():
-        *_, last = samplers.named("consistency")(
-            model.denoiser, drawn[0], levels, lambda step: drawn[step + 1], torch.tensor([1, 1])
-        )
-    assert abs(images.astype(int) - to_pixels(last.x, spec).astype(int)).max() <= 1
-
-
-def test_the_sampler_needs_no_torch_and_draws_a_picture(tmp_path):
-    made = export.export(model_of(*OTHERS[PLAIN]), tmp_path / "model.onnx")
-    code = (
-        "import sys, runpy; sys.modules['torch'] = sys.modules['loang'] = None;"
-        "sys.argv = ['sample', 'model.onnx', '-n', '3'];"
-        f"runpy.run_path({export.SCRIPT!r}, run_name='__main__')"
-    )
-    environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
-    assert np.load(tmp_path / "samples.npy").shape == (3, 8, 6, 1)
-    assert (tmp_path / "samples.png").stat().st_size > 100
-    assert made.script == tmp_path / export.SCRIPT
 
 
 def test_the_command_says_what_it_wrote(tmp_path, monkeypatch, capsys):
@@ -326,14 +147,6 @@ def test_it_is_one_file_and_leaves_the_model_as_it_was(tmp_path):
     ]
     assert all(torch.equal(before[name], w) for name, w in model.denoiser.state_dict().items())
     assert b".py" not in made.path.read_bytes()  # no place in this machine
-
-
-def test_a_sampler_that_a_person_has_changed_is_left_to_them(tmp_path):
-    (tmp_path / export.SCRIPT).write_text("mine")
-    made = export.export(model_of(*OTHERS[PLAIN]), tmp_path / "model.onnx")
-    assert made.script is None
-    assert (tmp_path / export.SCRIPT).read_text() == "mine"
-    assert any("left as it is" in line for line in made.sentences())
 
 
 def test_values_beyond_float16_are_told_and_nothing_is_written(tmp_path):
