@@ -51,7 +51,7 @@ def model_of(name):
     return Model(denoiser.eval(), spec, settings)
 
 
-def answers_of(model, program, count):
+def answers_of(model, program, count, bound=1e-4):
     """The network's own, and the program's, on random inputs."""
     generator = torch.Generator().manual_seed(count)
     x = torch.randn(count, *model.spec.shape, generator=generator)
@@ -65,7 +65,8 @@ def answers_of(model, program, count):
         answers = program(*inputs)
     if model.denoiser.learns_variance:
         wanted, variance = wanted.chunk(2, dim=1)
-        torch.testing.assert_close(answers[1], (variance + 1) / 2, rtol=1e-4, atol=1e-5)
+        variance = (variance + 1) / 2
+        assert (answers[1] - variance).abs().max() < bound * variance.abs().max()
     return answers[0], wanted
 
 
@@ -141,7 +142,7 @@ def test_in_float16_it_is_smaller_and_nearly_the_same(name, tmp_path):
     sizes = [weight.nbytes for weight in program.state_dict.values()]
     whole = [weight.nbytes for weight in model.denoiser.network.state_dict().values()]
     assert sum(sizes) < 0.6 * sum(whole)
-    answer, wanted = answers_of(model, program.module(), 16)
+    answer, wanted = answers_of(model, program.module(), 16, 1e-2)
     assert (answer - wanted).abs().max() < 1e-2 * wanted.abs().max()
 
 
