@@ -15,6 +15,8 @@ LARGEST_COUNT = 2**53
 """Whole numbers up to here are exact in float64, and no run comes near it."""
 MOST_STEPS = 2**32 - 1
 """Of a run: the random numbers of each step are drawn from a counter of 32 bits."""
+UNKNOWN_IMAGES = "unknown"
+"""The fingerprint in a checkpoint that was brought from another tool: any images are taken."""
 _TENSORS = re.compile(r"[a-z][a-z0-9_-]{0,30}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -9,6 +9,7 @@ from loang.training import checkpoint
 from loang.training.averages import Snapshots, held, size
 from loang.training.checkpoint import Checkpoint
 from loang.training.folder import RunFolder, checkpoint_steps
+from loang.training.inspection import UNKNOWN_IMAGES
 from loang.training.ledger import Ledger
 from loang.training.plan import Plan
 from loang.training.reporter import Reporter
@@ -93,8 +94,7 @@ class Keeper:
         found, step, wrong = checkpoint.load_newest(self.folder.checkpoints)
         checkpoint.set_aside(self.folder.checkpoints, above=step)
         facts = found.state.get("facts", {})
-        # One of another tool knows no fingerprint: its images are taken for those that are here.
-        if facts.get("fingerprint", self.plan.dataset.fingerprint) != self.plan.dataset.fingerprint:
+        if facts.get("fingerprint") not in (self.plan.dataset.fingerprint, UNKNOWN_IMAGES):
             raise LoangError(
                 f"The images of {self.plan.dataset.name} are not those that this run learned from.",
                 "Put the same images back, or start a new run with --out.",

@@ -12,13 +12,14 @@ from loang.training import checkpoint
 from loang.training.checkpoint import Checkpoint
 from loang.training.ema import MODEL_AVERAGE
 from loang.training.folder import RunFolder
+from loang.training.inspection import UNKNOWN_IMAGES
 from loang.training.trainer import Progress
 
 
 def leave(imported: Imported, out: Path) -> Path:
     """Write the model into a run's folder; with its optimizer, as a checkpoint to go on from.
 
-    The checkpoint knows no fingerprint: the images of the next session are taken for those of the
+    The checkpoint does not know the images: those of the next session are taken for those of the
     last. The average, which the article has not, begins with the weights.
 
     Args:
@@ -44,7 +45,11 @@ def leave(imported: Imported, out: Path) -> Path:
     progress = Progress(moments.steps, moments.steps * settings.training.batch)
     made = Checkpoint(
         {"model": weights, MODEL_AVERAGE: weights, "optimizer": slots},
-        {"progress": asdict(progress), "micro_batch": None, "facts": {}},
+        {
+            "progress": asdict(progress),
+            "micro_batch": None,
+            "facts": {"fingerprint": UNKNOWN_IMAGES},
+        },
     )
     folder = RunFolder(out)
     folder.write_config(settings, {"versions": {"loang": loang.__version__}})

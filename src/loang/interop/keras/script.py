@@ -88,7 +88,7 @@ def main() -> None:
     rng = np.random.default_rng(asked.seed)
     shape = asked.count, images["height"], images["width"], images["channels"]
     if asked.noise:
-        noise = np.load(asked.noise).astype("float32")
+        noise = np.load(asked.noise, allow_pickle=False).astype("float32")
     else:
         noise = rng.standard_normal(shape, "float32")
     labels = np.arange(len(noise)) % max(len(names), 1)
@@ -99,7 +99,7 @@ def main() -> None:
     x = draw(network, about, noise, labels, rng)
     pixels = stored(x, images["low"], images["high"], images["depth"])
     if asked.out.endswith(".npy"):
-        np.save(asked.out, pixels)
+        np.save(asked.out, pixels, allow_pickle=False)
     else:
         sheet(pixels, images["low"], images["high"]).save(asked.out)
     print(asked.out)
