@@ -99,12 +99,12 @@ def test_too_little_space_for_a_checkpoint_is_told_before_it_is_begun(
 def test_when_the_system_refuses_every_large_file_training_still_comes_to_its_end(
     pictures, tiny, tmp_path
 ):
-    """The kernel itself refuses what is longer than 3,000 bytes: weights, pictures, the log."""
+    """The kernel itself refuses what is longer than 4,000 bytes: weights, pictures, the log."""
     run = tmp_path / "run"
     sets = [part for change in tiny for part in ("--set", change)]
     limited = (
         "import resource, sys\nfrom loang.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         "sys.argv = ['loang', *sys.argv[1:]]\nmain()\n"
     )
     command = ["train", str(pictures), "--images", "512", *sets, "--out", str(run)]

@@ -52,8 +52,13 @@ def test_a_spoilt_file_is_read_or_refused_and_nothing_else(made, name):
 def test_files_are_neither_all_read_nor_all_refused(made, name):
     """Else they would be spoilt too little or too much to show anything."""
     reader = made(name)
-    outcomes = {reader.outcome(random.Random(f"both/{name}/{case}")) for case in range(60)}
-    assert outcomes == ({"read"} if name == "log" else {"read", "refused"})
+    expected = {"read"} if name == "log" else {"read", "refused"}
+    outcomes = set()
+    for case in range(60):
+        outcomes.add(reader.outcome(random.Random(f"both/{name}/{case}")))
+        if len(outcomes) == 2:
+            break
+    assert outcomes == expected
 
 
 @pytest.mark.skipif(not BENCHMARK.exists(), reason="the benchmarks are not here")

@@ -104,6 +104,7 @@ def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tm
     )
 
 
+@pytest.mark.slow
 def test_a_stopped_job_is_saved_once_and_says_so_once(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     started = job(2, *training(pictures, tiny, run, images=1_000_000))
@@ -119,6 +120,7 @@ def test_a_stopped_job_is_saved_once_and_says_so_once(pictures, tiny, tmp_path):
     assert len(checkpoint_steps(run / "checkpoints")) >= 1
 
 
+@pytest.mark.slow
 def test_when_the_leader_dies_the_others_end(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     started = job(2, *training(pictures, tiny, run, images=1_000_000))
@@ -220,6 +222,7 @@ def test_torchrun_starts_it(pictures, tiny, tmp_path):
     assert done.stdout.count("100%") == 1
 
 
+@pytest.mark.slow
 def test_a_mistake_that_only_the_leader_meets_while_drawing_ends_all(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     fine(job(1, *training(pictures, tiny, run)).ended())
@@ -245,6 +248,7 @@ main()
     assert (followed, silent) == (1, "")
 
 
+@pytest.mark.slow
 def test_after_a_return_to_a_checkpoint_all_go_on_from_the_same_weights(pictures, tiny, tmp_path):
     run = tmp_path / "run"
     # A loss that is no number at the leader's 40th to 80th step is one everywhere.

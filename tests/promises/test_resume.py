@@ -72,12 +72,12 @@ def change(place, file, edit):
     "extra",
     [
         pytest.param((), id="labels"),
-        pytest.param(("data.labels=false", "data.flips=true"), id="flips"),
+        pytest.param(("data.labels=false", "data.flips=true"), id="flips", marks=pytest.mark.slow),
         pytest.param(
             ("data.flips=true", "data.rotations=true", "data.shifts=2", "data.told=true"),
             id="augmentation",
         ),
-        pytest.param(("ema.kind=constant",), id="constant-ema"),
+        pytest.param(("ema.kind=constant",), id="constant-ema", marks=pytest.mark.slow),
         pytest.param(("network.dropout=0.3", "training.micro_batch=5"), id="dropout-accumulation"),
         pytest.param(("training.precision=bfloat16",), id="bfloat16"),
         pytest.param(
@@ -238,8 +238,8 @@ def zero_one(tensors):
     [
         ("optimizer.safetensors", zero_moments),
         ("ema.safetensors", zero_one),
-        ("model.safetensors", zero_one),
-        ("state.json", earlier_position),
+        pytest.param("model.safetensors", zero_one, marks=pytest.mark.slow),
+        pytest.param("state.json", earlier_position, marks=pytest.mark.slow),
         ("state.json", earlier_step),
     ],
 )
@@ -349,7 +349,9 @@ def test_other_images_are_refused(pictures, tiny, tmp_path):
         loang.train(out=tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_loses_nothing(pictures, tiny, tmp_path, number):
     """Stopped for real, in the middle, by a real signal; then gone on with."""
     command = [sys.executable, "-m", "loang", "train"]
