@@ -17,8 +17,10 @@ The images are noise, 32x32: what they show takes no time.
   linear time at the other levels, and its norms are others. The step as its Trainer's.
 
 Each of the two runs in float32, as it does unless told otherwise, and, "given", under bfloat16
-autocast and with channels last. On a GPU, TF32 is allowed to all. The table has medians, and ratios
-of loang's images a second to theirs, of steps that alternate.
+autocast and with channels last. On a GPU, TF32 is allowed to all; on a CPU numbers too small to be
+normal count as 0 for all, as those that fresh networks make cost one more than another. The table
+has medians, and ratios of loang's images a second to theirs, of steps that alternate; FLOP are
+those of convolutions and products in an image's forward and backward pass.
 
     pip install -c constraints.txt . diffusers==0.42.1 denoising-diffusion-pytorch==2.3.4
 """
@@ -43,6 +45,7 @@ from torch import Tensor, nn
 
 import loang
 from loang import device, files
+from loang.bench.work import counted
 from loang.training.asked import open_images, resolve
 from loang.training.plan import prepare
 from loang.training.trainer import Trainer
@@ -190,6 +193,7 @@ def main() -> None:
     allow_torchvision()
     on = device.choose(asked.device)
     torch.manual_seed(0)
+    torch.set_flush_denormal(True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     shape = SHAPES[asked.shape]
 
@@ -208,8 +212,11 @@ def main() -> None:
                     seconds[name].append(took)
 
     rates = {name: asked.batch / statistics.median(took) for name, took in seconds.items()}
+    flops = {name: counted(step) / asked.batch for name, (step, _) in subjects.items()}
     rows = {
         name: {
+            "flop_an_image": flops[name],
+            "flop_a_second": flops[name] * rates[name],
             "parameters": sum(each.numel() for each in network.parameters() if each.requires_grad),
             "images_a_second": rates[name],
             "slowest": asked.batch / max(seconds[name]),
@@ -242,11 +249,12 @@ def main() -> None:
         },
     }
     print(f"{about['date']}  {about['hardware']}, {about['threads']} threads, {asked.shape}")
-    print(f"{'':24}{'parameters':>12}{'images/s':>10}{'ratio':>8}")
+    print(f"{'':24}{'parameters':>12}{'GFLOP':>8}{'images/s':>10}{'GFLOP/s':>9}{'ratio':>7}")
     for name, row in rows.items():
         print(
-            f"{name:24}{row['parameters']:12,}{row['images_a_second']:10.2f}"
-            f"{row['loang_is_faster_by']:8.2f}"
+            f"{name:24}{row['parameters']:12,}{row['flop_an_image'] / 1e9:8.2f}"
+            f"{row['images_a_second']:10.2f}{row['flop_a_second'] / 1e9:9.0f}"
+            f"{row['loang_is_faster_by']:7.2f}"
         )
     if asked.out:
         files.write_text(asked.out, json.dumps({**about, "rows": rows}, indent=1) + "\n")
