@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tracked_runs import begin, cut, expected, found, identity, record, session, write
+from tracked_runs import begin, cut, expected, finish, found, identity, record, session, write
 from typer.testing import CliRunner
 
 import loang
@@ -160,6 +160,95 @@ def test_one_that_hangs_is_waited_for_no_longer_than_that(images, tmp_path, stub
     left._process.stdout.close()
 
 
+def test_ctrl_c_while_a_tracker_is_waited_for_leaves_the_run_as_it_ended(
+    images, tmp_path, stub, monkeypatch
+):
+    stub("import time\ndef init(**values): time.sleep(20)")
+    monkeypatch.setattr(tracking, "SILENT", 0.1)
+
+    class Impatient(Heard):
+        def say(self, line):
+            super().say(line)
+            if line == "Waiting for trackio ...":
+                signal.raise_signal(signal.SIGINT)
+
+    display, started = Impatient(), time.monotonic()
+    out, track = tmp_path / "run", ["trackio"]
+    try:
+        model = loang.train(
+            images, out=out, budget="80 images", changes=TINY, display=display, track=track
+        )
+    except KeyboardInterrupt:
+        pytest.fail("The run is over, and ended well.")
+    assert model.facts["steps"] == 10
+    assert time.monotonic() - started < 15
+    assert "trackio is not waited for, and is left to itself for ten minutes." in display.lines
+    (left,) = [worker for worker in tracking._LEFT if worker.name == "trackio"]
+    tracking._LEFT.remove(left)
+    left._process.kill()
+    assert left.ended(10)
+    left._process.stdout.close()
+
+
+HANGING = {
+    "as it is imported": ("time.sleep(60)", b"", b""),
+    "as it begins": ("def init(**values): time.sleep(60)", b"", b""),
+    "as it begins, when told of the end": (
+        "def init(**values): time.sleep(60)",
+        b'{"end": "finished"}\n',
+        b"",
+    ),
+    "after it was given up": (
+        "import threading\ndef init(**values):\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n    raise OSError",
+        b"",
+        b'"failed"',
+    ),
+}
+
+
+@pytest.mark.parametrize("where", HANGING)
+def test_a_tracker_that_hangs_outlives_its_run_by_a_while_only(tmp_path, stub, where):
+    text, last, answer = HANGING[where]
+    stub(f"import time\n{text}")
+    run = begin(tmp_path / "run")
+    code = "from loang.tracking import worker\nworker.LAST = 0.2\nworker.main('trackio')"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as child:
+        order = {"folder": str(run), "anew": True}
+        child.stdin.write(json.dumps(order).encode() + b"\n")
+        child.stdin.flush()
+        try:
+            if where != "as it is imported":
+                assert b"ready" in child.stdout.readline()
+            if answer:
+                assert answer in child.stdout.readline()
+            elif last:
+                child.stdin.write(last)
+                child.stdin.flush()
+            else:
+                child.stdin.close()  # as where the run is killed
+            assert child.wait(20) == 1
+        finally:
+            child.kill()
+
+
+def test_a_tracker_of_the_last_session_that_refuses_does_not_stop_a_run(images, tmp_path, stub):
+    out = tmp_path / "run"
+    train(images, out, stop=4)
+    (out / "tracking").mkdir()
+    (out / "tracking" / "trackio.json").write_text("{}")
+    stub("raise RuntimeError('built for another Python')")
+    # Whoever asks for it is told, as ever.
+    with pytest.raises(LoangError, match="trackio can't be used"):
+        train(images, out, resume=True, track=["trackio"])
+    (warning,) = train(images, out, resume=True).warnings
+    assert warning == (
+        "Warning: trackio has tracked this run, and is told nothing now: trackio can't be used:"
+        " RuntimeError: built for another Python. --track none leaves it away."
+    )
+
+
 def test_what_is_missing_is_told_before_a_run_begins(images, tmp_path, stub):
     for asked, problem in (
         (["tensorbord"], "loang knows no tracker 'tensorbord'."),
@@ -171,7 +260,7 @@ def test_what_is_missing_is_told_before_a_run_begins(images, tmp_path, stub):
     stub("raise RuntimeError('built for another Python')")
     with pytest.raises(LoangError, match="trackio can't be used: RuntimeError: built for another"):
         train(images, tmp_path / "run", track=["trackio"])
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "run").exists()
     # Nor is a run lost that was to be replaced.
     train(images, tmp_path / "run")
     with pytest.raises(LoangError, match="trackio can't be used"):
@@ -265,6 +354,35 @@ def test_a_run_that_goes_back_while_it_trains_is_told_anew(tmp_path):
     assert memory.runs["run 1"].shown == []
     write(folder, 5)
     assert len(memory.runs["run 1"].records) == 4
+
+
+def test_a_finished_run_that_finishes_again_shows_only_what_is_new(tmp_path):
+    folder, memory = begin(tmp_path), Memory()
+    write(folder, 1, 2)
+    finish(folder)
+    follow(memory, folder, anew=True).end("finished")
+    follow(memory, folder).end("finished")
+    (told,) = memory.runs.values()
+    assert told.shown == [("samples", 2), ("walk", 2)]
+    assert told.models == 1
+    (folder / "model.safetensors").write_bytes(bytes(101))
+    follow(memory, folder).end("finished")
+    assert told.models == 2
+    assert len(told.shown) == 2
+
+
+def test_a_note_of_before_that_was_noted_is_still_one(tmp_path):
+    folder, memory = begin(tmp_path), Memory()
+    write(folder, 1, 2)
+    follow(memory, folder, anew=True)
+    path = folder / "tracking" / "memory.json"
+    note = json.loads(path.read_text())
+    del note["shown"]
+    path.write_text(json.dumps(note))
+    write(folder, 3)
+    follow(memory, folder)
+    assert list(memory.runs) == ["run 0"]
+    assert memory.runs["run 0"].records == Log(folder / "log.jsonl").read()
 
 
 def test_what_was_cut_but_never_told_leaves_the_run_as_it_is(tmp_path):

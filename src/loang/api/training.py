@@ -1,5 +1,6 @@
 """Training, distilling, averaging: what makes models."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -135,9 +136,12 @@ def _start(
     begin(prepared, places)
     # A run that is gone on with has its checkpoints already.
     notes = [] if resume else prepared.check_disk(folder.path)
-    lock, tracking = folder.claim(), Tracking(trackers)
-    try:
-        tracking.start()
+    tracking = Tracking(trackers)
+    unsaid += tracking.start(asked=track is not None)
+    with contextlib.ExitStack() as undo:
+        undo.callback(tracking.drop)
+        lock = folder.claim()
+        undo.callback(lock.release)
         if not resume:
             folder.start(overwrite)
             folder.write_config(prepared.settings, about_now(prepared))
@@ -152,10 +156,7 @@ def _start(
                 folder.write_config(moved, {**about, PLACES: now})
         tracking.follow(folder.path, anew=not resume)
         run.reporter.tracking = tracking
-    except BaseException:
-        tracking.drop()
-        lock.release()
-        raise
+        undo.pop_all()
     return run
 
 

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _KINDS: dict[str, Any] = {
     "rows": int,
     "preview": int,
     "sure": bool,
+    "shown": dict,
 }
 NOTHING = hashlib.sha256().hexdigest()
 
@@ -36,6 +37,7 @@ class Note:
         rows: records and pictures told.
         preview: step of the last preview that was shown.
         sure: False while something is told: it may be there or not.
+        shown: SHA-256 of each file that was shown when a session ended, by the file's name.
     """
 
     identity: str | None = None
@@ -44,6 +46,7 @@ class Note:
     rows: int = 0
     preview: int = -1
     sure: bool = True
+    shown: Mapping[str, str] = field(default_factory=dict)
 
 
 class Follower:
@@ -83,16 +86,28 @@ class Follower:
         self._show_previews()
 
     def end(self, end: End) -> None:
-        """The last pictures and the model of a run that is finished; then the end itself."""
+        """The last pictures and the model of a run that is finished; then the end itself.
+
+        A finished run may be gone on with, and finish again: what is as it was is told once.
+        """
         self.look()
         if end == "finished":
             folder = self.run.folder
             for title, name in (("samples", "samples.png"), ("walk", "walk.gif")):
-                if (folder / name).exists():
+                if shown := self._new(folder / name):
                     self._show(title, folder / name, self._step)
-            if (folder / files.MODEL).exists():
+                    self._write(shown=shown)
+            if shown := self._new(folder / files.MODEL):
                 self.tracker.keep(folder / files.MODEL)
+                self._write(shown=shown)
         self.tracker.close(end)
+
+    def _new(self, path: Path) -> dict[str, str] | None:
+        """All that is shown once this file is; None where it is shown already, or not there."""
+        if not path.exists():
+            return None
+        shown = {**self.note.shown, path.name: files.sha256(path)}
+        return None if shown == self.note.shown else shown
 
     def _begin_again(self) -> None:
         self.tracker.discard()
@@ -146,7 +161,9 @@ class Follower:
             found = untrusted.read_json(self.path)
         except (OSError, ValueError):
             return Note()
-        values: dict[str, Any] = {key: found.get(key) for key in _KINDS}
+        # A note of an earlier loang lacks what has been added since.
+        values: dict[str, Any] = {**asdict(Note()), **found}
+        values = {key: values[key] for key in _KINDS}
         whole = all(isinstance(values[key], kind) for key, kind in _KINDS.items())
         return Note(**values) if whole and found.get("format") == FORMAT else Note()
 

@@ -102,12 +102,12 @@ class Worker:
         self._reader.join(SILENT)
         return True
 
-    def leave(self) -> None:
-        """Give it no more orders; one that waits for them ends."""
+    def leave(self, patience: float = SILENT) -> None:
+        """Give it no more orders; one that waits for them ends, which may take so many seconds."""
         with contextlib.suppress(OSError, ValueError):
             assert self._process.stdin is not None
             self._process.stdin.close()
-        if self.ended(0 if self.over else SILENT) and self._process.stdout is not None:
+        if self.ended(0 if self.over else patience) and self._process.stdout is not None:
             self._process.stdout.close()
         else:
             _LEFT.append(self)
@@ -131,19 +131,38 @@ class Tracking:
         self.names = list(names)
         self.workers: list[Worker] = []
 
-    def start(self) -> None:
+    def start(self, *, asked: bool = True) -> list[str]:
         """Start them, and wait until each can be used.
 
+        Args:
+            asked: whether a person asks for them now; of those that only an earlier session had,
+                one that can't be used is no reason to stop, and is left away.
+
+        Returns:
+            What a person should know of those, a line each.
+
         Raises:
-            LoangError: one can't.
+            LoangError: one can't be used that is asked for.
         """
+        notes = []
         try:
             self.workers += [Worker(name) for name in self.names]
-            for worker in self.workers:
-                worker.require_ready()
+            for worker in list(self.workers):
+                try:
+                    worker.require_ready()
+                except LoangError as error:
+                    if asked:
+                        raise
+                    self.workers.remove(worker)
+                    worker.leave()
+                    notes.append(
+                        f"Warning: {worker.name} has tracked this run, and is told nothing now:"
+                        f" {error.problem} --track none leaves it away."
+                    )
         except BaseException:
             self.drop()
             raise
+        return notes
 
     def follow(self, folder: Path, *, anew: bool) -> None:
         """Say which run they follow; whether it begins, or is gone on with."""
@@ -156,9 +175,24 @@ class Tracking:
         return [f"{name} can't be told any more: {why}" for name, why in found if why]
 
     def close(self, end: End, say: Callable[[str], None]) -> None:
-        """Say how the run ended, and give the trackers a while to send what is left."""
-        for worker in self.workers:
-            worker.order(end=end)
+        """Say how the run ended, and give the trackers a while to send what is left.
+
+        Ctrl-C ends the waiting, and changes nothing of how the run ended.
+        """
+        patience = 0.0
+        try:
+            for worker in self.workers:
+                worker.order(end=end)
+            self._wait(end, say)
+            patience = SILENT
+        except KeyboardInterrupt:
+            for worker in self.workers:
+                if not worker.ended(0):
+                    say(f"{worker.name} is not waited for, and is left to itself for ten minutes.")
+        finally:
+            self.drop(patience)
+
+    def _wait(self, end: End, say: Callable[[str], None]) -> None:
         started, silent = time.monotonic(), True
         for worker in self.workers:
             if silent and not worker.ended(max(0.0, started + SILENT - time.monotonic())):
@@ -168,10 +202,9 @@ class Tracking:
                 say(f"{worker.name} is not done yet, and is left to itself for ten minutes.")
         for line in self.troubles():
             say(f"Warning: {line}")
-        self.drop()
 
-    def drop(self) -> None:
-        """Leave them; those that follow nothing yet end."""
+    def drop(self, patience: float = SILENT) -> None:
+        """Leave them; those that follow nothing yet end, each within so many seconds."""
         for worker in self.workers:
-            worker.leave()
+            worker.leave(patience)
         self.workers = []

@@ -26,7 +26,7 @@ LOOK = 1.0
 PATIENCE = 120.0
 """Seconds that the worker of an earlier session has to end."""
 LAST = 600.0
-"""Seconds that a tracker may take when the run is over."""
+"""Seconds that a tracker may take when the run is over, or it was given up."""
 
 
 def main(name: str) -> None:
@@ -36,6 +36,8 @@ def main(name: str) -> None:
     for number in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.SIG_IGN)
+    orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(orders,), daemon=True).start()
     tracker = build(name)
     try:
         tracker.check()
@@ -47,8 +49,6 @@ def main(name: str) -> None:
         _answer(answers, refused=[f"{name} can't be used: {_reason(error)}.", remedy])
         return
     _answer(answers, ready=True)
-    orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(orders,), daemon=True).start()
     order = orders.get()
     if order is None:
         return
@@ -56,8 +56,10 @@ def main(name: str) -> None:
         _follow(tracker, name, Path(order["folder"]), order["anew"], orders)
     except LoangError as error:
         _answer(answers, failed=error.problem)
+        _end_after(LAST)
     except Exception as error:
         _answer(answers, failed=f"{_reason(error)}.")
+        _end_after(LAST)
     else:
         _answer(answers, closed=True)
 
@@ -85,7 +87,6 @@ def _follow(
                 break
             except queue.Empty:
                 follower.look()
-        _end_after(LAST)
         # Without a word, the run's process has been killed.
         follower.end(cast(End, "failed" if order is None else order["end"]))
 
@@ -110,9 +111,15 @@ def _answer(answers: IO[str], **values: Any) -> None:
 
 
 def _read(orders: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
-    with contextlib.suppress(OSError, ValueError):
-        for line in sys.stdin:
-            orders.put(json.loads(line))
+    """Take orders. The last one, or their end, limits the tracker, whatever it does just now."""
+    # A reader of its own: Python aborts if it ends while a thread waits in sys.stdin.
+    with contextlib.suppress(OSError, ValueError), os.fdopen(os.dup(0), encoding="utf-8") as lines:
+        for line in lines:
+            order = json.loads(line)
+            if "end" in order:
+                _end_after(LAST)
+            orders.put(order)
+    _end_after(LAST)
     orders.put(None)
 
 

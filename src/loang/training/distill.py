@@ -1,5 +1,6 @@
 """From a model that walks many steps to one that leaps in a few: a run of its own."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -124,9 +125,11 @@ def _start(
     begin(plan, places)
     plan.denoiser.network.load_state_dict(model.denoiser.network.state_dict())
     notes += plan.check_disk(folder.path)
-    lock = folder.claim()
-    try:
-        tracking.start()
+    tracking.start()
+    with contextlib.ExitStack() as undo:
+        undo.callback(tracking.drop)
+        lock = folder.claim()
+        undo.callback(lock.release)
         folder.start(overwrite)
         known = about(plan, places)
         known["teacher"] = {name: model.facts.get(name) for name in ("steps", "images", "data")}
@@ -139,10 +142,7 @@ def _start(
             raise failures[0]
         tracking.follow(folder.path, anew=True)
         run.reporter.tracking = tracking
-    except BaseException:
-        tracking.drop()
-        lock.release()
-        raise
+        undo.pop_all()
     return run
 
 
