@@ -623,6 +623,7 @@ def test_names_of_data_stay() -> None:
         config.changed(quick(), [*TINY, "data.source=al's pictures", "data.size=[8,12]"]),
         config.changed(tutorial(), ["training.budget=2h 30m", "ema.snapshots=3"]),
         config.changed(quick(), ["network.kind=tutorial", "data.size=32,32"]),
+        config.changed(quick(), ["network.kind=denoising-diffusion", "data.labels=false"]),
     ],
 )
 def test_the_command_on_the_card_means_the_same_settings(settings) -> None:

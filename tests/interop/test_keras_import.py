@@ -283,13 +283,39 @@ def test_an_archive_that_would_fill_memory_is_refused(files, tmp_path):
         read(tmp_path / "x.keras")
 
 
-def test_the_config_decides_the_weight_decay_and_nothing_else(files, tmp_path):
+def compiled(files, tmp_path, **optimizer):
+    """What is read of an archive whose optimizer was compiled so."""
     with zipfile.ZipFile(files / "keras3/net.keras") as sound:
         config = json.loads(sound.read("config.json"))
     config["class_name"] = "os.system"
-    config["compile_config"]["optimizer"]["config"]["weight_decay"] = 0.25
+    config["compile_config"]["optimizer"]["config"] |= optimizer
     (tmp_path / "x.keras").write_bytes(archive(files, {"config.json": json.dumps(config)}))
-    assert read(tmp_path / "x.keras").moments.weight_decay == 0.25
+    return read(tmp_path / "x.keras")
+
+
+@pytest.mark.parametrize(("said", "meant"), [(0.25, 0.25), (None, 0.0)])
+def test_the_config_decides_the_weight_decay_and_nothing_else(files, tmp_path, said, meant):
+    assert compiled(files, tmp_path, weight_decay=said).moments.weight_decay == meant
+
+
+def test_of_a_model_whose_rate_followed_a_schedule_the_weights_are_brought(files, tmp_path):
+    """A file may tell the rate as a number besides; then that is the rate."""
+    schedule = {"class_name": "CosineDecay", "config": {"initial_learning_rate": 1e-3}}
+    found = compiled(files, tmp_path, learning_rate=schedule)
+    one, other = (m.denoiser.state_dict() for m in (found.model, read(tmp_path / "x.keras").model))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert found.moments is None or found.moments.learning_rate == 1e-3
+
+
+def test_whose_images_it_learned_from_no_file_tells(files, tmp_path):
+    """So they are not taken for Fashion-MNIST: not on a card, nor to go on with."""
+    found = read(files / "keras3/net.keras")
+    run = tmp_path / "run"
+    leave(found, run)
+    assert found.model.settings.data.source is None
+    assert json.loads((run / "config.json").read_text())["images"]["height"] == 32
+    with pytest.raises(LoangError, match="no images of its own"):
+        start(out=run, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +386,7 @@ def test_the_command_brings_a_model_that_samples(files, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert "2 steps" in done.output
-    assert "loang train --resume" in done.output
+    assert "loang train DATA --resume" in done.output
     model = Model.load(tmp_path / "run", on="cpu")
     assert model.settings.network.width == 2
     assert model.settings.sampling.steps == model.denoiser.schedule.T == 499

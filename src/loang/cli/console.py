@@ -236,7 +236,7 @@ def show_result(folder: RunFolder) -> None:
     way = "--sampler ddpm --steps 250"
     if settings.sampling.guidance != 1:
         way = "--guidance 1"  # more variety, and less clear
-    elif about["images"].get("class_names"):
+    elif about["images"].get("class_names") and getattr(settings.network, "no_label", True):
         way = "--guidance 2"
     say(f"  loang sample {place} {way} --out more.png")
     say(f"  loang show denoising {place}")

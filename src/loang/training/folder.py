@@ -177,6 +177,12 @@ class RunFolder:
                 )
             return config.load(content.get("settings")), content
         except FileNotFoundError:
+            if self.model.is_file():
+                raise LoangError(
+                    f"In {self.path} lies a model alone, as `loang import` leaves one that came"
+                    f" without an optimizer: no run {wanted}.",
+                    remedy,
+                ) from None
             raise LoangError(f"There is no run in {self.path} {wanted}.", remedy) from None
         except (OSError, ValueError) as error:
             raise LoangError(f"{self.config} can't be read: {error}.", remedy) from error

@@ -86,4 +86,4 @@ def keras(
     say("Next:")
     say(f"  loang sample {shown(place)}")
     if found.moments is not None:
-        say(f"  loang train --resume --out {shown(place)}")
+        say(f"  loang train DATA --resume --out {shown(place)}  # the images that it learned from")

@@ -81,7 +81,7 @@ def text(contents: Contents, repo: str, license: str | None, revision: str | Non
     """The card without its metadata, in Markdown, between `BEGIN` and `END`."""
     model, names = contents.model, contents.names
     settings, spec = model.settings, model.spec
-    trained = "steps" in model.facts
+    trained = "hardware" in model.facts
     made = (
         f"made by `{run_card.verb(settings)}` (preset `{settings.preset}`)"
         if trained
@@ -195,7 +195,7 @@ def _understood() -> Iterator[None]:
 
 def _made(contents: Contents) -> list[str]:
     model = contents.model
-    if "steps" not in model.facts:
+    if "hardware" not in model.facts:
         return ["Its training is not known to loang."]
     said = "Every setting is in `model.safetensors`"
     said += ", and in `config.json`." if "config.json" in contents.names else "."

@@ -5,7 +5,8 @@ import shlex
 from typing import Any
 
 from loang import presets
-from loang.config import Settings, TutorialSettings, UNetSettings
+from loang.config import Settings
+from loang.config.reading import NETWORKS
 
 
 def command(settings: Settings) -> str | None:
@@ -21,8 +22,7 @@ def command(settings: Settings) -> str | None:
     changes = []
     if wanted["network"]["kind"] != preset["network"]["kind"]:
         changes.append(f"network.kind={wanted['network']['kind']}")
-        kinds = {"unet": UNetSettings, "tutorial": TutorialSettings}
-        preset["network"] = kinds[wanted["network"]["kind"]]().model_dump(mode="json")
+        preset["network"] = NETWORKS[wanted["network"]["kind"]]().model_dump(mode="json")
     for section, values in wanted.items():
         if isinstance(values, dict):
             changes += [

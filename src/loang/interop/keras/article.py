@@ -37,8 +37,8 @@ from loang.training.budget import parse
 Times = Literal["article", "paper"]
 Values = Literal["0..1", "-1..1"]
 WIDEST = 1024
-WEIGHT_DECAY = 1e-4
-"""The article's; a checkpoint of Keras 3 does not tell it."""
+WEIGHT_DECAY, RATE = 1e-4, 1e-3
+"""The article's; a checkpoint of Keras 3 tells no decay, one of a schedule no rate."""
 MOST_STEPS = 2**31
 
 
@@ -139,7 +139,7 @@ def read(
             "Name the folder of its checkpoints, or what save_weights or save has written.",
         ) from error
     aside = layout.notices
-    notices = [*_notices(settings, times, values, moments, aside), *aside]
+    notices = [*_notices(settings, times, values, moments, bool(layout.moments), aside), *aside]
     facts: dict[str, Any] = {"weights": "as the article's code trained them", "notices": notices}
     if moments is not None:
         facts["steps"] = moments.steps
@@ -171,8 +171,12 @@ def _moments(stored: Stored, layout: Layout, config: Mapping[str, Any]) -> Momen
     if not layout.moments:
         return None
     numbers = {name: _number(stored, place) for name, place in layout.numbers.items()}
-    rate = numbers.get("learning_rate", _compiled(config, "learning_rate", 1e-3))
-    decay = numbers.get("weight_decay", _compiled(config, "weight_decay", WEIGHT_DECAY))
+    rate = numbers.get("learning_rate", _compiled(config, "learning_rate", RATE))
+    if rate is None:  # a schedule: what it would be at the next step, no file says in numbers
+        return None
+    # An optimizer that decays says so in its checkpoint, unless it is Keras 3's.
+    silent = 0.0 if layout.decoupled else WEIGHT_DECAY
+    decay = numbers.get("weight_decay", _compiled(config, "weight_decay", silent)) or 0.0
     if not 0 < rate < 1 or not 0 <= decay < 1:
         raise ValueError(f"its learning rate is {rate:g}, its weight decay {decay:g}")
     steps = numbers["iterations"]
@@ -196,13 +200,19 @@ def _number(stored: Stored, place: str) -> float:
     return float(f"{value.item():.7g}") if value.dtype.kind == "f" else float(value.item())
 
 
-def _compiled(config: Mapping[str, Any], name: str, default: float) -> float:
-    """What a `.keras` file's config tells of its optimizer, where its model was compiled."""
+def _compiled(config: Mapping[str, Any], name: str, default: float) -> float | None:
+    """What a `.keras` file's config tells of its optimizer, where its model was compiled.
+
+    None where that is no number: null, or the description of a schedule.
+    """
     found: Any = config
-    for key in ("compile_config", "optimizer", "config", name):
+    for key in ("compile_config", "optimizer", "config"):
         found = found.get(key) if isinstance(found, dict) else None
-    if found is None:
+    if not isinstance(found, dict) or name not in found:
         return default
+    found = found[name]
+    if found is None or isinstance(found, dict):
+        return None
     if type(found) not in (int, float):
         raise ValueError(f"its {name} is {untrusted.shown(found)}")
     return float(f"{found:.7g}")
@@ -226,7 +236,9 @@ def _settings(
         steps -= 1
     made["schedule"] |= {"steps": steps, "beta_start": beta_start, "beta_end": beta_end}
     made["sampling"]["steps"] = steps
-    made["data"] |= {"size": list(size), "range": "unit" if values == "0..1" else "auto"}
+    # Which images they were, no file tells.
+    range_ = "unit" if values == "0..1" else "auto"
+    made["data"] |= {"source": None, "size": list(size), "range": range_}
     if moments is not None:
         bias = 1 - 0.999 ** (moments.steps + 1)
         made["optimizer"] |= {
@@ -242,6 +254,7 @@ def _notices(
     times: Times,
     values: Values,
     moments: Moments | None,
+    had: bool,
     aside: Sequence[str],
 ) -> list[str]:
     schedule = settings.schedule
@@ -255,10 +268,16 @@ def _notices(
         else "Its images are taken to have been in [-1, 1].",
     ]
     if moments is None and not aside:
-        said.append("There is no optimizer in it: training can't go on where it was.")
+        said.append(
+            "Its learning rate followed a schedule, which is not brought, nor its optimizer:"
+            " training can't go on where it was."
+            if had
+            else "There is no optimizer in it: training can't go on where it was."
+        )
     if moments is not None:
         said.append(
             f"Its optimizer has done {moments.steps:,} steps: learning rate"
-            f" {moments.learning_rate:g}, weight decay {moments.weight_decay:g} of torch's kind."
+            f" {moments.learning_rate:g}, weight decay {moments.weight_decay:g} of torch's kind"
+            " (the article's, where the file does not tell)."
         )
     return said

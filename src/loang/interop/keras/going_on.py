@@ -52,6 +52,7 @@ def leave(imported: Imported, out: Path) -> Path:
         },
     )
     folder = RunFolder(out)
-    folder.write_config(settings, {"versions": {"loang": loang.__version__}})
+    about = {"images": imported.model.spec.to_dict(), "versions": {"loang": loang.__version__}}
+    folder.write_config(settings, about)
     checkpoint.save(folder.checkpoints, moments.steps, made)
     return path
