@@ -15,7 +15,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         purpose: what it is needed for, as the end of "needs the package ... ": "to write ONNX".
 
     Raises:
-        LoangError: the package is not there, or can't be imported.
+        LoangError: the package is not there, or can't be imported, as it refuses its settings.
     """
     try:
         return import_module(module)
@@ -24,4 +24,11 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise LoangError(
             f"loang needs the package {package} {purpose}, and it can't be imported ({error}).",
             f'Install it with pip install "loang[{extra}]".',
+        ) from error
+    except ValueError as error:  # of Keras, where KERAS_BACKEND names nothing that it knows
+        reason = str(error).rstrip(".")
+        raise LoangError(
+            f"loang needs the package {module.partition('.')[0]} {purpose}, and it refuses its"
+            f" settings ({reason}).",
+            "Correct them, be they variables of the environment or a file of its own.",
         ) from error

@@ -34,7 +34,7 @@ from loang.interop.keras import back
 from loang.interop.keras.build import build as build_keras
 from loang.interop.keras.build import choose_back_end
 from loang.interop.keras.parts import Parts
-from loang.interop.keras.write import MEMBER, WEIGHTS, write
+from loang.interop.keras.write import MEMBER, SCRIPT, WEIGHTS, write
 
 # Keras's torch back end, with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -112,6 +112,11 @@ def test_by_the_command_line_a_model_goes_out_and_comes_back(tmp_path, monkeypat
         result = CliRunner().invoke(app, verb)
         assert result.exit_code == 0, result.output
         assert "Next" in result.output
+    (tmp_path / "run" / SCRIPT).write_text("mine")
+    result = CliRunner().invoke(app, ["export", "keras", "run"])
+    assert result.exit_code == 0, result.output
+    assert "was left as it is" in " ".join(result.output.split())
+    assert (tmp_path / "run" / SCRIPT).read_text() == "mine"
     own, other = (tmp_path / each / "model.safetensors" for each in ("run", "runs/keras-model"))
     assert own.read_bytes() == other.read_bytes()
 
@@ -137,6 +142,23 @@ def test_versions_of_keras_can_read_it_that_are_older_than_the_one_that_wrote_it
     assert not any("name" in each["config"] for each in operations)
     assert not any("quantization_config" in each["config"] for each in layers)
     assert "input_axes" not in json.dumps(layers)
+
+
+def test_a_back_end_that_keras_does_not_know_is_told():
+    code = (
+        "from loang.extras import require\nfrom loang.errors import LoangError\n"
+        "try:\n    require('keras', extra='keras', purpose='to try')\n"
+        "except LoangError as error:\n    print(error)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "foo"},
+        capture_output=True,
+        text=True,
+    )
+    assert "keras to try, and it refuses its settings" in told.stdout
+    assert "foo" in told.stdout
 
 
 class Strange(torch.nn.Module):

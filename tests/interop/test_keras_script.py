@@ -108,6 +108,22 @@ def test_the_scripts_sheet_has_its_images_row_by_row(channels, mode):
     assert (shown[4:, 6:] == 255).all()
 
 
+def test_an_image_of_one_value_has_no_contrast_to_put_back():
+    """As loang's own guidance has it: 0.3 and 0.7 of the guided image are all of it."""
+    wishes = ("sampling.guidance=3", "sampling.guidance_rescale=0.7", "denoiser.clip=true")
+    model = model_of(GREY, "denoiser.predicts=x0", "sampling.guidance_interval=null", *wishes)
+
+    class Grey(Network):
+        def predict(self, told, batch_size, verbose):
+            return np.full_like(told["x"], 0.5)
+
+    numbers = walk.numbers(model.denoiser, walk.chosen(model))
+    about = {"walk": numbers, "images": model.spec.to_dict()}
+    x = np.ones((2, 8, 8, 1), "float32")
+    drawn = script.draw(Grey(model), about, x, np.arange(2), None)
+    np.testing.assert_allclose(drawn, 0.5, rtol=1e-5)
+
+
 def test_a_consistency_model_goes_back_by_new_noise():
     model = model_of(GREY, "sampling.sampler=consistency", "sampling.steps=2")
     steps = walk.numbers(model.denoiser, walk.chosen(model))["steps"]

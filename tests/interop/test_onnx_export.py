@@ -131,8 +131,9 @@ def test_the_file_says_what_it_is(tmp_path):
     assert about["settings"] == json.loads(json.dumps(model.settings.to_dict()))
     assert ImageSpec.from_dict(about["images"]) == model.spec
     assert about["network"]["inputs"] == ["x", "condition", "label", "given"]
+    assert model.settings.sampling.sampler != "ddim"
     assert [level["t"] for level in about["walk"]["levels"]] == pytest.approx(
-        model.denoiser.schedule.levels(model.settings.sampling.steps)
+        model.denoiser.schedule.levels(50)
     )
     assert "opset 18" in made.sentences()[0]
 
@@ -219,6 +220,8 @@ def test_where_the_one_exporter_fails_the_other_is_asked(tmp_path, monkeypatch):
 
 def test_other_mistakes_are_told(tmp_path, monkeypatch):
     model = model_of(*OTHERS[PLAIN])
+    with pytest.raises(LoangError, match=r"--out .*model\.onnx"):
+        export.export(model, tmp_path / "model.safetensors")
     with pytest.raises(LoangError, match="float32 or float16"):
         export.export(model, tmp_path / "model.onnx", precision="int8")
     (tmp_path / "file").write_text("")

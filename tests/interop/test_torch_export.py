@@ -1,5 +1,6 @@
 """A program of torch.export: the same function, in a file that needs no loang."""
 
+import errno
 import json
 import os
 import subprocess
@@ -10,13 +11,13 @@ import pytest
 import torch
 
 from in_steps import IN_STEPS
-from loang import build, cli, presets
+from loang import build, cli, files, presets
 from loang.config import changed
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.interop import torch_program
 from loang.interop.bare_network import BareNetwork, difference
-from loang.interop.departure import place_of
+from loang.interop.departure import destination, place_of, put_script
 from loang.model import Model
 
 CLASSES = ("boot", "bag")
@@ -190,6 +191,17 @@ def test_the_command_says_how_it_is_used(simple, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "small.pt2").is_file()
 
 
+def test_a_full_disk_is_told_and_nothing_is_left(simple, tmp_path, monkeypatch):
+    def full(handle, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch_program, "_program", lambda *asked: simple[2])
+    monkeypatch.setattr(files.os, "write", full)
+    with pytest.raises(LoangError, match="No space left"):
+        torch_program.export(simple[0], tmp_path / "model.pt2")
+    assert not any(tmp_path.iterdir())
+
+
 def test_mistakes_are_told(tmp_path):
     model = model_of(SIMPLE)
     with pytest.raises(LoangError, match=r"\.pt2"):
@@ -206,3 +218,35 @@ def test_a_file_lies_beside_its_model(tmp_path):
     assert place_of(tmp_path, ".onnx") == tmp_path / "model.onnx"
     assert place_of(tmp_path / "a.b.safetensors", ".onnx") == tmp_path / "a.b.onnx"
     assert str(place_of(tmp_path.relative_to(tmp_path) / "built-in", ".pt2")) == "built-in.pt2"
+
+
+def test_no_file_takes_the_place_of_its_own_model(tmp_path):
+    model = tmp_path / "model.safetensors"
+    model.write_text("")
+    (tmp_path / "named.onnx").write_text("")
+    for named, out in ((model, model), (tmp_path, model), (tmp_path / "named.onnx", None)):
+        with pytest.raises(LoangError, match="is the model itself"):
+            destination(named, out, ".onnx")
+    assert destination(model, None, ".onnx") == tmp_path / "model.onnx"
+    assert destination(tmp_path, tmp_path / "named.onnx", ".onnx") == tmp_path / "named.onnx"
+
+
+@pytest.mark.parametrize("tool", ["onnx", "keras", "torch"])
+def test_every_command_leaves_its_model_alone(tool, tmp_path, monkeypatch, capsys):
+    place = tmp_path / f"model.{'pt2' if tool == 'torch' else tool}"
+    place.write_bytes(b"weights")
+    arguments = ["loang", "export", tool, str(place), "--out", str(place)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code
+    assert "is the model itself" in capsys.readouterr().err
+    assert place.read_bytes() == b"weights"
+
+
+def test_a_script_of_a_persons_own_is_left_to_them(tmp_path):
+    script = tmp_path / "new" / "script.py"
+    assert put_script(script, "loang's") == put_script(script, "loang's") == script
+    script.write_text("mine")
+    assert put_script(script, "loang's") is None
+    assert script.read_text() == "mine"

@@ -1,25 +1,27 @@
 """What goes along with a bare network: all that a sampler elsewhere needs, as plain JSON.
 
 Every number that follows from schedule and parameterisation is written out for each level of the
-model's own walk, so that whoever draws samples needs no formula but DDIM's.
+model's walk, so that whoever draws samples needs no formula but DDIM's.
 """
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import loang
-from loang import parameterization
+from loang import parameterization, process
 from loang.denoiser import Denoiser
 from loang.guidance import rows_within
 from loang.interop.bare_network import BareNetwork
+from loang.interop.keras import walk
 from loang.model import Model
 from loang.schedule import Discrete, Edm, Schedule
 from loang.walking import levels_of
 
-FORMAT = 1
+FORMAT = 2
 """Raised where an older sampler can't read it any more."""
 
 
@@ -54,37 +56,50 @@ def describe(model: Model, network: BareNetwork) -> dict[str, Any]:
 
 
 def _walk(model: Model) -> dict[str, Any]:
-    """The levels of the model's own walk, noisiest first and t = 0 last, and how to take them.
+    """The levels of a walk, noisiest first and t = 0 last, and how to take them.
 
+    It is the model's own if that is DDIM's or a consistency model's, else DDIM's in 50 steps
+    (keras/walk.py): few levels that are right for a better sampler are too few for DDIM.
+
+    - sampler: in words
     - start: the factor of the noise that it starts from
-    - fresh_noise: whether each step but the last adds new noise in the place of that which the
-      estimate leaves in x (a distilled model's consistency sampling)
     - guidance_rescale: as `guidance.py` has it
     - levels: t; signal and noise, x_t = signal * x_0 + noise * eps; size, that x_t is divided by
       for the network; condition, that the network is told; of_x and of_prediction, with which
-      x_0 = of_x * x_t + of_prediction * prediction; guidance, its scale, 1 for none. The last, of
-      t = 0, has the first three alone.
+      x_0 = of_x * x_t + of_prediction * prediction; guidance, its scale, 1 for none; of_eps and
+      of_fresh, the factors of eps and of new noise in the next x. The last, of t = 0, has the
+      first three alone.
     """
-    denoiser, sampling = model.denoiser, model.settings.sampling
+    denoiser, sampling = model.denoiser, walk.chosen(model)
     schedule = denoiser.schedule
-    guided = denoiser.classes > 0 and denoiser.hides_labels
+    times = [
+        torch.tensor([t], dtype=torch.long if isinstance(t, int) else torch.float64)
+        for t in levels_of(sampling, schedule)
+    ]
     levels = []
-    for t in levels_of(sampling, schedule):
-        at = torch.tensor([t], dtype=torch.long if isinstance(t, int) else torch.float64)
-        signal, noise = schedule.signal(at), schedule.noise(at)
+    for t, s in pairwise(times):
+        signal, noise = schedule.signal(t), schedule.noise(t)
+        fresh, left = torch.zeros_like(noise), schedule.noise(s)
+        if sampling.sampler == "consistency":
+            fresh = left
+        elif sampling.eta and s > 0:
+            fresh = sampling.eta * process.posterior_variance(schedule, t, s).sqrt()
+        within = len(rows_within(schedule, t, sampling.guidance_interval)) > 0
         level: dict[str, Tensor | float] = {"t": t, "signal": signal, "noise": noise}
-        if t > 0:
-            within = guided and len(rows_within(schedule, at, sampling.guidance_interval)) > 0
-            level |= _estimate(denoiser, signal, noise)
-            level["size"] = _size(denoiser, at)
-            level["condition"] = schedule.condition(at)
-            level["guidance"] = sampling.guidance if within else 1.0
-        levels.append({name: float(value) for name, value in level.items()})
+        level |= _estimate(denoiser, signal, noise)
+        level["size"] = _size(denoiser, t)
+        level["condition"] = schedule.condition(t)
+        level["guidance"] = sampling.guidance if within else 1.0
+        level["of_eps"] = (left.square() - fresh.square()).clamp(min=0).sqrt()
+        level["of_fresh"] = fresh
+        levels.append(level)
+    t = times[-1]
+    levels.append({"t": t, "signal": schedule.signal(t), "noise": schedule.noise(t)})
     return {
+        "sampler": sampling.sampler,
         "start": float(schedule.start),
-        "fresh_noise": model.settings.distilled and sampling.sampler == "consistency",
         "guidance_rescale": sampling.guidance_rescale,
-        "levels": levels,
+        "levels": [{name: float(value) for name, value in each.items()} for each in levels],
     }
 
 

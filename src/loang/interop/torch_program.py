@@ -13,6 +13,7 @@ A .pt2 is a zip that torch reads by its own rules: load only what you trust. loa
 but the one that it has just written, to compare it.
 """
 
+import io
 import json
 import warnings
 from collections.abc import Sequence
@@ -101,13 +102,14 @@ def export(model: Model, out: Path, *, precision: str = "float32") -> Exported:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what torch will change in itself
         made = _program(model, precise)
-        with files.replacing(out) as beside:
-            # By a handle, as torch looks at names and the one beside begins with a dot.
-            with beside.open("wb") as file:
-                torch.export.save(made, file, extra_files={DESCRIPTION: about})
-            found = difference(_loaded(beside), reference, model)
-            check_difference(found, precise, "the exported program")
-            size = beside.stat().st_size
+        # Into memory, as torch ends the whole process where a disk is full.
+        content = io.BytesIO()
+        torch.export.save(made, content, extra_files={DESCRIPTION: about})
+        found = difference(_loaded(content), reference, model)
+    check_difference(found, precise, "the exported program")
+    with files.replacing(out) as beside:
+        files.write(beside, [content.getbuffer()])
+    size = content.getbuffer().nbytes
     images = f"{model.spec.height}x{model.spec.width}"
     return Exported(out, size, precise, reference.inputs, images, found)
 
@@ -131,10 +133,10 @@ def _program(model: Model, precision: Precision) -> Any:
     return program
 
 
-def _loaded(path: Path) -> Any:
-    """The program that was just written there, as a runtime."""
-    with path.open("rb") as file:
-        program = torch.export.load(file).module()
+def _loaded(content: io.BytesIO) -> Any:
+    """The program that was just saved there, as a runtime."""
+    content.seek(0)
+    program = torch.export.load(content).module()
 
     def answer(inputs: Sequence[Tensor]) -> Answers:
         with torch.no_grad():

@@ -23,13 +23,16 @@ def keras(
     from loang import api
     from loang.cli.console import say
     from loang.files import shown
-    from loang.interop.departure import place_of
-    from loang.interop.keras.write import SUFFIX, write
+    from loang.interop.departure import destination
+    from loang.interop.keras.write import SCRIPT, SUFFIX, write
 
-    out = out or place_of(model, SUFFIX)
+    out = destination(model, out, SUFFIX)
     path, script = write(api.load(model, device="cpu"), out, steps=steps)
     say(f"  {shown(path)}  the model, for Keras 3")
+    if script is None:
+        say(f"{SCRIPT} beside it is another one, and was left as it is.")
+        return
     say(f"  {shown(script)}  draws images with it")
     say()
     say("Next, wherever Keras is, with TensorFlow, JAX or torch:")
-    say(f"  python {shown(script)} {shown(path)} -n 16 --out samples.png")
+    say(f"  python {shown(script)} {shown(path)} -n 16 --out drawn.png")

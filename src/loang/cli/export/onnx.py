@@ -21,10 +21,10 @@ def onnx(
     from loang import api
     from loang.cli.console import say
     from loang.files import shown
-    from loang.interop.departure import place_of
+    from loang.interop.departure import destination
     from loang.interop.onnx import export
 
-    out = out or place_of(model, ".onnx")
+    out = destination(model, out, export.SUFFIX)
     made = export.export(api.load(model, device="cpu"), out, precision=precision, opset=opset)
     for line in made.sentences():
         say(line)

@@ -18,9 +18,9 @@ def torch(
     from loang import api
     from loang.cli.console import say
     from loang.interop import torch_program
-    from loang.interop.departure import place_of
+    from loang.interop.departure import destination
 
-    out = out or place_of(model, torch_program.SUFFIX)
+    out = destination(model, out, torch_program.SUFFIX)
     made = torch_program.export(api.load(model, device="cpu"), out, precision=precision)
     for line in made.sentences():
         say(line)

@@ -1,6 +1,6 @@
 """Draw images with a model that `loang export keras` wrote; of loang nothing is needed.
 
-    python sample_with_keras.py model.keras --count 16 --out samples.png
+    python sample_with_keras.py model.keras --count 16 --out drawn.png
 
 Needs Keras, numpy and Pillow. Keras computes by TensorFlow, JAX or torch: KERAS_BACKEND=jax.
 How the model is sampled is written in its file, as loang.json: a line of numbers for each step.
@@ -42,7 +42,8 @@ def draw(network: Any, about: Any, x: Any, labels: Any, rng: Any) -> Any:
             image = weak + walk["guidance"] * (own - weak)
             if walk["rescale"]:  # some way back to the contrast that it had
                 was, now = (each.std((1, 2, 3), keepdims=True) for each in (own, image))
-                image = image * (walk["rescale"] * was / now.clip(1e-12) + 1 - walk["rescale"])
+                back = np.divide(was, now, out=np.ones_like(now), where=now > 0)
+                image = image * (walk["rescale"] * back + 1 - walk["rescale"])
             image = image.clip(-1, 1) if walk["clip"] else image
         eps = (x - step["signal"] * image) / step["noise"]
         x = step["next_signal"] * image + step["next_noise"] * eps
@@ -79,7 +80,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--label", help="a class by name or number; all in turn if none is named")
     parser.add_argument("--noise", help="a .npy of standard normal noise, one image a row")
-    parser.add_argument("--out", default="samples.png", help=".png, or .npy for the values")
+    parser.add_argument("--out", default="drawn.png", help=".png, or .npy for the values")
     asked = parser.parse_args()
 
     with zipfile.ZipFile(asked.model) as file:

@@ -44,12 +44,7 @@ def chosen(model: Model, steps: int | None = None) -> SamplingSettings:
     if not (model.knows_labels and model.denoiser.hides_labels):
         update["guidance"] = 1.0
     sampling = own.model_copy(update=update)
-    count = len(walking.levels_of(sampling, schedule)) - 1
-    if count > MOST_STEPS:
-        raise LoangError(
-            f"A walk of {count:,} steps is too long for a script.",
-            f"Choose --steps up to {MOST_STEPS:,}.",
-        )
+    walking.levels_of(sampling, schedule)  # raises, if it can't be walked
     walking.check_walk(model.settings, schedule, sampling)
     return sampling
 
@@ -73,9 +68,17 @@ def numbers(denoiser: Denoiser, sampling: SamplingSettings) -> dict[str, Any]:
     Args:
         denoiser: of the model.
         sampling: as `chosen`.
+
+    Raises:
+        LoangError: there are more steps than loang reads again.
     """
     schedule = denoiser.schedule
     levels = walking.levels_of(sampling, schedule)
+    if len(levels) - 1 > MOST_STEPS:
+        raise LoangError(
+            f"A walk of {len(levels) - 1:,} steps is too long for a script.",
+            f"Choose --steps up to {MOST_STEPS:,}.",
+        )
     interval = sampling.guidance_interval or (-1.0, float("inf"))
     one, steps = torch.ones(1, 1, 1, 1), []
     for t, s in pairwise(levels):

@@ -20,8 +20,9 @@ from torch import Tensor
 from loang import model_file
 from loang.errors import LoangError
 from loang.extras import require
-from loang.files import check_folder, replacing, write_text
+from loang.files import check_folder, replacing
 from loang.interop.bare_network import Answers, BareNetwork, check_difference, difference
+from loang.interop.departure import put_script
 from loang.interop.keras import walk
 from loang.interop.keras.build import Built, build
 from loang.interop.keras.parts import PURPOSE
@@ -44,8 +45,10 @@ _CALLED = {
 """What Keras calls the layers of a class among its weights, counted from the second on."""
 
 
-def write(model: Model, out: Path, *, steps: int | None = None) -> list[Path]:
+def write(model: Model, out: Path, *, steps: int | None = None) -> tuple[Path, Path | None]:
     """Write the model for Keras; returns the files: the model's, and the script's.
+
+    Another file of the script's name is left as it is; None stands for the script then.
 
     Args:
         model: from `loang.load`.
@@ -77,9 +80,8 @@ def write(model: Model, out: Path, *, steps: int | None = None) -> list[Path]:
         with zipfile.ZipFile(beside, "w") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
-    script = out.with_name(SCRIPT)
-    write_text(script, resources(__package__).joinpath("script.py").read_text(encoding="utf-8"))
-    return [out, script]
+    text = resources(__package__).joinpath("script.py").read_text(encoding="utf-8")
+    return out, put_script(out.with_name(SCRIPT), text)
 
 
 def places(built: Built) -> dict[str, str]:

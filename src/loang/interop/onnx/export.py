@@ -22,10 +22,12 @@ from loang.interop.bare_network import (
     check_precision,
     difference,
 )
+from loang.interop.departure import put_script
 from loang.interop.description import describe
 from loang.interop.onnx.graph import OPSET, Exporter, graph
 from loang.model import Model
 
+SUFFIX = ".onnx"
 SCRIPT = "sample_with_onnx.py"
 """The sampler that lies beside the file."""
 METADATA = "loang"
@@ -90,15 +92,21 @@ def export(
 
     Args:
         model: any that loang knows.
-        out: the file, which is replaced whole or not at all.
+        out: the file, its name ending in .onnx, which is replaced whole or not at all.
         precision: "float32" or "float16".
         opset: of the operators; None takes 18.
         exporter: of torch; None takes what is best here.
 
     Raises:
-        LoangError: a package is missing, the opset can't be, the place can't be written, or the
-            file does not answer as the model does: then nothing is written.
+        LoangError: the name has another end, a package is missing, the opset can't be, the place
+            can't be written, or the file does not answer as the model does: then nothing is
+            written.
     """
+    if out.suffix != SUFFIX:
+        raise LoangError(
+            f"A file of ONNX is named {SUFFIX} in the end, and not {out.name}.",
+            f"Name it --out {files.shown(out.with_suffix(SUFFIX))}.",
+        )
     require("onnxruntime", extra="onnx", purpose="to compare what is written with torch")
     onnx = require("onnx", extra="onnx", purpose="to write ONNX")
     precise = check_precision(precision)
@@ -131,7 +139,7 @@ def export(
         images=f"{model.spec.height}x{model.spec.width}",
         difference=found,
         half_difference=half,
-        script=_put_script(out.parent),
+        script=put_script(out.with_name(SCRIPT), _script()),
     )
 
 
@@ -174,12 +182,6 @@ def as_runtime(network: BareNetwork) -> Runtime:
     return answer
 
 
-def _put_script(folder: Path) -> Path | None:
-    """The sampler in that folder; None where a person's own lies there."""
-    text = resources("loang").joinpath("interop", "onnx", SCRIPT).read_text(encoding="utf-8")
-    path = folder / SCRIPT
-    if path.exists():
-        same = path.is_file() and path.read_bytes() == text.encode()
-        return path if same else None
-    files.write_text(path, text)
-    return path
+def _script() -> str:
+    """The sampler's text."""
+    return resources("loang").joinpath("interop", "onnx", SCRIPT).read_text(encoding="utf-8")

@@ -2,8 +2,9 @@
 
     python sample_with_onnx.py model.onnx -n 16 --label 3 --seed 1
 
-It walks by DDIM (Song et al. 2021, eq. 12) along the levels that the file names, guided as it
-says. The images go to samples.npy; a picture of them to samples.png, where Pillow is installed.
+It walks along the levels that the file names, guided as it says: by DDIM (Song et al. 2021,
+eq. 12), or as a consistency model. The images go to drawn.npy; a picture of them to drawn.png,
+where Pillow is installed.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--label", type=int, help="one class for all; else all in turn")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--noise", help="a .npy of standard normal noise, (n, c, h, w), instead")
-    parser.add_argument("--out", default="samples.npy", help="(n, h, w, c), as they were stored")
+    parser.add_argument("--out", default="drawn.npy", help="(n, h, w, c), as they were stored")
     asked = parser.parse_args()
 
     session = onnxruntime.InferenceSession(asked.model, providers=["CPUExecutionProvider"])
@@ -55,26 +56,30 @@ def main() -> None:
             x0 = seen[n:] + here["guidance"] * (seen[:n] - seen[n:])
             if share := walk["guidance_rescale"]:
                 was, now = (each.std((1, 2, 3), keepdims=True) for each in (seen[:n], x0))
-                x0 = x0 * (share * was / now + 1 - share)
+                # An image of one value everywhere has no contrast to put back.
+                back = np.divide(was, now, out=np.ones_like(now), where=now > 0)
+                x0 = x0 * (share * back + 1 - share)
             x0 = clipped(x0)
         eps = (x - here["signal"] * x0) / here["noise"]
-        if walk["fresh_noise"]:
-            eps = normal(x.shape).astype(np.float32)
-        x = there["signal"] * x0 + there["noise"] * eps
+        x = there["signal"] * x0 + here["of_eps"] * eps
+        if here["of_fresh"]:
+            x = x + here["of_fresh"] * normal(x.shape).astype(np.float32)
 
+    low, high, depth = images["low"], images["high"], images["depth"]
     unit = (x.clip(-1, 1).astype(np.float64).transpose(0, 2, 3, 1) + 1) / 2
-    stored = unit * (images["high"] - images["low"]) + images["low"]
-    stored = stored if images["depth"] == "float32" else stored.round()
-    np.save(asked.out, stored.astype(images["depth"]), allow_pickle=False)
+    stored = unit * (high - low) + low
+    if depth != "float32":  # whole numbers end at 0, even where -1 of the network lies below
+        stored, low = np.rint(stored.clip(0)), max(low, 0)
+    np.save(asked.out, stored.astype(depth), allow_pickle=False)
     if images["channels"] in (1, 3, 4):
         try:
             from PIL import Image
         except ImportError:
             return
         side = int(np.ceil(n**0.5))
-        height, width, channels = unit.shape[1:]
+        height, width, channels = stored.shape[1:]
         sheet = np.zeros((-(-n // side) * side, height, width, channels))
-        sheet[:n] = unit
+        sheet[:n] = (stored - low) / (high - low)
         sheet = sheet.reshape(-1, side, height, width, channels).swapaxes(1, 2)
         sheet = sheet.reshape(-1, side * width, channels)
         sheet = sheet[..., 0] if channels == 1 else sheet
