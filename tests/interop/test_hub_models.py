@@ -176,6 +176,25 @@ def test_nothing_that_is_sent_tells_of_somebodys_folders(hub: Hub, trained: Path
     assert json.loads(files(hub)["config.json"])["places"] == {}
 
 
+def test_images_of_an_evaluation_that_lie_elsewhere_are_not_told(hub: Hub, run: Path) -> None:
+    path, page = run / "evaluation/report.json", run / "evaluation/report.md"
+    report = json.loads(path.read_text())
+    old = report["provenance"]["command"]
+    new = "loang evaluate nest/alice/tiny 'nest/alice smith/imgs.npy' -n 12"
+    report["data"]["source"] = "nest/alice smith/imgs.npy"
+    report["provenance"]["command"] = new
+    report["notices"] = ["3 images of nest/alice smith/imgs.npy are alike."]
+    path.write_text(json.dumps(report))
+    page.write_text(page.read_text().replace(old, new))
+    push(run)
+    assert all(SECRET.encode() not in content for content in files(hub).values())
+    sent = json.loads(files(hub)["evaluation/report.json"])
+    assert sent["data"]["source"] == "imgs.npy"
+    assert sent["notices"] == ["3 images of imgs.npy are alike."]
+    for name in ("README.md", "evaluation/report.md"):
+        assert "`loang evaluate tiny imgs.npy -n 12`" in files(hub)[name].decode()
+
+
 def test_the_card_holds_by_the_hubs_rules_and_has_what_was_measured(
     hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,13 +97,16 @@ def gather(run: str | Path, scratch: Path) -> Contents:
     data = model.settings.data
     places = about.get(PLACES)
     noted = list(places.values()) if isinstance(places, dict) else []
+    measured = _measured(path / EVALUATION) if folder else None
     private = Private(
         [
             data.source,
             data.labels_file,
+            None if measured is None else measured.source,
             *(str(place) for place in noted),
             *(str(each) for each in (path, path.absolute())),
-        ]
+        ],
+        None if measured is None else measured.command,
     )
     settings = config.load(_without_places(model.settings.to_dict()))
     clean = replace(model, settings=settings, facts=private.value(dict(model.facts)))
@@ -119,9 +122,10 @@ def gather(run: str | Path, scratch: Path) -> Contents:
                 found.append(Sent(each.name, each))
             elif each.exists():
                 notices.append(f"{each} is no picture, or a link: it is not sent.")
-        report, said, sent, told = _evaluation(path / EVALUATION, model, private)
-        found += sent
-        notices += told
+        if measured is not None:
+            report, said, sent, told = _evaluation(measured, model, private)
+            found += sent
+            notices += told
     return Contents(clean, tuple(found), report, said, tuple(notices), private)
 
 
@@ -175,31 +179,72 @@ def _json(name: str, path: Path, values: Any, own: Any) -> Sent:
     return Sent(name, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode(), True)
 
 
-def _evaluation(
-    folder: Path, model: Model, private: Private
-) -> tuple[Mapping[str, Any] | None, tuple[str, ...], list[Sent], list[str]]:
-    """The report, its sentences, its files and what to know; nothing of another model's."""
-    path, page, picture = (folder / name for name in (output.REPORT, output.MARKDOWN, output.PAGE))
+@dataclass(frozen=True)
+class _Measured:
+    """An evaluation as it lies on the disk.
+
+    Args:
+        folder: of it.
+        report: its plain values.
+        text: the report in Markdown.
+        weights: the digest of those that were measured.
+        learned: the fingerprint of the images.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+    text: str
+    weights: Any
+    learned: Any
+
+    @property
+    def source(self) -> str | None:
+        """The place of the images, which may be another than the model's."""
+        return _text(self.report["data"].get("source"))
+
+    @property
+    def command(self) -> str | None:
+        """The one that measured."""
+        made = self.report.get("provenance")
+        return _text(made.get("command")) if isinstance(made, dict) else None
+
+
+def _measured(folder: Path) -> _Measured | None:
+    """The evaluation of a folder; None where there is none."""
+    path, page = folder / output.REPORT, folder / output.MARKDOWN
     if not path.is_file():
-        return None, (), [], []
+        return None
     try:
         report = untrusted.read_json(path)
         weights, learned = report["subject"].get("weights"), report["data"]["fingerprint"]
         if page.is_symlink():
             raise ValueError(f"{page.name} is a link")
         text = untrusted.read_bytes(page, largest=untrusted.LARGEST_JSON).decode("utf-8")
+        return _Measured(folder, report, text, weights, learned)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoangError(
             f"The evaluation in {folder} can't be read: {error}.",
             "Make it again with `loang evaluate`, or remove it.",
         ) from error
-    if weights != weights_digest(model):
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _evaluation(
+    measured: _Measured, model: Model, private: Private
+) -> tuple[Mapping[str, Any] | None, tuple[str, ...], list[Sent], list[str]]:
+    """The report, its sentences, its files and what to know; nothing of another model's."""
+    folder, report, text = measured.folder, measured.report, measured.text
+    path, page, picture = (folder / name for name in (output.REPORT, output.MARKDOWN, output.PAGE))
+    if measured.weights != weights_digest(model):
         told = f"The evaluation in {folder} is of other weights than the model's: it is not sent."
         return None, (), [], [told]
     clean = private.value(report)
     sent = [_json(f"{EVALUATION}/{output.REPORT}", path, clean, report)]
     notices = []
-    shows = data_known(model.settings) and learned == model.facts.get("fingerprint")
+    shows = data_known(model.settings) and measured.learned == model.facts.get("fingerprint")
     lines = text.splitlines()
     if shows and _is_picture(picture):
         sent.append(Sent(f"{EVALUATION}/{output.PAGE}", picture))
