@@ -61,6 +61,15 @@ def saved(folder, unet, scheduler=None, **changes):
     return folder
 
 
+def opened(folder):
+    """A pipeline by the code that lies beside it."""
+    # diffusers runs each such file in the one module of its name, and takes the one class in it.
+    sys.modules.pop("diffusers_modules.local.pipeline", None)
+    return diffusers.DiffusionPipeline.from_pretrained(
+        folder, custom_pipeline=str(folder / "pipeline.py"), trust_remote_code=True
+    )
+
+
 def edited(path, **changes):
     """A JSON file with other values; None takes a key out."""
     values = json.loads(path.read_text())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hub_server import serving
-from pipelines import OF_HO, Gone, diffusers, edited, random_unet, saved
+from pipelines import OF_HO, Gone, edited, opened, random_unet, saved
 from safetensors.torch import load_file, save_file
 
 from loang import build, presets
@@ -225,15 +225,31 @@ def test_a_custom_pipeline_of_the_articles_network(tmp_path):
     check_custom(Model(build.build_denoiser(settings, spec), spec, settings), tmp_path / "out")
 
 
+def test_a_custom_pipeline_of_a_network_that_was_shown_0_to_1(tmp_path):
+    spec = ImageSpec(8, 8, 3, low=-255.0)
+    check_custom(model_of(*ONLY_LOANGS["pixels are folded"], spec=spec), tmp_path / "out")
+
+
+def test_a_custom_pipeline_goes_to_devices_and_keeps_its_type(tmp_path, monkeypatch):
+    neighbour.write_custom(model_of(*ONLY_LOANGS["pixels are folded"]), tmp_path / "out")
+    pipeline = opened(tmp_path / "out")
+    moved = []
+    monkeypatch.setattr(pipeline.model, "to", moved.append)
+    assert pipeline.to(torch.float16) is pipeline.to(dtype=torch.float16) is pipeline
+    assert moved == []
+    pipeline.to("cpu", torch.float16).to(device="cpu").to(torch.device("cpu"))
+    assert moved == ["cpu"] * 3
+
+
 def check_custom(model, folder):
     neighbour.write_custom(model, folder)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(
-        folder, custom_pipeline=str(folder / "pipeline.py"), trust_remote_code=True
-    )
+    pipeline = opened(folder)
     exact = model.sample(2, seed=5)
     np.testing.assert_array_equal(pipeline(2, seed=5, output_type="np").images, exact)
     pictures = pipeline(2, seed=5).images
     low, high = model.spec.low, model.spec.high
+    if model.spec.depth != "float32":
+        low = max(low, 0)
     shown = (exact.astype(float) - low) / (high - low) * 255
     found = np.stack([np.asarray(each) for each in pictures]).reshape(exact.shape)
     assert np.abs(found - shown).max() <= 0.5 + 1e-6

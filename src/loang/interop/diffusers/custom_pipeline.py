@@ -46,9 +46,11 @@ class LoangPipeline(DiffusionPipeline):
             self._model = loang.load(file, device="cpu")
         return self._model
 
-    def to(self, device="cpu", *args, **kwargs):
-        """Move the model to a device; its type stays."""
-        self.model.to(str(device))
+    def to(self, *args, device=None, **kwargs):
+        """Move the model to a device, if one is among them; its type stays."""
+        for each in (*args, device):
+            if each is not None and not isinstance(each, torch.dtype):
+                self.model.to(str(each))
         return self
 
     @torch.no_grad()
@@ -80,5 +82,7 @@ class LoangPipeline(DiffusionPipeline):
         images = self.model.sample(batch_size, seed=seed, sampling=sampling, labels=labels)
         if output_type == "pil":
             low, high = self.model.spec.low, self.model.spec.high
+            if images.dtype.kind == "u":
+                low = max(low, 0)  # whole numbers are cut off there
             images = self.numpy_to_pil((images.astype("float64") - low) / (high - low))
         return ImagePipelineOutput(images=images) if return_dict else (images,)
