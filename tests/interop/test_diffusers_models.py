@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from pipelines import CIFAR10, OF_HO, diffusers, drawn, random_unet, saved
+from pipelines import CIFAR10, OF_HO, diffusers, drawn, opened, random_unet, saved
 from typer.testing import CliRunner
 
 import loang
@@ -247,17 +247,46 @@ def test_labels_go_along(tmp_path, monkeypatch, no_label):
     assert unet.config.num_class_embeds == 2 + (no_label == "true")
     assert apart(unet.eval(), model) < 1e-5
     assert same(neighbour.read(tmp_path / "pipeline", "x")[0], model)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(
-        tmp_path / "pipeline",
-        custom_pipeline=str(tmp_path / "pipeline" / "pipeline.py"),
-        trust_remote_code=True,
-    )
+    pipeline = opened(tmp_path / "pipeline")
     left = noises(model, 2, 10)
     found = drawn(pipeline, left, monkeypatch, class_labels=[0, 1])
     assert np.abs(found - last_of(model, 2, sampler="ddpm")).max() <= 1 / 255
     other = drawn(pipeline, left, monkeypatch, class_labels=[0, 0])
     assert np.array_equal(other[0], found[0])
     assert np.abs(other[1] - found[1]).max() > 1 / 255
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' own
+@pytest.mark.parametrize(
+    ("kind", "options", "closeness"),
+    [
+        ("EulerDiscreteScheduler", {"timestep_spacing": "leading"}, 1e-3),
+        # It takes no generator, and ends at the first level instead of at none.
+        (
+            "DEISMultistepScheduler",
+            {"solver_order": 1, "timestep_spacing": "trailing"},
+            2e-2,
+        ),
+    ],
+)
+def test_a_labelled_pipeline_draws_the_same_by_each_scheduler_that_is_ddim(
+    tmp_path, monkeypatch, kind, options, closeness
+):
+    """Euler's steps are those of DDIM for images that are scaled otherwise."""
+    spec = ImageSpec(8, 8, 3, class_names=("boot", "bag"))
+    plain = ("schedule.kind=linear", "schedule.beta_end=0.5", "denoiser.clip=false")
+    model = model_of(*plain, spec=spec)
+    neighbour.write(model, tmp_path / "pipeline")
+    pipeline = opened(tmp_path / "pipeline")
+    config = pipeline.scheduler.config
+    start = noises(model, 2, 0)
+    pipeline.scheduler = diffusers.DDIMScheduler.from_config(config)
+    expected = drawn(pipeline, start, monkeypatch, class_labels=[0, 1])
+    assert middling(expected) > 0.5
+    pipeline.scheduler = getattr(diffusers, kind).from_config(config, **options)
+    found = drawn(pipeline, start, monkeypatch, class_labels=[0, 1])
+    print(np.abs(found - expected).max())
+    assert np.abs(found - expected).max() < closeness
 
 
 @pytest.mark.parametrize("name", NETWORKS)

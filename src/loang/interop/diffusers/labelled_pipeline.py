@@ -9,6 +9,8 @@ pipeline = DiffusionPipeline.from_pretrained(
 images = pipeline(class_labels=[0, 1, 2]).images
 """
 
+import inspect
+
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
@@ -19,7 +21,7 @@ class LabelledPipeline(DiffusionPipeline):
 
     Args:
         unet: a UNet2DModel that knows classes.
-        scheduler: a DDPMScheduler, or one that is made from it.
+        scheduler: a DDPMScheduler, or any other of diffusers' that is made from its config.
     """
 
     def __init__(self, unet, scheduler):
@@ -40,7 +42,7 @@ class LabelledPipeline(DiffusionPipeline):
         Args:
             class_labels: numbers of classes.
             num_inference_steps: None takes all of the schedule.
-            generator: of the noise.
+            generator: of the noise; where the scheduler takes none, of the first noise alone.
             output_type: "pil", or "np" for an array (n, height, width, channels) in 0..1.
             return_dict: whether the images come as `.images`, or in a tuple.
         """
@@ -48,13 +50,17 @@ class LabelledPipeline(DiffusionPipeline):
         size = self.unet.config.sample_size
         sides = (size, size) if isinstance(size, int) else tuple(size)
         shape = (len(labels), self.unet.config.in_channels, *sides)
-        x = randn_tensor(shape, generator, self.unet.device, self.unet.dtype)
         self.scheduler.set_timesteps(
             num_inference_steps or self.scheduler.config.num_train_timesteps
         )
+        x = randn_tensor(shape, generator, self.unet.device, self.unet.dtype)
+        x = x * self.scheduler.init_noise_sigma
+        takes = inspect.signature(self.scheduler.step).parameters
+        options = {"generator": generator} if "generator" in takes else {}
         for t in self.progress_bar(self.scheduler.timesteps):
-            answer = self.unet(x, t, class_labels=labels).sample
-            x = self.scheduler.step(answer, t, x, generator=generator).prev_sample
+            scaled = self.scheduler.scale_model_input(x, t)
+            answer = self.unet(scaled, t, class_labels=labels).sample
+            x = self.scheduler.step(answer, t, x, **options).prev_sample
         images = (x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
         if output_type == "pil":
             images = self.numpy_to_pil(images)
