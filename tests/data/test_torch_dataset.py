@@ -1,5 +1,6 @@
 """A torch Dataset is a source like any other: the same images, however its items are made."""
 
+import gc
 import random
 
 import numpy as np
@@ -13,6 +14,7 @@ from in_steps import IN_STEPS
 from loang.data import open_dataset
 from loang.data.places import given
 from loang.data.places.given import named
+from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
 TINY = (
@@ -98,6 +100,12 @@ def test_random_transforms_are_refused():
         open_dataset(Pairs(changed))
 
 
+def forget():
+    """As in a process that was given nothing yet."""
+    given._given.clear()
+    given._latest.clear()
+
+
 def test_what_has_no_items_is_refused():
     with pytest.raises(LoangError, match="no length or no items"):
         named(Stream())
@@ -105,13 +113,82 @@ def test_what_has_no_items_is_refused():
         open_dataset(Pairs(lambda pixels: "a picture"))
 
 
+class Counted(Stream):
+    """A stream that knows how many it will give."""
+
+    def __len__(self):
+        return len(PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"), [({"train": Pairs(FORMS["array"])}, "KeyError: 0"), (Counted(), "Not")]
+)
+def test_what_has_a_length_but_no_items_by_number_is_refused(data, error):
+    with pytest.raises(LoangError, match=rf"Item 0 of .* can't be had \({error}.* by number"):
+        open_dataset(data)
+
+
+def first_of(picture):
+    """The one image's header and values, as they are read of a Dataset."""
+    collection = given.open_given(named([picture]), Wishes())
+    values = collection.picture(0)
+    assert collection.header(0).shape == values.shape
+    assert collection.header(0).transparent == (values.shape[2] == 4)
+    return values
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_deep_pictures_keep_their_values(mode):
+    exact = np.array([[0, 255, 256], [1000, 40_000, 65_535]])
+    kind = {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]
+    found = first_of(Image.frombytes(mode, (3, 2), exact.astype(kind).tobytes()))
+    np.testing.assert_array_equal(found[..., 0], exact)
+    assert found.dtype == ("float32" if mode == "I" else "uint16")
+    assert found.dtype.isnative
+
+
+def test_transparency_is_kept_whatever_the_mode():
+    grey, opacity = PIXELS[0, ..., 0], PIXELS[0, ..., 1]
+    expected = np.stack([grey, grey, grey, opacity], axis=-1)
+    pair = Image.fromarray(np.stack([grey, opacity], axis=-1), "LA")
+    np.testing.assert_array_equal(first_of(pair), expected)
+    palette = Image.fromarray(grey % 4).convert("P")
+    assert first_of(palette).shape == (6, 9, 3)
+    palette.info["transparency"] = 2
+    np.testing.assert_array_equal(first_of(palette)[..., 3], np.where(grey % 4 == 2, 0, 255))
+    palette.putalpha(Image.fromarray(opacity))
+    assert palette.mode == "PA"
+    np.testing.assert_array_equal(first_of(palette)[..., 3], opacity)
+
+
+def test_a_mode_that_pillow_cant_convert_is_named():
+    with pytest.raises(LoangError, match="can't convert its mode, La"):
+        open_dataset(Pairs(lambda pixels: Image.new("La", (9, 6))))
+
+
+def test_two_of_a_class_have_two_names_and_none_is_held_for_ever():
+    one, other = Pairs(FORMS["array"]), Pairs(lambda pixels: 255 - pixels)
+    names = named(one), named(other)
+    assert names == (named(one), named(other))
+    assert names[0] != names[1]
+    assert open_dataset(names[0]).fingerprint == open_dataset(one).fingerprint
+    assert open_dataset(names[0]).fingerprint != open_dataset(names[1]).fingerprint
+    passing = named(Pairs(FORMS["picture"]))  # held by nobody, and opened all the same
+    assert open_dataset(passing).fingerprint == open_dataset(one).fingerprint
+    named(one)
+    gc.collect()
+    with pytest.raises(LoangError, match="which is not here"):
+        open_dataset(passing)
+
+
 def test_a_run_learns_from_it_and_is_gone_on_with_in_python_alone(tmp_path):
+    forget()
     data, out = Pairs(FORMS["tensor"]), tmp_path / "run"
     model = loang.train(data, out=out, budget="16 images", changes=TINY)
     assert model.facts["data"] == "python:Pairs"
     loang.train(data, out=out, resume=True)
     with pytest.raises(LoangError, match="not those that this run learned from"):
         loang.train(Pairs(lambda pixels: 255 - pixels), out=out, resume=True)
-    given._given.clear()
+    forget()
     with pytest.raises(LoangError, match="a Dataset in Python, Pairs, which is not here"):
         loang.train(out=out, resume=True)

@@ -2,6 +2,8 @@
 
 import hashlib
 import threading
+import weakref
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -17,10 +19,14 @@ from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
 PREFIX = "python:"
-MODES = ("L", "RGB", "RGBA", "I;16", "F", "1")
-"""Pillow's that are taken as they are; others are converted to RGB."""
+MODES = ("L", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F", "1")
+"""Pillow's that are taken as they are; others are converted to RGB, or RGBA where they know
+transparency."""
 MOST_CHANNELS = 4
-_given: dict[str, "Given"] = {}
+_given: dict[str, Callable[[], "Given | None"]] = {}
+"""By name; None once it is gone. One that is never gone has no weak references."""
+_latest: dict[str, "Given"] = {}
+"""The last of each class, so that one that nobody else holds can be opened after it is named."""
 
 
 @runtime_checkable
@@ -37,7 +43,10 @@ class Given(Protocol):
 
 
 def named(data: Any) -> str:
-    """A name by which `open_dataset` finds it, as long as this process lives.
+    """A name by which `open_dataset` finds it, in this process.
+
+    That holds as long as somebody holds the Dataset, or no other of its class was named since. The
+    second of a class is called `python:CLASS-2`, and so on.
 
     Args:
         data: a place's name, which stays as it is, or a Dataset.
@@ -53,8 +62,17 @@ def named(data: Any) -> str:
             "Give a Dataset whose items can be asked for by number: one with __len__ and"
             " __getitem__.",
         )
-    name = PREFIX + type(data).__name__
-    _given[name] = data
+    kind = PREFIX + type(data).__name__
+    known = [name for name in _given if name.partition("-")[0] == kind]
+    _latest[kind] = data
+    for name in known:
+        if _given[name]() is data:
+            return name
+    name = f"{kind}-{len(known) + 1}" if known else kind
+    try:
+        _given[name] = weakref.ref(data)
+    except TypeError:  # a list, or of a class with __slots__
+        _given[name] = lambda: data
     return name
 
 
@@ -67,16 +85,17 @@ def open_given(name: str, wishes: Wishes) -> Collection:
     """The images of what was given under that name.
 
     Raises:
-        LoangError: nothing was, in this process.
+        LoangError: nothing was, in this process, or it is gone.
     """
-    if name not in _given:
+    data = _given[name]() if name in _given else None
+    if data is None:
         raise LoangError(
             f"These images are those of a Dataset in Python, {name.removeprefix(PREFIX)}, which is"
             " not here.",
             "Give it in Python, as in loang.train(dataset, resume=True, out=...), or name another"
             " place of the same images.",
         )
-    return GivenCollection(name, _given[name])
+    return GivenCollection(name, data)
 
 
 class _Item(NamedTuple):
@@ -106,7 +125,7 @@ class GivenCollection(Collection):
     def _items(self) -> list[_Item]:
         found = []
         for index in range(len(self.dataset)):
-            item = self.dataset[index]
+            item = self._item(index)
             try:
                 values = _values(item)
                 height, width, channels = values.shape
@@ -120,6 +139,23 @@ class GivenCollection(Collection):
                 header, digest = error, b""
             found.append(_Item(header, digest, _label(item)))
         return found
+
+    def _item(self, index: int) -> Any:
+        """What the Dataset gives for a number.
+
+        Raises:
+            LoangError: it has nothing of that number, as a dict or a stream hasn't.
+        """
+        try:
+            return self.dataset[index]
+        except (LookupError, NotImplementedError) as error:
+            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise LoangError(
+                f"Item {index} of {self.name}, which says that it has {len(self)}, can't be had"
+                f" ({said}).",
+                "Give a Dataset whose items can be asked for by number, from 0 on: of a dict of"
+                " Datasets one, and of a stream a list of its images.",
+            ) from error
 
     def identity(self) -> str:
         """A digest of all values and labels."""
@@ -147,7 +183,7 @@ class GivenCollection(Collection):
             LoangError: it is another than before.
         """
         with self._one_at_a_time:
-            values = _values(self.dataset[index])
+            values = _values(self._item(index))
         if _digest(values) != self._items[index].digest:
             raise LoangError(
                 f"Image {index} of {self.name} is another each time that it is asked for.",
@@ -188,7 +224,7 @@ def _values(item: Any) -> Shaped[np.ndarray, "h w c"]:
     image = item[0] if isinstance(item, tuple | list) and item else item
     channels_first = False
     if isinstance(image, Image.Image):
-        values = np.asarray(image if image.mode in MODES else image.convert("RGB"))
+        values = _pixels(image)
     elif isinstance(image, np.ndarray):
         values = image
         channels_first = image.ndim == 3 and image.shape[0] <= MOST_CHANNELS < image.shape[2]
@@ -205,6 +241,20 @@ def _values(item: Any) -> Shaped[np.ndarray, "h w c"]:
     elif channels_first:
         values = np.moveaxis(values, 0, -1)
     return kept(np.ascontiguousarray(values))
+
+
+def _pixels(image: Image.Image) -> Shaped[np.ndarray, "h w *c"]:
+    """Those of a PIL image, in a mode that is taken as it is.
+
+    Raises:
+        Unreadable: Pillow can't convert its mode.
+    """
+    if image.mode in MODES:
+        return np.asarray(image)
+    try:
+        return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    except ValueError as error:
+        raise Unreadable(f"Pillow can't convert its mode, {image.mode}") from error
 
 
 def _label(item: Any) -> int | str | None:
