@@ -24,7 +24,10 @@ MOST_TEXTS = 2**15
 DEEPEST = 24
 LARGEST_PART = 2**20
 """Bytes of what is no array: lists of names, descriptions of objects."""
+LARGEST_PARTS = 2**25
+"""Bytes of all of that: 30,000 objects, as h5py writes them, have a tenth."""
 LONGEST_NAME = 512
+LONGEST_PATH = 2048
 MOST_SIDES = 8
 NOWHERE = 2**64 - 1
 DATASPACE, LINK_INFO, DATATYPE, LINK, LAYOUT, FILTERS = 0x01, 0x02, 0x03, 0x06, 0x08, 0x0B
@@ -103,6 +106,11 @@ class _Walk:
         self.seen = set[int]()
         self.count = 0
         self.texts = 0
+        # Parts of a sound file do not overlap, so it has no more to read than its own length;
+        # twice that, as texts may be shared. Else a small file could be read as an endless one.
+        self.left = min(2 * len(self.content), LARGEST_PARTS)
+        self.collections: dict[int, dict[int, tuple[int, int]]] = {}
+        self.collected = 0
 
     def walk(self) -> None:
         head = self.at(0, 96)
@@ -125,12 +133,17 @@ class _Walk:
             raise ValueError("its HDF5 is damaged: a list in it is larger than it can be")
         if offset + size > len(self.content):
             raise ValueError("its HDF5 is cut, or damaged: something lies beyond its end")
+        self.left -= size
+        if self.left < 0:
+            raise ValueError("its HDF5 is damaged: its parts overlap, or are too many")
         return self.content[offset : offset + size]
 
     def visit(self, path: str, address: int, depth: int) -> None:
         """An object, and what is in it."""
         if depth > DEEPEST:
             raise ValueError(f"its groups are nested deeper than {DEEPEST}")
+        if len(path) > LONGEST_PATH:
+            raise ValueError("a path in its HDF5 is too long")
         self.once(address)
         found: dict[int, bytes] = {}
         for kind, content in self.messages(address):
@@ -145,7 +158,8 @@ class _Walk:
                 raise ValueError("its HDF5 is damaged: a group is cut")
             tree, heap = struct.unpack("<QQ", found[SYMBOLS][:16])
             names = self.heap(heap)
-            for name, inner in list(self.links(tree, names, 0)):
+            # One at a time, so that each is counted before the next is read.
+            for name, inner in self.links(tree, names, 0):
                 self.visit(f"{path}/{name}" if path else name, inner, depth + 1)
         elif LAYOUT in found:
             self.array(path, found)
@@ -261,7 +275,7 @@ class _Walk:
             return
         count = math.prod(_shape(parts[2]))
         (width,) = struct.unpack("<I", kind[4:8])
-        self.texts += count
+        self.texts += max(count, 1)
         if self.texts > MOST_TEXTS or width == 0 or count * width > len(data):
             raise ValueError(f"its attribute {shown(name)} is larger than it can be")
         if kind[0] & 15 == 9 and (kind[1] & 15 != 1 or width != 16):
@@ -280,20 +294,30 @@ class _Walk:
             raise ValueError("a text in its HDF5 is too long")
         if length == 0:
             return b""
+        if place not in self.collections:
+            self.collections[place] = self.collection(place)
+        at, size = self.collections[place].get(wanted, (0, 0))
+        if not at:
+            raise ValueError("its HDF5 is damaged: a text is missing")
+        return self.at(at, min(size, length))
+
+    def collection(self, place: int) -> dict[int, tuple[int, int]]:
+        """Where the texts of a collection begin, and how long they are, by their numbers."""
         head = self.at(place, 16)
         if head[:4] != b"GCOL":
             raise ValueError("its HDF5 is damaged: a text is missing")
         end = min(place + struct.unpack("<Q", head[8:])[0], len(self.content))
-        at, left = place + 16, MOST_MESSAGES
-        while at + 16 <= end and left:
+        at, found = place + 16, dict[int, tuple[int, int]]()
+        while at + 16 <= end:
             number, _, _, size = struct.unpack("<HHIQ", self.at(at, 16))
-            if number == wanted and number:
-                return self.at(at + 16, size)[:length]
             if number == 0:
                 break
+            self.collected += 1
+            if self.collected > 2 * MOST_TEXTS:
+                raise ValueError("its HDF5 has too many texts")
+            found.setdefault(number, (at + 16, size))
             at += 16 + -(-size // 8) * 8
-            left -= 1
-        raise ValueError("its HDF5 is damaged: a text is missing")
+        return found
 
 
 def _kind(datatype: bytes) -> str | None:
