@@ -6,8 +6,6 @@ the pickle describes before anybody could ask how large it is, and unpacks what 
 """
 
 import contextlib
-import io
-import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +19,7 @@ from torch import Tensor
 from loang import untrusted
 from loang.errors import LoangError
 from loang.interop.program import Described, Memory, follow
+from loang.interop.zipped import Careful
 from loang.tensors import LARGEST_FILE, TooLarge, require_room
 
 LARGEST_PROGRAM = 2**24
@@ -60,7 +59,7 @@ class Pickled:
             if max(asked, held) > size:
                 raise ValueError("it announces more numbers than it holds")
             require_room(held)
-            with _Careful(self.path) as file, zipfile.ZipFile(file) as archive:
+            with Careful(self.path, LARGEST_LIST) as file, zipfile.ZipFile(file) as archive:
                 rows = {key: self._row(archive, memory) for key, memory in memories.items()}
         return {
             name: rows[each.memory.key].as_strided(each.shape, each.stride, each.offset)
@@ -99,7 +98,7 @@ def look(path: Path) -> Pickled:
             raise _bare(path)
         if start != _ZIP:
             raise ValueError("it is none of torch's files")
-        with _Careful(path) as file, zipfile.ZipFile(file) as archive:
+        with Careful(path, LARGEST_LIST) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) > MOST_MEMBERS:
                 raise ValueError(f"it has {len(members):,} members")
@@ -120,22 +119,6 @@ def look(path: Path) -> Pickled:
         name.removeprefix(prefix): each for name, each in named.items() if name.startswith(prefix)
     }
     return Pickled(path, content, rows)
-
-
-class _Careful(io.FileIO):
-    """A file that gives no more at once than a list of members may have."""
-
-    def read(self, size: int | None = -1, /) -> Any:
-        """So many bytes, or all that are left.
-
-        Raises:
-            ValueError: they are too many.
-        """
-        left = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
-        most = left if size is None or size < 0 else min(size, left)
-        if most > LARGEST_LIST:
-            raise ValueError("its list of members is too long")
-        return super().read(most)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from loang import untrusted
+from loang.interop import zipped
 
 WEIGHTS, CONFIG, METADATA = "model.weights.h5", "config.json", "metadata.json"
 MOST_MEMBERS = 256
+LARGEST_LIST = 2**20
+"""Bytes of the zip's list of members: Keras's own have a few hundred."""
 LARGEST_WEIGHTS = 2**33
 MOST_PACKED = 20
 """How many times larger than in the archive weights may be: what was learnt hardly packs."""
@@ -24,7 +27,7 @@ def contents(path: Path) -> tuple[bytes, dict[str, Any]]:
     """
     untrusted.plain_size(path, largest=LARGEST_WEIGHTS)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipped.opened(path, most=LARGEST_LIST) as archive:
             members = archive.infolist()
             if len(members) > MOST_MEMBERS:
                 raise ValueError(f"it has more than {MOST_MEMBERS} members")

@@ -18,6 +18,8 @@ from loang.config import Settings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
+from loang.interop import zipped
+from loang.interop.keras.archive import LARGEST_LIST
 from loang.interop.keras.hdf5 import Hdf5
 from loang.interop.keras.parts import keras_layout, torch_layout
 from loang.interop.keras.write import MEMBER, WEIGHTS
@@ -32,7 +34,7 @@ _RANDOM = "/seed_generator/"
 def is_own(path: Path) -> bool:
     """Whether a file looks like one that `loang export keras` wrote, which `read` takes."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipped.opened(path, most=LARGEST_LIST) as archive:
             return MEMBER in archive.namelist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile, struct.error):
         return False
@@ -45,7 +47,7 @@ def read(path: Path) -> Model:
         LoangError: it is no such file, is damaged, or does not fit in memory.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipped.opened(path, most=LARGEST_LIST) as archive:
             text = _member(archive, path, MEMBER, untrusted.LARGEST_JSON).decode("utf-8")
             about = untrusted.parse_json(text)
             settings, spec, facts = model_file.understand(about, path)
