@@ -137,7 +137,7 @@ def _classes(images: Images) -> int:
 def multiplications(encoder: Encoder, height: int, width: int) -> float:
     """Of one image's forward pass."""
     encoder.eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder(torch.zeros(1, encoder.settings.channels, height, width))
     return counter.get_total_flops() / 2
 
