@@ -88,7 +88,7 @@ class BareNetwork(nn.Module):
     @property
     def free(self) -> tuple[Any, ...]:
         """Which axes of the inputs are free, as torch.export is told: the first of each."""
-        batch = {0: torch.export.Dim("n", min=1)}
+        batch = {0: torch.export.Dim("n", min=1, max=2**31 - 1)}
         told = ((batch,) * (len(self.inputs) - 2),)  # what `forward` gathers is one argument
         return (batch, batch, *(told if len(self.inputs) > 2 else ()))
 
