@@ -3,11 +3,11 @@
 A preset (presets.py) is a whole `Settings`; `changed` applies `section.key=value` to one.
 """
 
+from loang.config.networks import DenoisingDiffusionSettings, TutorialSettings, UNetSettings
 from loang.config.reading import LONGEST, changed, load
 from loang.config.sections import (
     DataSettings,
     DenoiserSettings,
-    DenoisingDiffusionSettings,
     DistillationSettings,
     EmaSettings,
     EvaluationSettings,
@@ -16,8 +16,6 @@ from loang.config.sections import (
     ScheduleSettings,
     Section,
     TrainingSettings,
-    TutorialSettings,
-    UNetSettings,
 )
 from loang.config.settings import Settings
 

@@ -7,21 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from loang.config.sections import (
-    DenoisingDiffusionSettings,
-    Section,
-    TutorialSettings,
-    UNetSettings,
-)
+from loang.config.networks import NETWORKS, UNetSettings
+from loang.config.sections import Section
 from loang.config.settings import Settings
 from loang.errors import LoangError
 from loang.untrusted import shown
 
-NETWORKS: dict[str, type[Section]] = {
-    "unet": UNetSettings,
-    "tutorial": TutorialSettings,
-    "denoising-diffusion": DenoisingDiffusionSettings,
-}
 LONGEST = 2**16
 """Characters of all settings as JSON, which have about 3,000."""
 

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from loang.config.networks import DenoisingDiffusionSettings, TutorialSettings, UNetSettings
 from loang.config.sections import (
     DataSettings,
     DenoiserSettings,
-    DenoisingDiffusionSettings,
     DistillationSettings,
     EmaSettings,
     EvaluationSettings,
@@ -16,8 +16,6 @@ from loang.config.sections import (
     ScheduleSettings,
     Section,
     TrainingSettings,
-    TutorialSettings,
-    UNetSettings,
     Word,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from loang import presets
 from loang.config import Settings
-from loang.config.reading import NETWORKS
+from loang.config.networks import NETWORKS
 
 
 def command(settings: Settings) -> str | None:
