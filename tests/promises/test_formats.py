@@ -41,6 +41,7 @@ LATER = {
             *("spacing", "levels", "churn", "tolerance"),
             *("guidance", "guidance_interval", "guidance_rescale"),
         ],
+        "evaluation": ["guidance_samples"],
         "": ["distillation"],
     },
     "state": {"progress": ["skipped", "returns"], "": ["micro_batch"]},

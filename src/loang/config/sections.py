@@ -282,8 +282,14 @@ class EvaluationSettings(Section):
     samples: int = Field(0, le=10**7, description="how many are drawn, 2 or more; 0 for none")
     steps: Steps = Field(20, description="of DDIM; a model's own walk if it has no more")
     features: Word = Field("auto", description="auto, fashion-v1, own, inception, pixels")
+    guidance_samples: int = Field(
+        0,
+        le=10**7,
+        description="how many are measured at each of a few guidance scales when training is over,"
+        " to keep the best; 0: as it is set",
+    )
 
-    @field_validator("samples")
+    @field_validator("samples", "guidance_samples")
     @classmethod
     def _enough(cls, samples: int) -> int:
         if samples < 0 or samples == 1:

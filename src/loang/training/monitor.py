@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from loang.config import SamplingSettings, Settings
 from loang.data.images import Dataset
 from loang.errors import LoangError
 from loang.metrics import features
+from loang.metrics.estimate import Estimate
 from loang.metrics.frechet import frechet_distance
 from loang.metrics.kid import kernel_distance
 from loang.metrics.rows import shuffled
@@ -39,8 +43,7 @@ class Monitor:
     def score(self, model: Model) -> Mapping[str, Any]:
         """KID, which has no bias, its error, and the Fréchet distance, which has some."""
         sampling = in_few_steps(model, self.settings.steps)
-        pixels = model.sample(self.settings.samples, seed=self.seed, sampling=sampling)
-        samples = self.space(pixels, model.spec)
+        samples = self._drawn(model, sampling, self.settings.samples)
         kid = kernel_distance(samples, self.reference)
         return {
             "kid": kid.value,
@@ -50,6 +53,19 @@ class Monitor:
             "samples": len(samples),
             "sampling_steps": len(levels_of(sampling, model.denoiser.schedule)) - 1,
         }
+
+    def distance(self, model: Model, sampling: SamplingSettings, count: int) -> Estimate:
+        """The Fréchet distance of so many samples that are drawn so.
+
+        Too large by what finite sets are, as that of as many others is: for comparing them.
+        """
+        return frechet_distance(self._drawn(model, sampling, count), self.reference)
+
+    def _drawn(
+        self, model: Model, sampling: SamplingSettings, count: int
+    ) -> Float32[np.ndarray, "n d"]:
+        pixels = model.sample(count, seed=self.seed, sampling=sampling)
+        return self.space(pixels, model.spec)
 
 
 def in_few_steps(model: Model, steps: int) -> SamplingSettings:

@@ -8,7 +8,7 @@ import torch
 
 from loang import augment, device, files
 from loang.build import build_denoiser
-from loang.config import SamplingSettings, Section, Settings, UNetSettings
+from loang.config import EvaluationSettings, SamplingSettings, Section, Settings, UNetSettings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
@@ -21,6 +21,8 @@ from loang.training.trainer import Trainer
 
 DRAWING = 60_000_000
 """Bytes that drawing pictures takes, matplotlib above all."""
+GUIDING = ("guidance", "guidance_interval", "guidance_rescale")
+"""Settings of how labels guide."""
 TRIALS, TRYING = 4, 3.0
 """Training steps that are tried, and seconds after which none but the second is begun."""
 
@@ -145,8 +147,9 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         found["network"] = settings.network.model_copy(update={"fold": fold})
     settings = settings.model_copy(update=found)
     denoiser = build_denoiser(settings, spec)
+    drawn = {"sampling": _sampling(settings, denoiser), "evaluation": _evaluation(settings)}
     return Plan(
-        settings.model_copy(update={"sampling": _sampling(settings, denoiser)}),
+        settings.model_copy(update=drawn),
         dataset,
         denoiser,
         parse(settings.training.budget, len(dataset.train)),
@@ -165,12 +168,27 @@ def _sampling(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
     if hideable or settings.distilled or settings.preset not in PRESETS:
         return asked
     own = preset(settings.preset).sampling
-    names = ("guidance", "guidance_interval", "guidance_rescale")
-    if own.guidance == 1 or any(getattr(asked, each) != getattr(own, each) for each in names):
+    if own.guidance == 1 or _guides_otherwise(asked, own):
         return asked
     if asked == own:
         return UNGUIDED
-    return asked.model_copy(update={each: getattr(UNGUIDED, each) for each in names})
+    return asked.model_copy(update={each: getattr(UNGUIDED, each) for each in GUIDING})
+
+
+def _evaluation(settings: Settings) -> EvaluationSettings:
+    """A preset measures no guidance scales where a person has named one."""
+    asked = settings.evaluation
+    if settings.preset not in PRESETS:
+        return asked
+    own = preset(settings.preset)
+    named = _guides_otherwise(settings.sampling, own.sampling)
+    if not named or asked.guidance_samples != own.evaluation.guidance_samples:
+        return asked
+    return asked.model_copy(update={"guidance_samples": 0})
+
+
+def _guides_otherwise(asked: SamplingSettings, own: SamplingSettings) -> bool:
+    return any(getattr(asked, each) != getattr(own, each) for each in GUIDING)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from jaxtyping import Shaped
 
 import loang
 from loang import device, files, pictures
+from loang.config import Settings
 from loang.errors import LoangError
 from loang.model import Model
 from loang.tracking.tracker import End
 from loang.tracking.tracking import Tracking
-from loang.training import card
+from loang.training import card, scales
 from loang.training.averages import Average, Snapshots
 from loang.training.budget import duration
 from loang.training.choice import Choice, Judge, choose
@@ -26,6 +27,7 @@ from loang.training.ledger import Ledger
 from loang.training.log import Log
 from loang.training.monitor import Monitor, in_few_steps
 from loang.training.plan import Plan
+from loang.training.scales import Scales
 from loang.training.trainer import Trainer
 
 CHART_SECONDS = 60.0  # the chart of the losses is drawn anew no more often
@@ -55,6 +57,8 @@ class Reporter:
         """Whether training is over."""
         self.choice: Choice | None = None
         """Of the average that the model file has, where the run has chosen one."""
+        self.scales: Scales | None = None
+        """By which its guidance was chosen, where it was."""
         self._told: set[str] = set()
 
     def record(self, trainer: Trainer, **values: Any) -> None:
@@ -151,11 +155,26 @@ class Reporter:
             for line in choice.sentences():
                 self.display.say(line)
 
+    def choose_guidance(self, trainer: Trainer, ledger: Ledger) -> None:
+        """Measure several guidance scales, and have the model file keep the best of them."""
+        self.over = True
+        self._told.clear()
+        with self._chosen(trainer), self.harmless("The guidance can't be chosen"):
+            model = self.model(trainer, ledger)
+            if not scales.wanted(model, trainer.progress.images):
+                return
+            self.display.say("Measuring how strongly labels should guide ...")
+            self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
+            self.scales = scales.choose(model, self.monitor)
+            self.model(trainer, ledger).save(self.folder.model)
+            self.record(trainer, event="guidance", scores=self.scales.table())
+            self.display.say(self.scales.sentence())
+
     def finish(self, trainer: Trainer, ledger: Ledger) -> None:
         """The pictures and the card that a finished run leaves."""
         folder, self.over = self.folder, True
         self._told.clear()
-        with trainer.averaged(self.choice.average.weights if self.choice else None):
+        with self._chosen(trainer):
             model = self.model(trainer, ledger)
             with self.harmless("Samples can't be drawn"):
                 count = pictures.columns(model.spec) * pictures.rows(model.spec)
@@ -170,9 +189,21 @@ class Reporter:
         return Model(
             trainer.denoiser,
             self.plan.dataset.spec,
-            self.plan.settings,
+            self._settings(),
             self._facts(trainer, ledger),
         )
+
+    def _settings(self) -> Settings:
+        """The run's, with the guidance that was chosen."""
+        settings = self.plan.settings
+        if self.scales is None:
+            return settings
+        sampling = settings.sampling.model_copy(update={"guidance": self.scales.best})
+        return settings.model_copy(update={"sampling": sampling})
+
+    def _chosen(self, trainer: Trainer) -> contextlib.AbstractContextManager[None]:
+        """A context in which the denoiser has the weights of the model file."""
+        return trainer.averaged(self.choice.average.weights if self.choice else None)
 
     @contextlib.contextmanager
     def harmless(self, what: str) -> Iterator[None]:
@@ -246,4 +277,5 @@ class Reporter:
             "loss": ledger.loss,
             "validation_loss": ledger.validation_loss,
             **({} if self.choice is None else self.choice.facts()),
+            **({} if self.scales is None else self.scales.facts()),
         }

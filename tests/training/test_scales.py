@@ -1,0 +1,172 @@
+"""How strongly labels guide, by what a run measures of its samples at the end."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import loang
+from loang import build, presets
+from loang.config import changed
+from loang.data.images import Dataset, Images
+from loang.data.spec import ImageSpec
+from loang.metrics.estimate import Estimate
+from loang.model import Model
+from loang.training import plan as plans
+from loang.training import scales
+from loang.training.choice import Score
+from loang.training.display import Display
+from loang.training.monitor import Monitor
+from loang.training.scales import LADDER, descend
+
+SPEC = ImageSpec(8, 8, 1, class_names=("dark", "bright"))
+SMALL = ("network.width=8", "network.multipliers=1,1", "network.heads=1", "training.batch=8")
+
+
+def bowl(least):
+    return lambda scale: Score(math.log(scale / least) ** 2)
+
+
+@pytest.mark.parametrize("own", [1.0, 1.8, 3.0, 5.0, 20.0])
+@pytest.mark.parametrize("least", [1.0, 1.5, 2.5, 5.0])
+def test_the_least_of_a_bowl_is_found_from_anywhere(own, least):
+    scores = descend(bowl(least), own)
+    best = min(scores, key=lambda scale: scores[scale].value)
+    rungs = sorted({*LADDER, own})
+    assert best == min(rungs, key=lambda scale: bowl(least)(scale).value)
+    at = rungs.index(best)
+    assert {*rungs[max(0, at - 1) : at + 2]} <= {*scores}
+
+
+def test_few_scales_are_tried():
+    asked = []
+
+    def score(scale):
+        asked.append(scale)
+        return bowl(2.5)(scale)
+
+    descend(score, 3.0)
+    assert asked == [3.0, 2.5, 2.0]
+    asked.clear()
+    descend(score, 2.5)
+    assert asked == [2.5, 2.0, 3.0]
+
+
+def test_a_scale_whose_samples_are_no_numbers_is_left():
+    def score(scale):
+        return Score(math.inf) if scale >= 2 else bowl(1.25)(scale)
+
+    scores = descend(score, 2.0)
+    assert min(scores, key=lambda scale: scores[scale].value) == 1.25
+
+
+class Measured(Monitor):
+    """A monitor that sees how far the guidance is from 2, and what it was asked."""
+
+    class space:
+        name = "numbers"
+
+    def __init__(self):  # no images: what it sees is given
+        self.asked = []
+
+    def distance(self, model, sampling, count):
+        self.asked.append((sampling, count))
+        far = abs(sampling.guidance - 2)
+        return Estimate(math.nan if sampling.guidance > 3 else far, 0.1)
+
+
+def model_of(*changes):
+    settings = changed(presets.quick(), (*SMALL, *changes))
+    return Model(build.build_denoiser(settings, SPEC), SPEC, settings, {})
+
+
+def test_the_models_own_walk_is_measured_with_other_scales():
+    model, monitor = model_of("sampling.guidance=4", "evaluation.guidance_samples=7"), Measured()
+    found = scales.choose(model, monitor)
+    assert (found.best, found.own) == (2, 4)
+    own = model.settings.sampling
+    for sampling, count in monitor.asked:
+        assert sampling == own.model_copy(update={"guidance": sampling.guidance})
+        assert count == 7
+    assert [row["guidance"] for row in found.table()] == [1.5, 2, 2.5, 3, 4]
+    assert found.table()[-1]["score"] is None
+    assert "2: 0.0000 ± 0.1000" in found.sentence()
+    assert "The best is 2, in place of 4." in found.sentence()
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "wanted"),
+    [
+        ((), 40 * 500, True),
+        ((), 40 * 500 - 1, False),
+        (("evaluation.guidance_samples=0",), 10**9, False),
+        (("evaluation.guidance_samples=2",), 80, True),
+        (("training.label_dropout=0",), 10**9, False),
+        (("training.objective=consistency",), 10**9, False),
+    ],
+)
+def test_only_a_run_that_is_long_enough_and_can_be_guided_is_measured(changes, images, wanted):
+    model = model_of(*changes)
+    assert scales.wanted(model, images) is wanted
+
+
+def test_a_person_who_names_a_scale_gets_it():
+    images = Images(np.zeros((8, 8, 8, 1), np.uint8), SPEC, np.arange(8) % 2)
+
+    def asked(*changes):
+        settings = changed(presets.quick(), (*SMALL, *changes))
+        plan = plans.prepare(settings, Dataset("some", images, images, "f" * 64))
+        return plan.settings.evaluation.guidance_samples
+
+    assert asked() == 500
+    assert asked("sampling.steps=12") == 500
+    assert asked("sampling.guidance=1.5") == 0
+    assert asked("sampling.guidance_interval=null") == 0
+    assert asked("sampling.guidance=1.5", "evaluation.guidance_samples=300") == 300
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two classes of bright and dark squares, labelled by their folders."""
+    place = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    pixels = (rng.integers(0, 60, (40, 8, 8)) + 190 * (np.arange(40) % 2)[:, None, None]).astype(
+        np.uint8
+    )
+    np.savez(place / "squares.npz", images=pixels, labels=np.arange(40) % 2)
+    return place / "squares.npz"
+
+
+def test_a_run_keeps_the_best_scale_in_its_model_and_says_so(folder, tmp_path):
+    out, said = tmp_path / "run", []
+
+    class Told(Display):
+        def say(self, line):
+            said.append(line)
+
+    changes = (*SMALL, "evaluation.guidance_samples=4", "evaluation.features=pixels")
+    model = loang.train(
+        folder, out=out, budget="160 images", changes=changes, device="cpu", display=Told()
+    )
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    (table,) = [line["scores"] for line in lines if line.get("event") == "guidance"]
+    best = min(table, key=lambda row: row["score"])["guidance"]
+    assert model.settings.sampling.guidance == Model.load(out).settings.sampling.guidance == best
+    assert "4 samples in pixels-v1" in model.facts["guidance_chosen_by"]
+    assert any(f"The best is {best:g}" in line for line in said)
+    kept = json.loads((out / "config.json").read_text())["settings"]
+    assert kept["sampling"]["guidance"] == 3
+
+
+def test_measuring_that_fails_costs_no_run(folder, tmp_path, monkeypatch):
+    def fail(model, monitor):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(scales, "choose", fail)
+    changes = (*SMALL, "evaluation.guidance_samples=4", "evaluation.features=pixels")
+    model = loang.train(
+        folder, out=tmp_path / "run", budget="160 images", changes=changes, device="cpu"
+    )
+    assert model.settings.sampling.guidance == 3
+    assert (tmp_path / "run" / "walk.gif").exists()
