@@ -52,7 +52,7 @@ def quick() -> Settings:
         sampling=SamplingSettings(
             sampler="dpmpp-2m", steps=8, guidance=3.0, guidance_interval=(0.2, 5.0)
         ),
-        evaluation=EvaluationSettings(guidance_samples=500),
+        evaluation=EvaluationSettings(guidance_samples=250),
     )
 
 

@@ -98,8 +98,8 @@ def test_the_models_own_walk_is_measured_with_other_scales():
 @pytest.mark.parametrize(
     ("changes", "images", "wanted"),
     [
-        ((), 40 * 500, True),
-        ((), 40 * 500 - 1, False),
+        ((), 40 * 250, True),
+        ((), 40 * 250 - 1, False),
         (("evaluation.guidance_samples=0",), 10**9, False),
         (("evaluation.guidance_samples=2",), 80, True),
         (("training.label_dropout=0",), 10**9, False),
@@ -119,8 +119,8 @@ def test_a_person_who_names_a_scale_gets_it():
         plan = plans.prepare(settings, Dataset("some", images, images, "f" * 64))
         return plan.settings.evaluation.guidance_samples
 
-    assert asked() == 500
-    assert asked("sampling.steps=12") == 500
+    assert asked() == 250
+    assert asked("sampling.steps=12") == 250
     assert asked("sampling.guidance=1.5") == 0
     assert asked("sampling.guidance_interval=null") == 0
     assert asked("sampling.guidance=1.5", "evaluation.guidance_samples=300") == 300
