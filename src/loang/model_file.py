@@ -27,11 +27,14 @@ A file of each format lies in tests/fixtures/models, and the tests read all of t
 _METADATA = "loang"
 _WEIGHTS = ("F64", "F32", "F16", "BF16")
 _FACTS: dict[type | tuple[type, ...], tuple[str, ...]] = {
-    str: ("loang", "torch", "data", "fingerprint", "hardware", "weights", "average_chosen_by"),
+    str: (
+        *("loang", "torch", "data", "fingerprint", "hardware", "weights"),
+        *("average_chosen_by", "guidance_chosen_by"),
+    ),
     int: ("training_images", "validation_images", "steps", "images", "average_snapshots"),
     (int, float): (
         *("seconds", "loss", "validation_loss"),
-        *("average_length", "average_error", "average_score"),
+        *("average_length", "average_error", "average_score", "guidance_set"),
     ),
 }
 """Of what type these facts are, where a model has them."""

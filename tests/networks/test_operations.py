@@ -87,3 +87,55 @@ def test_many_positions_and_other_types_take_torchs_own(monkeypatch, kind):
     with torch.inference_mode():
         operations.attention(few, few, few)
     assert len(asked) == (2 if kind == torch.bfloat16 else 3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.97])
+def test_dropout_drops_its_share_anywhere_and_keeps_the_mean(share, layout):
+    torch.manual_seed(0)
+    dropout = operations.Dropout(share)
+    shape = (64, 3, 37, 41)  # 291,264 values, no multiple of four an image
+    x = torch.ones(shape).bfloat16().to(memory_format=layout).requires_grad_()
+    y = dropout(x)
+    assert y.dtype == torch.bfloat16
+    assert y.stride() == x.stride()
+    kept = y != 0
+    error = (share * (1 - share) / kept.numel()) ** 0.5
+    assert abs((~kept).float().mean() - share) < 4 * error + 2**-16
+    # In every place of the four that share their bits, and none with its neighbour.
+    flat = kept.permute(0, 2, 3, 1) if layout == torch.channels_last else kept
+    flat = flat.reshape(-1)[: kept.numel() // 4 * 4].view(-1, 4).float()
+    assert ((1 - flat).mean(0) - share).abs().max() < 4 * 2 * error + 2**-16
+    together = torch.corrcoef(flat.T)
+    assert together.sub(torch.eye(4)).abs().max() < 5 * (4 / kept.numel()) ** 0.5
+    factor = torch.tensor(1 / (1 - share)).bfloat16()
+    assert torch.allclose(y[kept].float(), factor.float(), rtol=2**-7)
+    (gradient,) = torch.autograd.grad(y, x, torch.full_like(y, 2))
+    assert torch.equal(gradient, 2 * y.detach())
+
+
+def test_dropout_is_the_same_for_the_same_seed_and_does_nothing_when_not_training():
+    dropout = operations.Dropout(0.3)
+    x = torch.randn(2, 8, 9, 9).bfloat16()
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(dropout(x))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert torch.equal(dropout.eval()(x), x)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-6, 1.0])
+def test_dropout_of_nothing_and_of_all_is_torchs_own(share):
+    x = torch.randn(1, 4, 6, 5).bfloat16()
+    torch.manual_seed(3)
+    found = operations.Dropout(share)(x)
+    torch.manual_seed(3)
+    assert torch.equal(found, functional.dropout(x, share))
+
+
+def test_values_that_are_dropped_are_zeros_whatever_they_were():
+    x = torch.full((1, 64, 16, 16), torch.inf).bfloat16()
+    y = operations.Dropout(0.5)(x)
+    assert set(y.unique().tolist()) == {0.0, torch.inf}

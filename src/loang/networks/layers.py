@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loang.networks.operations import GroupNorm, attention
+from loang.networks.operations import Dropout, GroupNorm, attention
 from loang.networks.recompute import Recomputable
 
 Map = Float[Tensor, "n c h w"]
@@ -103,7 +103,7 @@ class ResidualBlock(Recomputable):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.code = nn.Linear(code, 2 * outputs if modulate else outputs)
         self.norm2 = group_norm(outputs, norm)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 

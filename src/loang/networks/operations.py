@@ -1,18 +1,21 @@
-"""Two operations that torch has slow paths for, each by the way that is fast there.
+"""Three operations that torch has slow paths for, each by the way that is fast there.
 
 On a CPU in bfloat16, as loang trains there, and for no other device or type (docs/benchmarks.md):
 elsewhere these are torch's own. What they compute is the same everywhere, up to rounding.
 """
 
+from typing import Any
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int16
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 FEW_CHANNELS = 16
 """In a group: fewer do not fill a vector of the processor."""
 LARGE = 1024
-"""Positions from which torch's norm takes another way, whose forward pass is fast."""
+"""Positions from which torch's norm takes another way, whose forward pass alone is fast."""
 POSITIONS = 256
 """The most whose attention is written out: its scores take the square of it in memory."""
 
@@ -22,17 +25,99 @@ class GroupNorm(nn.GroupNorm):
 
     With the channels last, as convolutions like it, its kernel for bfloat16 takes ten times as long
     as with the positions last where a group has few channels, but for the forward pass of large
-    images: to rearrange the values twice costs a fraction of that.
+    images: to rearrange the values twice costs a fraction of that. Of large images only the
+    backward pass's are.
     """
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """The same shape, type and layout out."""
         few = self.num_channels // self.num_groups < FEW_CHANNELS
-        large = input.shape[2] * input.shape[3] >= LARGE and not torch.is_grad_enabled()
-        if not _slow(input) or not few or large:
+        if not _slow(input) or not few:
             return super().forward(input)
+        if input.shape[2] * input.shape[3] >= LARGE:
+            if not torch.is_grad_enabled():
+                return super().forward(input)
+            found: Tensor = _LargeNorm.apply(
+                *(input, self.weight, self.bias, self.num_groups, self.eps)
+            )
+            return found
         normal = super().forward(input.contiguous())
         return normal.contiguous(memory_format=torch.channels_last)
+
+
+class _LargeNorm(torch.autograd.Function):
+    """Forward with the channels last, backward with the positions last."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Any:
+        n, c, h, w = x.shape
+        normal, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, groups, eps)
+        ctx.save_for_backward(x, weight, mean, scale)
+        ctx.groups = groups
+        return normal
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, weight, mean, scale = ctx.saved_tensors
+        n, c, h, w = x.shape
+        of_x, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
+            *(gradient.contiguous(), x.contiguous(), mean, scale, weight),
+            *(n, c, h * w, ctx.groups, list(ctx.needs_input_grad[:3])),
+        )
+        if of_x is not None:
+            of_x = of_x.contiguous(memory_format=torch.channels_last)
+        return of_x, of_weight, of_bias, None, None
+
+
+class Dropout(nn.Dropout):
+    """torch's own, which draws a number at a time; of four values at once here.
+
+    Of 64 random bits each value takes 15, so what is dropped is p to the next 1/32768.
+    """
+
+    def forward(self, input: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The same shape, type and layout out; in training some are 0, and the rest are larger."""
+        dropped = round(self.p * SHARES)
+        if not (self.training and _slow(input) and 0 < dropped < SHARES):
+            return super().forward(input)
+        if not input.is_contiguous(memory_format=torch.channels_last):
+            input = input.contiguous()
+        found: Tensor = _Dropped.apply(input, _kept(input, dropped), SHARES / (SHARES - dropped))
+        return found
+
+
+SHARES = 2**15
+"""Steps that the share of what is dropped goes in."""
+
+
+def _kept(x: Float[Tensor, "..."], dropped: int) -> Int16[Tensor, "..."]:
+    """All bits set where a value stays and none where it goes, in the layout of x."""
+    drawn = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    kept = drawn.view(torch.int16)[: x.numel()]
+    # The sign of the difference, spread over all bits, says which are to be dropped.
+    kept.bitwise_and_(SHARES - 1).sub_(dropped).bitwise_right_shift_(15).bitwise_not_()
+    return kept.as_strided(x.shape, x.stride())
+
+
+class _Dropped(torch.autograd.Function):
+    """x where bits are set, times a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, factor: float) -> Any:
+        ctx.save_for_backward(kept)
+        ctx.factor = factor
+        return _masked(x, kept, factor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (kept,) = ctx.saved_tensors
+        return _masked(gradient, kept, ctx.factor), None, None
+
+
+def _masked(x: Tensor, kept: Tensor, factor: float) -> Tensor:
+    return (x.view(torch.int16) & kept).view(x.dtype).mul_(factor)
 
 
 def attention(

@@ -53,7 +53,8 @@ def table(model: Model) -> str:
         **_last_losses(facts),
         **({"average": _average(facts)} if "average_length" in facts else {}),
         "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}"
-        + _led(sampling.guidance, sampling.guidance_interval),
+        + _led(sampling.guidance, sampling.guidance_interval)
+        + _chosen(facts),
         **({"teacher guided by": _guided(settings)} if settings.distilled else {}),
         "made by": _versions(facts),
     }
@@ -134,6 +135,12 @@ def _led(scale: float | None, interval: tuple[float, float] | None) -> str:
         return ""
     where = "" if interval is None else " in {:g}:{:g}".format(*interval)
     return f", guided by {scale:g}{where}"
+
+
+def _chosen(facts: Mapping[str, Any]) -> str:
+    """What is added to it, where the guidance was measured."""
+    by = facts.get("guidance_chosen_by")
+    return f"; the best guidance of several by {by}" if by else ""
 
 
 def _matched(settings: Settings) -> str:
