@@ -7,7 +7,12 @@ import sys
 import warnings
 from typing import Any
 
+import typer
+
 from loang.errors import LoangError, LoangWarning
+
+MISTYPED: Any = typer.BadParameter.__base__
+"""What a slip in a command's syntax raises; typer has no name of its own for it."""
 
 _shown_otherwise = warnings.showwarning
 
@@ -25,11 +30,15 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from loang.cli.app import app
-    from loang.cli.together import check_alone, is_told
+    from loang.cli.together import check_alone, follows, is_told
 
     try:
         check_alone(next((each for each in arguments if not each.startswith("-")), None))
-        app(arguments, prog_name="loang")
+        # By itself, typer prints what was mistyped; of many processes, the leading one does.
+        status = app(arguments, prog_name="loang", standalone_mode=not follows())
+        sys.exit(status if isinstance(status, int) else 0)
+    except MISTYPED as error:
+        sys.exit(error.exit_code)
     except LoangError as error:
         if debug:
             raise

@@ -30,6 +30,14 @@ def helped(verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def follows() -> bool:
+    """Whether another process of this job leads."""
+    try:
+        return Place.here().rank > 0
+    except LoangError:
+        return False
+
+
 def is_told(error: LoangError) -> bool:
     """Whether another process of this job says what is wrong: of many, one speaks.
 
@@ -37,12 +45,8 @@ def is_told(error: LoangError) -> bool:
     """
     if getattr(error, "told", False):
         return True
-    try:
-        place = Place.here()
-    except LoangError:
-        return False
     joining = sys.modules.get("loang.team.joining")
-    return place.rank > 0 and not (joining and joining.is_joined())
+    return follows() and not (joining and joining.is_joined())
 
 
 def check_alone(verb: str | None) -> None:
