@@ -23,11 +23,11 @@ from loang.training.ledger import Ledger
 from loang.training.memory import images_that_fit
 from loang.training.plan import Plan
 from loang.training.reporter import Reporter
+from loang.training.slowdown import Slowdown
 from loang.training.trainer import Trainer
 from loang.training.watch import LOOK, PATIENCE, Watch
 
-MEASUREMENTS = 200  # lines of log.jsonl, spread evenly over a run,
-MEASUREMENT_SECONDS = 10.0  # and more where that is long
+MEASUREMENTS, MEASUREMENT_SECONDS = 200, 10.0  # lines of log.jsonl, evenly; more in a long run
 OVER = "training is over, and checkpoint and model file are written."
 RETURNS = 3  # to a checkpoint, after which a run that goes wrong again is given up
 
@@ -72,7 +72,7 @@ class Run:
         self.notes = plan.describe()
         self.trainer = self._trainer(plan.denoiser)
         self.ledger = Ledger()
-        self.watch = Watch()
+        self.watch, self.slowdown = Watch(), Slowdown()
         self.reporter = Reporter(plan, folder)
         self.keeper = Keeper(plan, folder, self.reporter)
         self.rate = 1.0
@@ -324,6 +324,8 @@ class Run:
         self.ledger.loss_count += len(losses)
         loss = sum(losses) / len(losses) if losses else None
         self.rate = images / max(seconds, 1e-9)
+        if self.slowdown.note(self.rate, seconds):
+            self.display.say(self.slowdown.sentence(self.rate, trainer.device, self.folder))
         if budget.seconds is not None:
             left = max(budget.seconds - trainer.progress.seconds, 0.0)
         else:
