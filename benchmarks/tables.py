@@ -26,7 +26,7 @@ TEACHER = "fashion-mnist-quick"
 Row = dict[str, str]
 
 
-# --- Reading ------------------------------------------------------------------------------------
+# Reading what was measured.
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -49,7 +49,7 @@ def one(rows: Iterable[Mapping[str, Any]], **wanted: object) -> Any:
     return found[0]
 
 
-# --- Writing ------------------------------------------------------------------------------------
+# How it is written.
 
 
 def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -115,7 +115,7 @@ def small(value: float) -> str:
     return f"{value:.1e}".replace("e-0", "e-") if value else "0"
 
 
-# --- docs/benchmarks.md -------------------------------------------------------------------------
+# The tables of docs/benchmarks.md.
 
 RECIPES = {
     "before": "before: width 48, groups of 4 channels",
@@ -355,7 +355,7 @@ def same_network(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer([{**it, **it["versions"]} for it in found], *files)
 
 
-# --- docs/distill.md ----------------------------------------------------------------------------
+# The tables of docs/distill.md.
 
 
 def student(measured: Path) -> str:
@@ -409,7 +409,7 @@ def student_settings(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer(rows, "distill-settings.csv")
 
 
-# --- docs/scaling.md ----------------------------------------------------------------------------
+# The tables of docs/scaling.md.
 
 
 def processes(measured: Path) -> str:
@@ -438,7 +438,7 @@ def processes(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer(rows, "growth.csv")
 
 
-# --- docs/neighbours.md -------------------------------------------------------------------------
+# The tables of docs/neighbours.md.
 
 RUNTIMES = {
     "torch, float32": ("torch, float32", None),
@@ -466,7 +466,7 @@ def onnx_speed(measured: Path) -> str:
     return table + "\n\n" + footer([found], "onnx-speed.json")
 
 
-# --- The pages ----------------------------------------------------------------------------------
+# The pages.
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "recipe": recipe,
