@@ -1,22 +1,32 @@
 """Whether a few hundred samples choose the guidance that thousands would.
 
-    python benchmarks/guidance_choice.py runs/quick runs/long --counts 250 500 --seeds 3
+    python benchmarks/guidance_choice.py runs/quick runs/long --counts 250 500 --seeds 3 \
+        --out guidance-choice.csv
 
 What a run does when training is over (loang/training/scales.py), of each model by several seeds and
 numbers of samples, always from guidance 3: which scale it takes, and in how many seconds. One row a
-choice, as JSON lines.
+choice.
 """
 
 import argparse
-import json
+import platform
 import time
+from datetime import date
 from pathlib import Path
 
+import torch
+from judge import Table
+
+import loang
+from loang import device
 from loang.config import Settings
 from loang.evaluation.real import real_images
+from loang.identity import weights_digest
 from loang.model import Model
 from loang.training import scales
 from loang.training.monitor import Monitor
+
+KEYS = ("model", "samples", "seed", "sampler", "steps")
 
 
 def main() -> None:
@@ -25,29 +35,44 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[250, 500])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--way", default="dpmpp-2m/8", help="SAMPLER/STEPS")
+    parser.add_argument("--out", type=Path, default=Path("guidance-choice.csv"))
     arguments = parser.parse_args()
+    table = Table(arguments.out, KEYS)
     sampler, steps = arguments.way.split("/")
     for path in arguments.models:
         model = Model.load(path)
         data = real_images(model, None, path)
+        dtype = device.autocast_type(model.device, model.settings.training.precision)
         for count in arguments.counts:
             for seed in range(arguments.seeds):
+                row: dict[str, object] = {
+                    "model": weights_digest(model)[:12],
+                    "trained_images": model.facts.get("images"),
+                    "sampler": sampler,
+                    "steps": steps,
+                    "samples": count,
+                    "seed": seed,
+                }
+                if table.has(row):
+                    continue
                 settings = changed(model, sampler, int(steps), count, seed)
                 start = time.perf_counter()
                 monitor = Monitor(data, settings)
                 found = scales.choose(
                     Model(model.denoiser, model.spec, settings, model.facts), monitor
                 )
-                row = {
-                    "model": path.name,
-                    "trained_images": model.facts.get("images"),
-                    "samples": count,
-                    "seed": seed,
-                    "best": found.best,
-                    "scores": {f"{scale:g}": round(s.value, 4) for scale, s in found.scores},
-                    "seconds": round(time.perf_counter() - start, 1),
+                row["seconds"] = round(time.perf_counter() - start, 1)
+                row["best"] = f"{found.best:g}"
+                row["scores"] = " ".join(f"{scale:g}:{s.value:.4f}" for scale, s in found.scores)
+                row |= {
+                    "features": monitor.space.name,
+                    "machine": device.describe(model.device, dtype),
+                    "loang": loang.__version__,
+                    "torch": torch.__version__,
+                    "python": platform.python_version(),
+                    "date": date.today().isoformat(),
                 }
-                print(json.dumps(row), flush=True)
+                table.add(row)
 
 
 def changed(model: Model, sampler: str, steps: int, count: int, seed: int) -> Settings:
