@@ -25,6 +25,7 @@ from loang.training.ema import MODEL_AVERAGE, Ema, averages, lent
 from loang.training.examples import Examples, Source
 from loang.training.matching import Matching
 from loang.training.objective import OWN, Moment, Objective
+from loang.training.optimizer import AdamW
 
 STEP = "step"
 """The word by which a team's leader has the others take one."""
@@ -103,7 +104,7 @@ class Trainer:
         self.objective = objective(self.denoiser, self.source, settings)
         chosen = settings.optimizer
         self.fused = on.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             denoiser.parameters(),
             lr=chosen.learning_rate,
             betas=chosen.betas,
