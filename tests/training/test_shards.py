@@ -14,6 +14,7 @@ from loang.errors import LoangError
 from loang.team.place import Place
 from loang.team.team import Team
 from loang.training import shards
+from loang.training.asked import resume
 
 SCRIPT = Path(__file__).with_name("sharing.py")
 HERE, TWO = torch.device("cpu"), Team(Place(1, 2, 1, 2))
@@ -59,6 +60,14 @@ def test_parts_of_the_weights_learn_what_all_of_them_would(changes):
 
 def settings(*changes):
     return changed(presets.preset("quick"), [*TINY, *changes])
+
+
+def test_a_run_that_shares_its_weights_may_go_on_with_fewer_images_at_once():
+    """Its processes can't take fewer by themselves when memory is short; others can, and do."""
+    asked = "training.shard=true", "training.micro_batch=2"
+    assert resume(settings(), changes=asked).training.micro_batch == 2
+    with pytest.raises(LoangError, match=r"training\.micro_batch is None, not 2"):
+        resume(settings(), changes=asked[1:])
 
 
 def test_weights_that_can_be_spread_are():

@@ -86,7 +86,7 @@ class Shards(Weights):
 
     @torch.no_grad()
     def values(self) -> dict[str, Tensor]:
-        """This process's part of each weight."""
+        """This process's part of each weight, where torch has it now."""
         return {name: weight.to_local() for name, weight in self._distributed.items()}
 
     @torch.no_grad()
