@@ -4,16 +4,9 @@ One of them leads. It alone decides, reads the clock, writes and speaks; the oth
 them. So nothing can be decided differently in two places, and what is written is written once.
 """
 
-import atexit
-import contextlib
 import json
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent import futures
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -25,6 +18,7 @@ from torch import distributed as dist
 
 from loang import device
 from loang.errors import LoangError
+from loang.team.aside import aside
 from loang.team.place import Place
 from loang.team.pulse import Pulse
 
@@ -34,8 +28,6 @@ DISMISSING = 10.0
 """Seconds that a leader who ends early waits for the others' end."""
 SHORTEST, LONGEST = 2e-5, 5e-4
 """Seconds between two looks at what is waited for."""
-LOOKING = 0.5
-"""Seconds between two looks at who lives, where torch waits itself."""
 BUCKET = 2**25
 """Numbers that are added up in one go."""
 
@@ -249,27 +241,8 @@ class Team:
         """
         if self.over:
             raise Dismissed
-        done: Future[T] = Future()
-        gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
-
-        def run() -> None:
-            try:
-                if gpu is not None:
-                    torch.cuda.set_device(gpu)
-                done.set_result(work())
-            except BaseException as error:
-                done.set_exception(error)
-
-        thread = threading.Thread(target=run, name="loang step", daemon=True)
-        thread.start()
         try:
-            while not futures.wait([done], LOOKING).done:
-                self._check()
-        except (Lost, Dismissed) as error:
-            atexit.register(self._end, thread, getattr(error, "exit_status", 2))
-            raise
-        try:
-            return done.result()
+            return aside(work, self._check, self.pulse.stop if self.pulse else lambda: None)
         except RuntimeError as error:
             self._explain(error)
             raise
@@ -327,19 +300,6 @@ class Team:
         dismissed = self.pulse and self.pulse.dismissed
         if names or dismissed or _of_a_connection(error):
             self._fail(names, str(error).partition("\n")[0])
-
-    def _end(self, thread: threading.Thread, status: int) -> None:
-        """End a process at its end, where torch still waits in a thread that was left behind.
-
-        If it came to its own end meanwhile, Python being gone already, the process would abort.
-        """
-        if thread.is_alive():
-            if self.pulse:
-                self.pulse.stop()
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError, AttributeError):
-                    stream.flush()
-            os._exit(status)
 
     def _fail(self, names: list[str], why: str) -> NoReturn:
         if self.pulse and self.pulse.dismissed:
