@@ -72,9 +72,20 @@ def autocast_type(device: torch.device, precision: str = "auto") -> torch.dtype 
     return None
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
-    """The context in which a network runs."""
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+def autocast(device: torch.device, dtype: torch.dtype | None, keeps: bool = True) -> torch.autocast:
+    """The context in which a network runs.
+
+    Args:
+        device: where it computes.
+        dtype: that it computes in; None for float32.
+        keeps: whether weights in that type are kept to its end, for a second use.
+    """
+    return torch.autocast(
+        device.type,
+        dtype=dtype or torch.bfloat16,
+        enabled=dtype is not None,
+        cache_enabled=keeps,
+    )
 
 
 def describe(device: torch.device, dtype: torch.dtype | None) -> str:

@@ -26,8 +26,8 @@ from loang.tracking import tracking
 from loang.tracking.follower import Follower
 from loang.tracking.tracker import Tracker
 from loang.training.display import Display
+from loang.training.interruption import Interrupted
 from loang.training.log import Log
-from loang.training.run import Interrupted
 
 TINY = (
     "network.width=8",

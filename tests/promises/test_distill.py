@@ -201,7 +201,7 @@ def test_the_room_that_a_students_checkpoint_takes_is_known_before(teacher, tmp_
 
 
 def test_the_log_says_how_many_images_a_student_was_validated_on(teacher, tmp_path, monkeypatch):
-    monkeypatch.setattr("loang.training.trainer.LEAST_VALIDATED", 1)
+    monkeypatch.setattr("loang.training.validation.LEAST_VALIDATED", 1)
     run = distilled(teacher, tmp_path / "student", budget="32 images")
     held = Model.load(run, on="cpu").facts["validation_images"]
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

@@ -35,7 +35,7 @@ LATER = {
         "ema": ["snapshots", "snapshot_lengths", "snapshot_precision", "choose"],
         "training": [
             *("micro_batch", "objective", "levels", "level_mean", "level_deviation"),
-            *("min_snr_gamma", "stratified", "pairing", "recompute"),
+            *("min_snr_gamma", "stratified", "pairing", "recompute", "shard"),
         ],
         "sampling": [
             *("spacing", "levels", "churn", "tolerance"),

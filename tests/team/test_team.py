@@ -53,10 +53,18 @@ def test_a_job_that_nobody_joins_says_so():
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
-def test_a_process_that_falls_silent_is_given_up_and_named():
+@pytest.mark.parametrize(
+    "wait",
+    [
+        pytest.param("team.add_up([torch.ones(3)])", id="here"),
+        pytest.param("team.within(lambda: dist.all_reduce(torch.ones(3)))", id="within-torch"),
+    ],
+)
+def test_a_process_that_falls_silent_is_given_up_and_named(wait):
     """Its connections stay open, so that nothing fails: as of a machine that is gone."""
-    code = """
+    code = f"""
 import os, signal, torch
+from torch import distributed as dist
 from loang.team import pulse
 pulse.BEAT, pulse.GIVEN_UP = 0.2, 2.0
 from loang.team.joining import join
@@ -65,7 +73,7 @@ team = join()
 if not team.leads:
     os.kill(os.getpid(), signal.SIGSTOP)
 try:
-    team.add_up([torch.ones(3)])
+    {wait}
 except Lost as lost:
     print(lost.problem, flush=True)
     os._exit(0)

@@ -1,6 +1,7 @@
 """What each process of `test_team.py` does: a team in all its ways, checked on the spot."""
 
 import numpy as np
+import pytest
 import torch
 
 from loang.team.joining import join
@@ -52,6 +53,16 @@ for bucket in (2**25, 5):
     assert torch.equal(tensors[0], torch.full((2, 3, 4, 4), total))
     assert torch.equal(tensors[1], torch.arange(6.0).view(2, 3).t() * total)
     assert float(tensors[2]) == total
+
+# Of what is handed out each keeps what it likes.
+kept = team.hand_out(given if team.leads else None, lambda name, whole: whole.flatten()[:rank])
+assert list(kept) == list(given)
+assert torch.equal(kept["weights"], found["weights"].flatten()[:rank])
+
+# What torch itself waits in gives what it gives, or raises what it raises.
+assert team.within(lambda: rank) == rank
+with pytest.raises(ValueError, match="no number"):
+    team.within(lambda: int("no number"))
 
 # Parts become a whole, in order, of any lengths.
 part = torch.arange(rank + 1) + 10 * rank

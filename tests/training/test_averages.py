@@ -307,8 +307,8 @@ def test_a_damaged_snapshot_is_named(tmp_path, harm):
 
 def test_a_run_tracks_what_is_asked_beside_the_model():
     network = torch.nn.Linear(2, 2)
-    assert list(averages(EmaSettings(), network)) == ["ema"]
-    found = averages(EmaSettings(snapshots=4, snapshot_lengths=(0.03, 0.2)), network)
+    assert list(averages(EmaSettings(), network.state_dict())) == ["ema"]
+    found = averages(EmaSettings(snapshots=4, snapshot_lengths=(0.03, 0.2)), network.state_dict())
     assert list(found) == ["ema", "ema-1", "ema-2"]
     assert [each.decay.length for each in found.values()] == [0.06, 0.03, 0.2]
     assert list(held(found, "float32")) == [0.03, 0.2]

@@ -113,7 +113,7 @@ def test_the_tutorial_decays_weights_by_1e_4_a_step_as_the_articles_optimizer_do
 
 def test_validation_takes_fewer_images_where_each_takes_more_looks(monkeypatch):
     subject = trainer()
-    monkeypatch.setattr("loang.training.trainer.LEAST_VALIDATED", 12)
+    monkeypatch.setattr("loang.training.validation.LEAST_VALIDATED", 12)
     asked = []
     subject.objective.looks = 3
     subject.objective.error = lambda x0, _, numbers: asked.extend(numbers) or x0[:, 0, 0, 0]
@@ -121,7 +121,7 @@ def test_validation_takes_fewer_images_where_each_takes_more_looks(monkeypatch):
     assert subject.validate(subject.images) == pytest.approx(float(expected))
     assert [int(number) for number in asked] == list(range(0, 37, 3))
     assert len(subject.validated(subject.images)) == 13
-    monkeypatch.setattr("loang.training.trainer.LEAST_VALIDATED", 256)
+    monkeypatch.setattr("loang.training.validation.LEAST_VALIDATED", 256)
     assert len(subject.validated(subject.images)) == 37
 
 

@@ -7,6 +7,7 @@ from in_steps import IN_STEPS
 from loang import build, presets
 from loang.config import changed
 from loang.data import Images, ImageSpec
+from loang.team.team import ALONE
 from loang.training.trainer import Trainer
 
 SPEC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
@@ -20,13 +21,13 @@ TINY = (
 )
 
 
-def trainer(*changes, preset="quick"):
+def trainer(*changes, preset="quick", team=ALONE):
     rng = np.random.default_rng(0)
     images = Images(rng.integers(0, 256, (37, 8, 8, 1), np.uint8), SPEC, np.arange(37) % 3)
     tiny = TINY if preset == "quick" else ("training.batch=2",)
     settings = changed(presets.preset(preset), [*tiny, *changes])
     denoiser = build.build_denoiser(settings, SPEC)
-    return Trainer(denoiser, images, settings, torch.device("cpu"))
+    return Trainer(denoiser, images, settings, torch.device("cpu"), team)
 
 
 def weights(subject):

@@ -165,6 +165,9 @@ class TrainingSettings(Section):
         False,
         description="compute layers again for their gradients rather than keep them: less memory",
     )
+    shard: bool = Field(
+        False, description="of several processes, each keeps a part of the weights, not all of them"
+    )
     budget: Word = Field("5m", description="5m, 2h30m, 50 epochs, 1000000 images")
     objective: Literal["denoising", "consistency"] = Field(
         "denoising", description="consistency: bring a trained model to few steps"

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import distributed as dist
 
 from loang import device
 from loang.errors import LoangError
+from loang.team.aside import aside
 from loang.team.place import Place
 from loang.team.pulse import Pulse
 
@@ -29,6 +30,8 @@ SHORTEST, LONGEST = 2e-5, 5e-4
 """Seconds between two looks at what is waited for."""
 BUCKET = 2**25
 """Numbers that are added up in one go."""
+
+T = TypeVar("T")
 
 
 class Lost(LoangError):
@@ -123,25 +126,35 @@ class Team:
             return value
         return json.loads((first[8:].tobytes() + rest.tobytes())[:length])
 
-    def hand_out(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def hand_out(
+        self,
+        tensors: Mapping[str, Tensor] | None = None,
+        keep: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor,
+    ) -> dict[str, Tensor]:
         """The leader's tensors, everywhere: with it as they are, with the others on the CPU.
+
+        Args:
+            tensors: the leader's; what others than it give is not looked at.
+            keep: what is kept of each, by its name; no process holds more than one of them whole.
 
         Raises:
             Lost: a process is gone.
         """
-        given = dict(tensors or {})
+        given = tensors or {}
         if self.size == 1:
-            return given
+            return dict(given)
         kinds = {name: (list(t.shape), str(t.dtype)[6:]) for name, t in given.items()}
         kinds = self.tell(kinds)
+        kept = {}
         for name, (shape, kind) in kinds.items():
             if self.leads:
-                sent = given[name].detach().to("cpu", memory_format=torch.contiguous_format)
-                self._broadcast(sent.reshape(-1).view(torch.uint8))
+                whole = given[name]
+                sent = whole.detach().to("cpu", memory_format=torch.contiguous_format)
             else:
-                given[name] = torch.empty(shape, dtype=getattr(torch, kind))
-                self._broadcast(given[name].reshape(-1).view(torch.uint8))
-        return given
+                whole = sent = torch.empty(shape, dtype=getattr(torch, kind))
+            self._broadcast(sent.reshape(-1).view(torch.uint8))
+            kept[name] = keep(name, whole)
+        return kept
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Each becomes the sum of its counterparts in all processes.
@@ -216,6 +229,24 @@ class Team:
             return [array]
         return [each[:count] for each, count in zip(others, counts, strict=True)]
 
+    def within(self, work: Callable[[], T]) -> T:
+        """What `work` gives, within which torch itself waits for the other processes.
+
+        It runs in a thread of its own: torch waits where no signal is heard, and for minutes for a
+        machine that is gone. What is noticed here as in `_wait` leaves that thread behind.
+
+        Raises:
+            Lost: a process is gone.
+            Dismissed: the leader has ended early.
+        """
+        if self.over:
+            raise Dismissed
+        try:
+            return aside(work, self._check, self.pulse.stop if self.pulse else lambda: None)
+        except RuntimeError as error:
+            self._explain(error)
+            raise
+
     def dismiss(self, patience: float = DISMISSING) -> None:
         """The leader ends early: the others need wait no longer, and say nothing of it.
 
@@ -248,18 +279,26 @@ class Team:
             assert work is not None
             pause = SHORTEST
             while not work.is_completed():
-                if self.pulse and (self.pulse.gone or self.pulse.dismissed):
-                    self._fail(self.pulse.gone, "nothing is heard of it")
+                self._check()
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST)
             work.wait()
         except RuntimeError as error:
-            if device.out_of_memory(error):
-                raise
-            names = self.pulse.lost() if self.pulse else []
-            dismissed = self.pulse and self.pulse.dismissed
-            if not names and not dismissed and not _of_a_connection(error):
-                raise
+            self._explain(error)
+            raise
+
+    def _check(self) -> None:
+        """Whether what is waited for can still be."""
+        if self.pulse and (self.pulse.gone or self.pulse.dismissed):
+            self._fail(self.pulse.gone, "nothing is heard of it")
+
+    def _explain(self, error: RuntimeError) -> None:
+        """Raise what an error of torch's comes from, if that is another process."""
+        if device.out_of_memory(error):
+            return
+        names = self.pulse.lost() if self.pulse else []
+        dismissed = self.pulse and self.pulse.dismissed
+        if names or dismissed or _of_a_connection(error):
             self._fail(names, str(error).partition("\n")[0])
 
     def _fail(self, names: list[str], why: str) -> NoReturn:

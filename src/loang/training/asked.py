@@ -72,6 +72,7 @@ MAY_DIFFER = {
     "data.unreadable",
     "training.device",
     "training.recompute",
+    "training.shard",
     "training.reports",
     "training.validation_share",
     "training.checkpoint_minutes",
@@ -117,6 +118,8 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
     """
     wanted = _with(stored, data, asked)
     changed = wanted.to_dict()
+    # Processes that share the weights can't take fewer images by themselves when memory is short.
+    may_differ = MAY_DIFFER | ({"training.micro_batch"} if wanted.training.shard else set())
     learnt = WALK if stored.distilled else ()
     differ = [
         f"{section}.{key} is {value!r}, not {changed[section].get(key)!r}"
@@ -124,7 +127,7 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
         if isinstance(values, dict)
         for key, value in values.items()
         if changed[section].get(key) != value
-        and f"{section}.{key}" not in MAY_DIFFER
+        and f"{section}.{key}" not in may_differ
         and (section not in ("sampling", "evaluation") or f"{section}.{key}" in learnt)
     ]
     if (name := asked.get("preset")) not in (None, stored.preset):

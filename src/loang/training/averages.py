@@ -58,15 +58,27 @@ class Average:
         }
 
 
-def held(averages: Mapping[str, Ema], precision: str) -> dict[float, dict[str, Tensor]]:
-    """Copies of averages in memory of their own, by length, of the type that they are stored in."""
+def held(
+    averages: Mapping[str, Ema],
+    precision: str,
+    whole: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> dict[float, dict[str, Tensor]]:
+    """Copies of averages in memory of their own, by length, of the type that they are stored in.
+
+    Args:
+        averages: by their file in a checkpoint.
+        precision: that type.
+        whole: their tensors, by the same files, where they hold parts of these only.
+    """
     dtype = getattr(torch, precision)
 
     def copied(tensor: Tensor) -> Tensor:
         return tensor.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
     return {
-        each.decay.length: {name: copied(tensor) for name, tensor in each.tensors.items()}
+        each.decay.length: {
+            name: copied(tensor) for name, tensor in (whole or {}).get(file, each.tensors).items()
+        }
         for file, each in averages.items()
         if file != MODEL_AVERAGE and isinstance(each.decay, PowerDecay)
     }

@@ -40,10 +40,12 @@ class Checkpoint:
     Args:
         tensors: by file (`model`, `ema`, `optimizer`) and name.
         state: plain values: step, images, seconds, losses.
+        apart: whether these tensors are copies already, in main memory, that nothing changes.
     """
 
     tensors: Mapping[str, Mapping[str, Tensor]]
     state: Mapping[str, Any]
+    apart: bool = False
 
 
 def size(checkpoint: Checkpoint) -> int:
@@ -56,6 +58,8 @@ def snapshot(checkpoint: Checkpoint) -> Checkpoint:
 
     In the order of the file already, so that no thread but the one that trains computes.
     """
+    if checkpoint.apart:
+        return checkpoint
 
     def copied(tensor: Tensor) -> Tensor:
         return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)

@@ -57,7 +57,7 @@ class Judge:
             return Score(math.inf if loss is None else loss)
         trainer = self.trainer
         with trainer.averaged(weights):
-            model = Model(trainer.denoiser, self.dataset.spec, trainer.settings)
+            model = Model(trainer.shown, self.dataset.spec, trainer.settings)
             scores = self.monitor.score(model)
         value = scores["kid"]
         return Score(value if math.isfinite(value) else math.inf, scores["kid_error"])

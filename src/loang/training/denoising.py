@@ -199,12 +199,16 @@ class Denoising(Objective):
         x0 = examples.x0
         given = torch.zeros_like(x0)
         chosen = (drawn < SHOWN).nonzero()[:, 0].to(x0.device)
-        if not len(chosen):
-            return given
+        shown = len(chosen) > 0
+        if not shown:
+            if not self.evenly:
+                return given
+            chosen = chosen.new_zeros(1)  # asked as the others ask, and thrown away
         x_t, t = process.diffuse(denoiser.schedule, x0, t, eps)[chosen], t[chosen]
         label, told = (each if each is None else each[chosen] for each in examples[1:])
         estimate = denoiser.read(denoiser.predict(x_t, t, label, told), x_t, t)
-        given[chosen] = estimate.x0.to(given.dtype)
+        if shown:
+            given[chosen] = estimate.x0.to(given.dtype)
         # Autocast keeps what it has cast of the weights; in older torch, without a gradient.
         torch.clear_autocast_cache()
         return given

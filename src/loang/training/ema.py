@@ -83,12 +83,15 @@ class Ema:
         )
 
 
-def averages(settings: EmaSettings, network: nn.Module) -> dict[str, Ema]:
+def averages(settings: EmaSettings, weights: Mapping[str, Tensor]) -> dict[str, Ema]:
     """All averages that a run tracks, by their file in a checkpoint.
 
     That which is the model comes first; those that only snapshots are taken of come after it.
+
+    Args:
+        settings: how many, and of which lengths.
+        weights: by name; copied.
     """
-    weights = network.state_dict()
     decay: PowerDecay | ConstantDecay = ConstantDecay(settings.decay)
     if settings.kind == "power":
         decay = PowerDecay(settings.length)
@@ -108,3 +111,14 @@ def lent(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
         yield
     finally:
         network.load_state_dict(own)
+
+
+@contextlib.contextmanager
+def filled(network: nn.Module, weights: Mapping[str, Tensor], on: torch.device) -> Iterator[None]:
+    """A network in main memory has these weights, and lies on a device for a while."""
+    network.load_state_dict(dict(weights))
+    network.to(on)
+    try:
+        yield
+    finally:
+        network.to("cpu")

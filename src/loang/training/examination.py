@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from loang import device
 from loang.data import order
 from loang.errors import LoangError
-from loang.training.trainer import Progress, Trainer
+from loang.training.progress import Progress
+from loang.training.trainer import EXAMINE, Trainer
 from loang.training.watch import Watch
 
 
@@ -32,6 +32,8 @@ class Examination:
 def examine(trainer: Trainer, step: int) -> Examination:
     """Look again at the batch of a step whose update was skipped, with the weights as they are.
 
+    Where each process of a team holds a part of these, all look at all of it.
+
     Args:
         trainer: it is left as it was, but for gradients.
         step: 1 for the first.
@@ -40,22 +42,17 @@ def examine(trainer: Trainer, step: int) -> Examination:
     position = (step - 1) * training.batch
     rows = order.batch(position, training.batch, len(trainer.images), training.seed)
     here = trainer.progress
+    if trainer.weights.sharded and trainer.team.leads:
+        trainer.team.tell([EXAMINE, step])
     trainer.progress = Progress(step - 1, position)
-    losses = []
     try:
-        with torch.no_grad(), device.autocast(trainer.device, trainer.dtype):
-            for number in range(training.batch):
-                loss = trainer.objective.loss(trainer.moment, torch.tensor([number]))
-                losses.append(float(loss.plain))
+        losses = trainer.weights.compute(lambda: _losses(trainer))
         trainer.gradients(range(training.batch))
     finally:
         trainer.progress = here
-    norms = {
-        name: float(parameter.grad.norm())
-        for name, parameter in trainer.denoiser.network.named_parameters()
-        if parameter.grad is not None
-    }
+    norms = trainer.weights.gradient_norms()
     trainer.optimizer.zero_grad(set_to_none=True)
+    trainer.weights.begin()
     broken = [name for name, norm in norms.items() if not math.isfinite(norm)]
     bad = [row for row, loss in zip(rows.tolist(), losses, strict=True) if not math.isfinite(loss)]
     return Examination(
@@ -64,6 +61,16 @@ def examine(trainer: Trainer, step: int) -> Examination:
         bad,
         broken[0] if broken else max(norms, key=norms.__getitem__),
     )
+
+
+@torch.no_grad()
+def _losses(trainer: Trainer) -> list[float]:
+    """Of each image of the trainer's batch, by itself."""
+    with trainer.autocast():
+        return [
+            float(trainer.objective.loss(trainer.moment, torch.tensor([number])).plain)
+            for number in range(trainer.settings.training.batch)
+        ]
 
 
 def diagnosis(trainer: Trainer, watch: Watch, returns: int) -> LoangError:

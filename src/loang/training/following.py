@@ -1,12 +1,12 @@
 """A run as a process sees it that another one leads: it computes its part of each batch."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from loang import config, device
 from loang.config import Settings
-from loang.data import Dataset
-from loang.data.download import Progress
+from loang.data import Dataset, download
 from loang.errors import LoangError
 from loang.model import Model
 from loang.team.joining import join
@@ -14,21 +14,25 @@ from loang.team.team import Dismissed, Team
 from loang.training.asked import open_images
 from loang.training.checkpoint import Checkpoint
 from loang.training.display import Display
+from loang.training.examination import examine
 from loang.training.interruption import Interruption
 from loang.training.memory import images_that_fit
 from loang.training.places import meant
 from loang.training.plan import Plan, prepare
-from loang.training.trainer import STEP, Trainer
+from loang.training.progress import Progress
+from loang.training.trainer import EXAMINE, GATHER, RESTORE, STEP, Trainer
 
 if TYPE_CHECKING:
     from loang.training.run import Run
 
 TAKE, END = "take", "end"
 """The leader's words before it hands out where it stands, and when all went well."""
+NOTHING = Checkpoint({}, {})
+"""What the others give where the leader's checkpoint is handed out."""
 
 
 def together(
-    start: "Callable[[Team], Run]", on_progress: Progress | None = None
+    start: "Callable[[Team], Run]", on_progress: download.Progress | None = None
 ) -> "Run | Following":
     """A run that all processes of this job train: the leader's own, or one that is followed.
 
@@ -69,6 +73,9 @@ def begin(plan: Plan, places: Mapping[str, Any] | None) -> None:
 def hand_out(trainer: Trainer) -> None:
     """All processes of the trainer's team go on from where its leader stands.
 
+    Where each holds a part of the weights, a restored leader has restored them already, and these
+    are told where the run stands.
+
     Raises:
         Lost: one of them is gone.
     """
@@ -77,13 +84,14 @@ def hand_out(trainer: Trainer) -> None:
         return
     if team.leads:
         team.tell([TAKE])
-    own = trainer.checkpoint({}) if team.leads else Checkpoint({}, {})
-    state = team.tell(dict(own.state))
-    files = team.tell(list(own.tensors))
-    tensors = {file: team.hand_out(own.tensors.get(file)) for file in files}
+    if trainer.weights.sharded:
+        progress, trainer.micro_batch = team.tell([asdict(trainer.progress), trainer.micro_batch])
+        trainer.progress = Progress(**progress)
+        return
+    handed = trainer.weights.handed(trainer.checkpoint({}) if team.leads else NOTHING)
     if not team.leads:
         at_once = trainer.micro_batch
-        trainer.restore(Checkpoint(tensors, state))
+        trainer.restore(handed)
         trainer.micro_batch = at_once  # memory is each process's own
 
 
@@ -91,6 +99,32 @@ def dismiss(team: Team, model: Model) -> None:
     """The leader tells the others that all went well, and what has become of it."""
     team.tell([END, dict(model.facts)])
     team.hand_out(model.denoiser.network.state_dict())
+
+
+def obey(told: list[Any], trainer: Trainer) -> bool:
+    """Do as the leader tells; returns whether it was told anything but the end.
+
+    Raises:
+        Dismissed: the run has ended early.
+        Lost: another process is gone.
+    """
+    match told:
+        case [str(order), float(share)] if order == STEP:
+            trainer.step(share)
+        case [str(order)] if order == TAKE:
+            hand_out(trainer)
+        case [str(order)] if order == RESTORE:
+            try:
+                trainer.restore(NOTHING)
+            except (RuntimeError, KeyError, TypeError, ValueError) as error:
+                raise Dismissed from error  # what fits not here fits not there: it says so
+        case [str(order), [*files]] if order == GATHER:
+            trainer.whole(files)
+        case [str(order), int(step)] if order == EXAMINE:
+            examine(trainer, step)
+        case _:
+            return False
+    return True
 
 
 class Following:
@@ -105,7 +139,7 @@ class Following:
         LoangError: this process finds other images than the leader, or none.
     """
 
-    def __init__(self, team: Team, on_progress: Progress | None = None) -> None:
+    def __init__(self, team: Team, on_progress: download.Progress | None = None) -> None:
         self.team = team
         told = team.tell()
         if told is None:
@@ -117,7 +151,7 @@ class Following:
         self.trainer = Trainer(
             plan.denoiser, self.dataset.train, plan.settings, plan.device, plan.team
         )
-        if plan.device.type == "cpu":
+        if plan.device.type == "cpu" and not self.trainer.weights.sharded:
             free = device.memory_free() // team.place.local_size
             self.trainer.micro_batch = images_that_fit(self.trainer, free)
 
@@ -135,21 +169,17 @@ class Following:
         # signal acts as always.
         with Interruption():
             while told := self.team.tell():
-                match told:
-                    case [str(order), float(share)] if order == STEP:
-                        self.trainer.step(share)
-                    case [str(order)] if order == TAKE:
-                        hand_out(self.trainer)
-                    case _:
-                        break
+                if not obey(told, self.trainer):
+                    break
         if not told:
             raise Dismissed
-        network = self.trainer.denoiser.network
-        network.load_state_dict(self.team.hand_out())
-        return Model(self.trainer.denoiser, self.dataset.spec, self.settings, told[1])
+        denoiser = self.trainer.shown
+        denoiser.network.load_state_dict(self.team.hand_out())
+        denoiser.network.to(self.trainer.device)
+        return Model(denoiser, self.dataset.spec, self.settings, told[1])
 
     def _opened(
-        self, settings: Settings, told: Mapping[str, Any], progress: Progress | None
+        self, settings: Settings, told: Mapping[str, Any], progress: download.Progress | None
     ) -> Dataset:
         dataset = open_images(settings, progress, places=told["places"])
         if dataset.fingerprint != told["fingerprint"]:

@@ -2,10 +2,38 @@
 
 import signal
 import threading
+from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
+
+from loang import files
+from loang.errors import LoangError
 
 # Windows has no terminal that hangs up.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
+
+
+class Interrupted(LoangError):
+    """A signal ended the run.
+
+    Args:
+        number: of the signal.
+        out: the run's folder.
+        kept: the sentence that says what is saved.
+    """
+
+    def __init__(self, number: int, out: Path, kept: str) -> None:
+        super().__init__(
+            f"Stopped by {signal.Signals(number).name}; {kept}",
+            f"Go on with: loang train --resume --out {files.shown(out)}",
+        )
+        self.number = number
+        self.out = out
+        self.kept = kept
+        self.exit_status = 128 + number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.number, self.out, self.kept)
 
 
 class Interruption:

@@ -8,6 +8,7 @@ from loang.errors import LoangError
 from loang.training import checkpoint
 from loang.training.averages import Snapshots, held, size
 from loang.training.checkpoint import Checkpoint
+from loang.training.ema import MODEL_AVERAGE
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.inspection import UNKNOWN_IMAGES
 from loang.training.ledger import Ledger
@@ -65,7 +66,9 @@ class Keeper:
         self._last_snapshot = progress.step
         self.saver.wait()
         self.tell_failures(trainer)
-        copies = held(trainer.averages, self.plan.settings.ema.snapshot_precision)
+        averages = trainer.averages
+        whole = trainer.whole(file for file in averages if file != MODEL_AVERAGE)
+        copies = held(averages, self.plan.settings.ema.snapshot_precision, whole)
         about = {"step": progress.step, "images": progress.images, "seconds": progress.seconds}
         self.saver.save_beside(size(copies), lambda: self.snapshots.write(copies, about))
 
@@ -117,14 +120,14 @@ class Keeper:
         """Say what could not be saved since the last call."""
         goes_on = "" if self.reporter.over else " Training goes on."
         for failure in self.saver.failures():
-            self.reporter.display.say(f"Warning: {failure.problem} {self._last_whole()}{goes_on}")
+            self.reporter.display.say(f"Warning: {failure.problem} {self.last_whole()}{goes_on}")
             self.reporter.record(trainer, event="not saved", why=failure.problem)
 
     def what_is_kept(self) -> str:
         """What the last save has left, in a sentence, when it is over."""
         self.saver.wait()
         if failures := self.saver.failures():
-            return f"but not all is saved: {failures[0].problem} {self._last_whole()}"
+            return f"but not all is saved: {failures[0].problem} {self.last_whole()}"
         return "checkpoint and model file are written."
 
     def require_saved(self) -> None:
@@ -137,10 +140,17 @@ class Keeper:
         if failures := self.saver.failures():
             raise LoangError(
                 f"Training is over, but not all is saved: {failures[0].problem}"
-                f" {self._last_whole()}",
+                f" {self.last_whole()}",
                 "When that is mended, go on from there with: loang train --resume --out"
                 f" {files.shown(self.folder.path)}",
             )
+
+    def last_whole(self) -> str:
+        """Which checkpoint is there, in a sentence."""
+        steps = checkpoint_steps(self.folder.checkpoints)
+        if not steps:
+            return "There is no checkpoint."
+        return f"The last whole checkpoint is that of step {steps[-1]:,}."
 
     def _restore(self, trainer: Trainer, found: Checkpoint, step: int) -> None:
         try:
@@ -151,12 +161,6 @@ class Keeper:
                 f" {self.folder.config}: {str(error).partition(chr(10))[0]}",
                 "Put the settings back as they were, or start a new run with --out.",
             ) from error
-
-    def _last_whole(self) -> str:
-        steps = checkpoint_steps(self.folder.checkpoints)
-        if not steps:
-            return "There is no checkpoint."
-        return f"The last whole checkpoint is that of step {steps[-1]:,}."
 
 
 def _hardware(trainer: Trainer) -> str:

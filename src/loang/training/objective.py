@@ -53,6 +53,9 @@ class Objective(ABC):
 
     looks: int = 1
     """Evaluations that an image's `error` takes: validation takes as many fewer images."""
+    evenly: bool = False
+    """Whether `loss` must ask the network as often for any images: the processes of a team fetch
+    parts of its weights from one another then, and wait for each other."""
 
     @abstractmethod
     def loss(self, moment: Moment, numbers: Int[Tensor, " n"]) -> Loss:

@@ -15,6 +15,7 @@ from loang.errors import LoangError
 from loang.networks.sizes import enough_fold
 from loang.presets import PRESETS, UNGUIDED, preset
 from loang.team.team import ALONE, Team
+from loang.training import shards
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
@@ -132,13 +133,16 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
 
     Raises:
         LoangError: a size that the network can't take, a device that is not there, more processes
-            than images in a batch.
+            than images in a batch; weights that can't be spread over them.
     """
     if team.size > settings.training.batch:
         raise LoangError(
             f"A batch of {settings.training.batch:,} can't be shared by {team.size:,} processes.",
             f"Start fewer, or make it larger: --set training.batch={team.size}.",
         )
+    on = device.choose(settings.training.device)
+    if settings.training.shard and team.size > 1:
+        shards.check(settings, on, team)
     spec = dataset.spec
     shape = {"size": (spec.height, spec.width), "channels": spec.channels}
     found: dict[str, Section] = {"data": settings.data.model_copy(update=shape)}
@@ -153,7 +157,7 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         dataset,
         denoiser,
         parse(settings.training.budget, len(dataset.train)),
-        device.choose(settings.training.device),
+        on,
         team,
     )
 

@@ -15,6 +15,7 @@ from loang import device, files, pictures
 from loang.config import Settings
 from loang.errors import LoangError
 from loang.model import Model
+from loang.team.team import Lost
 from loang.tracking.tracker import End
 from loang.tracking.tracking import Tracking
 from loang.training import card, scales
@@ -22,6 +23,7 @@ from loang.training.averages import Average, Snapshots
 from loang.training.budget import duration
 from loang.training.choice import Choice, Judge, choose
 from loang.training.display import Display
+from loang.training.ema import MODEL_AVERAGE
 from loang.training.folder import RunFolder
 from loang.training.ledger import Ledger
 from loang.training.log import Log
@@ -138,12 +140,13 @@ class Reporter:
             return
         self.over = True
         self._told.clear()
+        tracked = trainer.whole([MODEL_AVERAGE])[MODEL_AVERAGE]
         with self.harmless("The length of the average can't be chosen"):
             if self.plan.settings.evaluation.samples:
                 self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
             judge = Judge(trainer, self.plan.dataset, self.monitor)
             length = average.length if average.kind == "power" else None
-            own = Average(trainer.ema.tensors, length)
+            own = Average(tracked, length)
             choice = choose(snapshots, judge, own, self.display.say)
             facts = {**choice.facts(), "validation_loss": judge.loss(choice.average.weights)}
             with trainer.averaged(choice.average.weights):
@@ -187,7 +190,7 @@ class Reporter:
     def model(self, trainer: Trainer, ledger: Ledger) -> Model:
         """The denoiser as it is, with what is known of it now."""
         return Model(
-            trainer.denoiser,
+            trainer.shown,
             self.plan.dataset.spec,
             self._settings(),
             self._facts(trainer, ledger),
@@ -207,9 +210,15 @@ class Reporter:
 
     @contextlib.contextmanager
     def harmless(self, what: str) -> Iterator[None]:
-        """Something that may fail without harm; why it did is told, once."""
+        """Something that may fail without harm; why it did is told, once.
+
+        Raises:
+            Lost: another process of the job is gone, which harms.
+        """
         try:
             yield
+        except Lost:
+            raise
         except LoangError as error:
             self._warn(what, error.problem)
         except Exception as error:

@@ -1,23 +1,23 @@
 """A run from start to end: steps, measurements, reports and checkpoints, and what goes wrong."""
 
 import signal
-from pathlib import Path
-from typing import Any
+
+import torch
 
 from loang import device, files
 from loang.build import build_denoiser
-from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.lock import Lock, holder
 from loang.model import Model
 from loang.team.team import Lost
 from loang.training import checkpoint
 from loang.training.budget import Clock, Marks, duration, learning_rate
+from loang.training.checkpoint import Checkpoint
 from loang.training.display import Display, Measurement
 from loang.training.examination import diagnosis
 from loang.training.folder import RunFolder
 from loang.training.following import dismiss, hand_out
-from loang.training.interruption import Interruption
+from loang.training.interruption import Interrupted, Interruption
 from loang.training.keeper import Keeper
 from loang.training.ledger import Ledger
 from loang.training.memory import images_that_fit
@@ -30,29 +30,6 @@ from loang.training.watch import LOOK, PATIENCE, Watch
 MEASUREMENTS, MEASUREMENT_SECONDS = 200, 10.0  # lines of log.jsonl, evenly; more in a long run
 OVER = "training is over, and checkpoint and model file are written."
 RETURNS = 3  # to a checkpoint, after which a run that goes wrong again is given up
-
-
-class Interrupted(LoangError):
-    """A signal ended the run.
-
-    Args:
-        number: of the signal.
-        out: the run's folder.
-        kept: the sentence that says what is saved.
-    """
-
-    def __init__(self, number: int, out: Path, kept: str) -> None:
-        super().__init__(
-            f"Stopped by {signal.Signals(number).name}; {kept}",
-            f"Go on with: loang train --resume --out {files.shown(out)}",
-        )
-        self.number = number
-        self.out = out
-        self.kept = kept
-        self.exit_status = 128 + number
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.number, self.out, self.kept)
 
 
 class Run:
@@ -70,7 +47,9 @@ class Run:
         self.folder = folder
         self.lock = lock
         self.notes = plan.describe()
-        self.trainer = self._trainer(plan.denoiser)
+        self.trainer = Trainer(
+            plan.denoiser, plan.dataset.train, plan.settings, plan.device, plan.team
+        )
         self.ledger = Ledger()
         self.watch, self.slowdown = Watch(), Slowdown()
         self.reporter = Reporter(plan, folder)
@@ -131,11 +110,14 @@ class Run:
             with display, self.reporter.tracked(Interrupted, KeyboardInterrupt):
                 for note in self.notes:
                     display.say(note)
-                if self.plan.device.type == "cpu":
+                if self.plan.device.type == "cpu" and not self.trainer.weights.sharded:
                     free = device.memory_free() // self.team.place.local_size
                     self._fit_memory(images_that_fit(self.trainer, free))
                 hand_out(self.trainer)
-                model = self._train()
+                try:
+                    model = self._train()
+                except Lost as lost:
+                    raise self._kept_of(lost) from lost
                 dismiss(self.team, model)
                 return model
         except Exception:
@@ -150,10 +132,7 @@ class Run:
 
     def _train(self) -> Model:
         with Interruption() as interruption:
-            try:
-                self._loop(interruption)
-            except Lost as lost:
-                raise self._kept_of(lost) from lost
+            self._loop(interruption)
             if interruption.signal is not None:
                 self.display.say("Stopping, and writing a checkpoint ...")
                 self._save()
@@ -179,14 +158,24 @@ class Run:
                 number = interruption.signal or signal.SIGINT
                 raise Interrupted(number, self.folder.path, OVER) from None
 
-    def _trainer(self, denoiser: Denoiser) -> Trainer:
+    def _first(self) -> Checkpoint:
+        """What a checkpoint would hold that were written before the first step."""
         plan = self.plan
-        return Trainer(denoiser, plan.dataset.train, plan.settings, plan.device, plan.team)
+        denoiser = build_denoiser(plan.settings, plan.dataset.spec)
+        fresh = Trainer(denoiser, plan.dataset.train, plan.settings, torch.device("cpu"))
+        return fresh.checkpoint({})
 
     def _kept_of(self, lost: Lost) -> LoangError:
-        """What is said of a run that has lost a process, whose last whole step is saved."""
-        self._save()
-        kept = self.keeper.what_is_kept()
+        """What is said of a run that has lost a process, whose last whole step is saved.
+
+        But where each process holds a part of the weights: a part of them is lost with it.
+        """
+        if self.trainer.weights.sharded:
+            self.keeper.saver.wait()
+            kept = self.keeper.last_whole()
+        else:
+            self._save()
+            kept = self.keeper.what_is_kept()
         return LoangError(
             f"{lost.problem} {kept[0].upper()}{kept[1:]}",
             "Go on, with as many processes as you like, by: loang train --resume --out"
@@ -298,10 +287,7 @@ class Run:
             for warning in warnings:
                 self.display.say(warning)
         else:
-            denoiser = build_denoiser(self.plan.settings, self.plan.dataset.spec)
-            micro_batch = self.trainer.micro_batch
-            self.trainer = self._trainer(denoiser)
-            self.trainer.micro_batch = micro_batch
+            self.trainer.restore(self._first())
             self.ledger = Ledger()
             self.keeper.forget_later(self.trainer)
         progress = self.trainer.progress

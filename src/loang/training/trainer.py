@@ -1,8 +1,9 @@
 """The training step, one batch at a time; what is minimised is its objective's."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -10,51 +11,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from loang import device, random
+from loang.build import build_denoiser
 from loang.config import Settings
 from loang.data.images import Images
-from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.networks.recompute import recompute
 from loang.team.team import ALONE, Team
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
-from loang.training.consistency import Consistency
-from loang.training.denoising import Denoising
-from loang.training.ema import MODEL_AVERAGE, Ema, averages, lent
+from loang.training.ema import MODEL_AVERAGE, Ema, averages, filled, lent
 from loang.training.examples import Examples, Source
-from loang.training.matching import Matching
-from loang.training.objective import OWN, Moment, Objective
+from loang.training.objective import OWN, Moment
+from loang.training.objectives import objective
 from loang.training.optimizer import AdamW
+from loang.training.progress import Progress
+from loang.training.shards import Shards
+from loang.training.validation import error, validated
+from loang.training.weights import Weights
 
-STEP = "step"
-"""The word by which a team's leader has the others take one."""
-LEAST_VALIDATED = 256
-"""Images, where there are so many: of fewer a mean says little."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands.
-
-    Args:
-        step: optimizer's steps done, those included whose update was skipped.
-        images: images seen; also the position in the order of images.
-        seconds: of the budget, over all sessions.
-        skipped: steps without an update, as their loss or gradient was no number.
-        returns: how often the run went back to a checkpoint because of such steps.
-    """
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    skipped: int = 0
-    returns: int = 0
-
-    @property
-    def slowing(self) -> float:
-        """The factor of the learning rate: half of it after each return."""
-        return 0.5**self.returns
+STEP, RESTORE, GATHER, EXAMINE = "step", "restore", "gather", "examine"
+"""The words by which a team's leader has the others take a step; and, where each holds a part of
+the weights, go on from a checkpoint, give their parts of it, and look at a step again."""
 
 
 class Step(NamedTuple):
@@ -93,7 +71,9 @@ class Trainer:
         team: Team = ALONE,
     ) -> None:
         self.team = team
-        self.denoiser = denoiser.to(on)
+        self.denoiser = denoiser
+        spread = settings.training.shard and team.size > 1
+        self.weights = (Shards if spread else Weights)(denoiser.network, on, team)
         self.source = Source(images, settings, denoiser.classes, on)
         self.settings = settings
         self.device = on
@@ -102,10 +82,11 @@ class Trainer:
         self.share = 0.0
         recompute(denoiser, settings.training.recompute)  # before an objective makes copies of it
         self.objective = objective(self.denoiser, self.source, settings)
+        self.objective.evenly = self.weights.sharded
         chosen = settings.optimizer
         self.fused = on.type in ("cpu", "cuda")
         self.optimizer = AdamW(
-            denoiser.parameters(),
+            self.weights.trained().values(),
             lr=chosen.learning_rate,
             betas=chosen.betas,
             eps=chosen.epsilon,
@@ -123,7 +104,7 @@ class Trainer:
         self.drops = any(
             isinstance(part, torch.nn.Dropout) and part.p > 0 for part in denoiser.modules()
         )
-        self.averages = averages(settings.ema, denoiser.network)
+        self.averages = averages(settings.ema, self.weights.values())
 
     @property
     def images(self) -> Images:
@@ -150,7 +131,8 @@ class Trainer:
             share: of the budget that is used, 0..1; it decides the learning rate.
 
         Raises:
-            LoangError: not even a single image fits in memory.
+            LoangError: not even a single image fits in memory; or, where weights are spread over
+                processes, not as many as the others take.
             Lost: another process of the team is gone; nothing has changed then.
         """
         if self.team.leads:
@@ -163,12 +145,9 @@ class Trainer:
         ):
             group["lr"] = pace * rate
         loss = self.gradients()
-        if self.team.size > 1:
-            self.team.add_up([loss, *self._gradients_there()])
+        own = list(self.objective.parameters().values())
+        gradient = self.weights.settle(loss, own, chosen.clip_norm or float("inf"))
         self.objective.settle(self.team)
-        gradient = torch.nn.utils.clip_grad_norm_(
-            self.denoiser.parameters(), chosen.clip_norm or float("inf")
-        ).detach()
         sound = torch.isfinite(loss) & torch.isfinite(gradient)
         if self.fused:
             self.optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined]
@@ -178,7 +157,7 @@ class Trainer:
 
         progress.step += 1
         progress.images += self.settings.training.batch
-        weights = self.denoiser.network.state_dict()
+        weights = self.weights.values()
         for average in self.averages.values():
             average.update(weights.items(), progress.step)
         return Step(loss, gradient)
@@ -194,10 +173,20 @@ class Trainer:
         """
         while True:
             try:
-                return self._gradients() if part is None else self._gradients(part)
+                return self.weights.compute(
+                    lambda: self._gradients() if part is None else self._gradients(part)
+                )
             except (RuntimeError, MemoryError) as error:
                 if not device.out_of_memory(error):
                     raise
+                if self.weights.sharded and self.micro_batch > 1:
+                    # The others wait for this one to ask as they do: it can't begin anew alone.
+                    raise LoangError(
+                        f"There is not enough memory to train on {self.micro_batch:,} images at"
+                        " once.",
+                        "Go on with fewer: loang train --resume --set training.micro_batch="
+                        f"{self.micro_batch // 2}.",
+                    ) from error
                 if self.micro_batch == 1:
                     raise LoangError(
                         "There is not enough memory to train on a single image at once.",
@@ -212,19 +201,23 @@ class Trainer:
         training, moment = self.settings.training, self.moment
         self.denoiser.train()
         self.optimizer.zero_grad(set_to_none=True)
+        self.weights.begin()
         self.objective.begin()
         total = torch.zeros((), device=self.device)
         for start in part[:: self.micro_batch]:
             numbers = torch.arange(start, min(start + self.micro_batch, part.stop))
-            with self.dropout(moment.step, start), device.autocast(self.device, self.dtype):
+            with self.dropout(moment.step, start), self.autocast():
                 loss = self.objective.loss(moment, numbers)
             (loss.weighted.sum() / training.batch).backward()
             total += loss.plain.detach().sum() / training.batch
         return total
 
-    def _gradients_there(self) -> list[Tensor]:
-        """Of those parameters that have some; the same ones in all processes."""
-        return [each.grad for each in self._trained().values() if each.grad is not None]
+    def autocast(self) -> torch.autocast:
+        """The context in which the network runs.
+
+        Where weights are fetched and dropped again, none is kept in another type either.
+        """
+        return device.autocast(self.device, self.dtype, keeps=not self.weights.sharded)
 
     @contextlib.contextmanager
     def dropout(self, step: int, start: int) -> Iterator[None]:
@@ -244,68 +237,87 @@ class Trainer:
 
     def validated(self, images: Images) -> range:
         """The numbers of the images that `validate` looks at."""
-        every = min(self.objective.looks, len(images) // LEAST_VALIDATED)
-        return range(0, len(images), max(1, every))
+        return validated(len(images), self.objective.looks)
 
-    @torch.no_grad()
+    @cached_property
+    def shown(self) -> Denoiser:
+        """What is validated and drawn from: what is trained; or where no process has all of that,
+        one beside it, in main memory, that gets its weights by `averaged`."""
+        if not self.weights.sharded:
+            return self.denoiser
+        return build_denoiser(self.settings, self.images.spec)
+
     def validate(self, images: Images) -> float:
         """The mean of the objective's error over the images, the same each time.
 
         Over all of them, or over every so many-th where one takes several evaluations.
         """
+        shown, judge = self.shown, self.objective
+        if self.weights.sharded:
+            judge = objective(shown, self.source, self.settings)
         # Without gradients a batch takes a fraction of the memory that it takes in training.
         batch = min(256, 4 * self.micro_batch)
-        if self.objective.looks > 1:  # a guided look is at twice the batch
-            batch = max(1, batch // 2)
-        total = torch.zeros((), dtype=torch.float64)
-        training = self.denoiser.training
-        self.denoiser.eval()
-        chosen = torch.tensor(self.validated(images))
-        for indices in chosen.split(batch):
-            x0 = to_model(images[indices.numpy()], images.spec)
-            x0 = x0.to(self.device, memory_format=torch.channels_last)
-            label = None
-            if self.denoiser.classes and images.labels is not None:
-                label = torch.from_numpy(images.labels[indices.numpy()]).to(self.device)
-            with device.autocast(self.device, self.dtype):
-                error = self.objective.error(x0, label, indices)
-            total += error.cpu().double().sum()
-        self.denoiser.train(training)
-        return float(total / len(chosen))
+        return error(shown, judge, images, batch, self.device, self.dtype)
 
     def averaged(
         self, weights: Mapping[str, Tensor] | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        """A context in which the denoiser has the average's weights, or those of another."""
-        return lent(self.denoiser.network, self.ema.tensors if weights is None else weights)
+        """A context in which `shown` has the average's weights, or those of another."""
+        if weights is None:
+            weights = self.whole([MODEL_AVERAGE])[MODEL_AVERAGE]
+        if self.weights.sharded:
+            return filled(self.shown.network, weights, self.device)
+        return lent(self.denoiser.network, weights)
 
-    def checkpoint(self, facts: Mapping[str, Any]) -> Checkpoint:
-        """All that `restore` needs, with `facts` kept beside the progress."""
+    def held(self) -> dict[str, Mapping[str, Tensor]]:
+        """The tensors of a checkpoint by its files, as this process holds them."""
         names = list(self._trained())
         slots = {}
         for index, values in self.optimizer.state_dict()["state"].items():
             for slot, value in values.items():
                 slots[f"{names[index]}/{slot}"] = value
         own = self.objective.tensors()
-        return Checkpoint(
-            tensors={
-                "model": dict(self.denoiser.network.state_dict()),
-                **{file: average.tensors for file, average in self.averages.items()},
-                "optimizer": slots,
-                **({"objective": dict(own)} if own else {}),
-            },
-            state={
-                "progress": asdict(self.progress),
-                # As memory allowed: what the settings say is each number of processes' own.
-                "micro_batch": self.micro_batch if self.micro_batch < self._wanted else None,
-                "facts": dict(facts),
-            },
-        )
+        return {
+            "model": self.weights.values(),
+            **{file: average.tensors for file, average in self.averages.items()},
+            "optimizer": slots,
+            **({"objective": dict(own)} if own else {}),
+        }
+
+    def whole(self, files: Iterable[str] | None = None) -> dict[str, Mapping[str, Tensor]]:
+        """The tensors of a checkpoint whole, at the leader; with others nothing is promised.
+
+        Args:
+            files: some of its files; None: all.
+
+        Raises:
+            Lost: a process is gone that held a part.
+        """
+        held = self.held()
+        files = list(held if files is None else files)
+        if self.weights.sharded and self.team.leads:
+            self.team.tell([GATHER, files])
+        return {file: self.weights.whole(held[file]) for file in files}
+
+    def checkpoint(self, facts: Mapping[str, Any]) -> Checkpoint:
+        """All that `restore` needs, with `facts` kept beside the progress."""
+        # As memory allowed: what the settings say is each number of processes' own.
+        fewer = self.micro_batch if self.micro_batch < self._wanted else None
+        state = {"progress": asdict(self.progress), "micro_batch": fewer, "facts": dict(facts)}
+        return Checkpoint(self.whole(), state, apart=self.weights.sharded)
 
     def restore(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
-        """Go on from a checkpoint; returns the facts that it keeps."""
+        """Go on from a checkpoint; returns the facts that it keeps.
+
+        Where each process holds a part of the weights, all are restored with the leader: from its
+        checkpoint, whatever theirs is.
+        """
+        if self.weights.sharded:
+            if self.team.leads:
+                self.team.tell([RESTORE])
+            checkpoint = self.weights.handed(checkpoint)
         tensors = checkpoint.tensors
-        self.denoiser.network.load_state_dict(dict(tensors["model"]))
+        self.weights.load(tensors["model"])
         for file, average in self.averages.items():
             for name, tensor in average.tensors.items():
                 tensor.copy_(tensors[file][name])
@@ -323,7 +335,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
         self.progress = Progress(**checkpoint.state["progress"])
         at_once = checkpoint.state.get("micro_batch") or self.micro_batch
-        self.micro_batch = min(at_once, len(self.part))
+        self.micro_batch = min(at_once, self.micro_batch)
         facts: Mapping[str, Any] = checkpoint.state["facts"]
         return facts
 
@@ -331,19 +343,6 @@ class Trainer:
         """All that the optimizer changes, in its order."""
         own = self.objective.parameters()
         return {
-            **dict(self.denoiser.network.named_parameters()),
+            **self.weights.trained(),
             **{f"{OWN}{name}": parameter for name, parameter in own.items()},
         }
-
-
-def objective(denoiser: Denoiser, source: Source, settings: Settings) -> Objective:
-    """The one that the settings name.
-
-    Raises:
-        LoangError: this denoiser can't be trained so.
-    """
-    if settings.distilled:
-        if settings.distillation.matched:
-            return Matching(denoiser, source, settings)
-        return Consistency(denoiser, source, settings)
-    return Denoising(denoiser, source, settings)

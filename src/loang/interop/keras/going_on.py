@@ -13,7 +13,7 @@ from loang.training.checkpoint import Checkpoint
 from loang.training.ema import MODEL_AVERAGE
 from loang.training.folder import RunFolder
 from loang.training.inspection import UNKNOWN_IMAGES
-from loang.training.trainer import Progress
+from loang.training.progress import Progress
 
 
 def leave(imported: Imported, out: Path) -> Path:

@@ -1,0 +1,114 @@
+"""The weights that a run trains, as this process holds them: all of them. Or see shards.py."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from loang.team.team import Team
+from loang.training.checkpoint import Checkpoint
+
+T = TypeVar("T")
+
+
+class Weights:
+    """All weights of a network, in each process of a team.
+
+    What an optimizer changes, what is averaged and what is kept go by the names of the network's
+    weights; what a process holds of each is this class's affair.
+
+    Args:
+        network: trained in place.
+        on: device.
+        team: of the processes that train it together.
+    """
+
+    sharded = False
+    """Whether each process holds a part only, so that all must ask the network as often."""
+
+    def __init__(self, network: nn.Module, on: torch.device, team: Team) -> None:
+        self.network = network.to(on)
+        self.team = team
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What an optimizer changes, by name; the same objects each time."""
+        return dict(self.network.named_parameters())
+
+    def values(self) -> dict[str, Tensor]:
+        """What is averaged, and kept; as it is now, not copied."""
+        return dict(self.network.state_dict())
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Take what `values` gave.
+
+        Raises:
+            RuntimeError: one is missing, or of another shape.
+        """
+        self.network.load_state_dict(dict(values))
+
+    def compute(self, work: Callable[[], T]) -> T:
+        """What `work` gives, which asks the network; as often in all processes where sharded.
+
+        Raises:
+            Lost: a process is gone that this one had to wait for.
+        """
+        return work()
+
+    def begin(self) -> None:
+        """Forget the gradients of the batch before."""
+        self.network.zero_grad(set_to_none=True)
+
+    def settle(
+        self, loss: Float[Tensor, ""], beside: Sequence[nn.Parameter], limit: float
+    ) -> Float[Tensor, ""]:
+        """Add up what all processes have found of a batch, and clip the gradients.
+
+        Args:
+            loss: becomes the sum of all processes'.
+            beside: trained beside the network; their gradients are added up, and not clipped.
+            limit: of the norm over all of the network's gradients.
+
+        Returns:
+            That norm, before it was clipped.
+
+        Raises:
+            Lost: a process is gone; no sum has changed then.
+        """
+        found = [*self.trained().values(), *beside]
+        self.team.add_up([loss, *(each.grad for each in found if each.grad is not None)])
+        return nn.utils.clip_grad_norm_(self.network.parameters(), limit).detach()
+
+    def gradient_norms(self) -> dict[str, float]:
+        """Of each weight that has a gradient: before `settle`, of this process's images alone."""
+        return {
+            name: float(weight.grad.norm())
+            for name, weight in self.trained().items()
+            if weight.grad is not None
+        }
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Tensors whole that lie as the weights do, at the leader.
+
+        Args:
+            tensors: by a weight's name, or `name/more`.
+        """
+        return tensors
+
+    def part(self, name: str, tensor: Tensor) -> Tensor:
+        """What this process holds of a whole tensor of that name."""
+        return tensor
+
+    def handed(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The leader's checkpoint, everywhere: of each tensor what the process holds.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        team, tensors = self.team, checkpoint.tensors
+        state = team.tell(dict(checkpoint.state))
+        files = team.tell(list(tensors))
+        return Checkpoint(
+            {file: team.hand_out(tensors.get(file), self.part) for file in files}, state
+        )
