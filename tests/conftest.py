@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from checking import unchecked
+
 # Several processes test at once: one thread each is faster than all of them for each.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -30,3 +32,10 @@ def _own_cache() -> Iterator[None]:
     if before is not None:
         os.environ["LOANG_CACHE"] = before
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def unchecked_signatures() -> Iterator[None]:
+    """Asked for by a file of tests that train whole runs, whose point is no shape and no type."""
+    with unchecked():
+        yield
