@@ -1,33 +1,11 @@
-"""A small data set and a small network, so that a whole run takes a second."""
+"""What tests of whole runs start with: settings, pictures, and a run that is done already."""
 
-import contextlib
-import json
-import shutil
-
-import numpy as np
 import pytest
-import torch
+from whole_runs import TINY, copy_of, make_pictures, one_thread, undrawn
 
 import loang
 from checking import unchecked
-from in_steps import IN_STEPS
 from loang.training.display import Display
-
-TINY = (
-    "network.width=8",
-    "network.multipliers=1,1",
-    "network.attention=[1]",
-    "network.heads=1",
-    *IN_STEPS,
-    "network.blocks=1",
-    "training.batch=16",
-    "training.reports=4",
-    "training.keep=9",
-    "training.validation_share=1",
-    "optimizer.warm_up=3",
-    "schedule.steps=50",
-    "sampling.steps=5",
-)
 
 
 @pytest.fixture
@@ -36,47 +14,10 @@ def tiny():
     return TINY
 
 
-def make_pictures(path):
-    """60 grey images of 8x8 with labels of three classes, in an .npz file."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 60)
-    images = np.zeros((60, 8, 8), np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[2 * label : 2 * label + 3] = rng.integers(100, 255)
-    np.savez(path, images=images, labels=labels)
-    return path
-
-
 @pytest.fixture
 def pictures(tmp_path):
-    """Those images, for one test."""
+    """60 grey images of 8x8 with labels of three classes, in an .npz file."""
     return make_pictures(tmp_path / "pictures.npz")
-
-
-@contextlib.contextmanager
-def one_thread():
-    """Small networks gain nothing from a second thread, and wait for it where cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def undrawn():
-    """Within it, a run's last pictures are asked for, which is noted, and not drawn.
-
-    They take a third of so small a run. That they are drawn, the tests of other files see.
-    """
-    asked = []
-
-    def note(what):
-        return lambda *arguments, **more: asked.append(what)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("training_chart", "save_walk"):
-            patch.setattr(f"loang.training.reporter.pictures.{name}", note(name))
-        yield asked
 
 
 @pytest.fixture
@@ -108,12 +49,8 @@ def whole(finished):
 
 @pytest.fixture
 def copied(whole, pictures, tmp_path):
-    """A copy of it, to be changed, whose images are this test's own."""
-    run = shutil.copytree(whole, tmp_path / "run")
-    config = json.loads((run / "config.json").read_text())
-    config["settings"]["data"]["source"] = str(pictures)
-    (run / "config.json").write_text(json.dumps(config))
-    return run
+    """A copy of it, whose images are those of the test."""
+    return copy_of(whole, tmp_path / "run", pictures)
 
 
 class Said(Display):
