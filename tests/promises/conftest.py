@@ -1,7 +1,7 @@
 """What tests of whole runs start with: settings, pictures, and a run that is done already."""
 
 import pytest
-from whole_runs import TINY, copy_of, make_pictures, one_thread, undrawn
+from whole_runs import TINY, copy_of, make_pictures, note_pictures, one_thread, undrawn
 
 import loang
 from checking import unchecked
@@ -21,10 +21,10 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def asked_for():
+def asked_for(monkeypatch):
     """What of a run's last pictures was asked for; none is drawn."""
-    with undrawn() as asked:
-        yield asked
+    # By the test's own monkeypatch, so that both are undone in turn: another would leave its own.
+    return note_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="session")
