@@ -61,22 +61,22 @@ def make_images(place: Path) -> Path:
     return place
 
 
-def train(images: Path, out: Path) -> None:
+def train(images: Path, out: Path, steps: int = STEPS) -> None:
     """Start the run there, or go on with it."""
     if (out / "config.json").exists():
         loang.train(out=out, resume=True)
     else:
-        loang.train(images, out=out, budget=f"{16 * STEPS} images", device="cpu", changes=CHANGES)
+        loang.train(images, out=out, budget=f"{16 * steps} images", device="cpu", changes=CHANGES)
 
 
-def forked(images: Path, out: Path) -> int:
+def forked(images: Path, out: Path, steps: int = STEPS) -> int:
     """A process that trains there; its number."""
     process = os.fork()
     if process == 0:
         status = 1
         try:
             torch.set_num_threads(1)
-            train(images, out)
+            train(images, out, steps)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -96,9 +96,9 @@ def wait_for_a_save(run: Path, process: int) -> None:
         time.sleep(0.0005)
 
 
-def everything(run: Path) -> dict[str, torch.Tensor]:
+def everything(run: Path, steps: int = STEPS) -> dict[str, torch.Tensor]:
     found, step, wrong = checkpoint.load_newest(run / "checkpoints")
-    assert step == STEPS, step
+    assert step == steps, step
     assert not wrong, wrong
     return {f"{file}/{name}": t for file, each in found.tensors.items() for name, t in each.items()}
 
@@ -130,24 +130,24 @@ def strays(run: Path) -> list[str]:
     return [path.name for path in run.rglob(".*") if path.name != ".lock"]
 
 
-def torture(kills: int, seed: int, place: Path) -> dict[str, Any]:
-    """Kill so many times; what was seen."""
+def torture(kills: int, seed: int, place: Path, steps: int = STEPS) -> dict[str, Any]:
+    """Kill so many times, in runs of so many steps; what was seen."""
     chance = random.Random(seed)
     images = make_images(place / "images.npz")
     start = time.monotonic()
     whole = place / "whole"
-    assert os.waitpid(forked(images, whole), 0)[1] == 0
+    assert os.waitpid(forked(images, whole, steps), 0)[1] == 0
     longest = time.monotonic() - start
-    expected = everything(whole)
+    expected = everything(whole, steps)
 
     done, runs, moments, failures = 0, 0, Counter[str](), list[str]()
     run = place / "run"
     while done < kills or run.exists():
-        process = forked(images, run)
+        process = forked(images, run, steps)
         if done < kills:
             if chance.random() < 0.75:
                 wait_for_a_save(run, process)
-            time.sleep(chance.uniform(0, 12 * longest / STEPS))
+            time.sleep(chance.uniform(0, 12 * longest / steps))
             os.kill(process, signal.SIGKILL)
         status = os.waitpid(process, 0)[1]
         if os.WIFSIGNALED(status):
@@ -163,7 +163,7 @@ def torture(kills: int, seed: int, place: Path) -> dict[str, Any]:
             shutil.rmtree(run)
         else:
             runs += 1
-            found = everything(run)
+            found = everything(run, steps)
             different = [name for name in expected if not torch.equal(expected[name], found[name])]
             if different or found.keys() != expected.keys():
                 failures.append(f"run {runs} ended otherwise: {different[:3]}")
@@ -178,7 +178,7 @@ def torture(kills: int, seed: int, place: Path) -> dict[str, Any]:
         "runs that came to their end": runs,
         "found in the midst of": dict(moments),
         "seconds": round(time.monotonic() - start, 1),
-        "steps a run, each saved": STEPS,
+        "steps a run, each saved": steps,
     }
 
 
@@ -186,9 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of a run, each saved")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        found = torture(asked.kills, asked.seed, Path(place))
+        found = torture(asked.kills, asked.seed, Path(place), asked.steps)
     about = {
         "date": str(date.today()),
         "hardware": f"CPU ({torch.backends.cpu.get_cpu_capability()})",

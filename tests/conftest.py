@@ -4,16 +4,35 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+from checking import unchecked
 
 # Several processes test at once: one thread each is faster than all of them for each.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 install_import_hook("loang", "checking.numeric").__enter__()
+
+# By how long they take, most of all in few tests; each stays with one process, for its fixtures.
+FIRST = (
+    *("promises/test_many_processes.py", "promises/test_resume.py", "promises/test_fuzz.py"),
+    *("doctor/test_doctor_run.py", "promises/test_two_at_once.py", "promises/test_numbers.py"),
+    *("promises/test_torture.py", "promises/test_disk.py", "promises/test_snapshots.py"),
+    *("training/test_learning.py", "promises/test_distill.py", "test_augmentation.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: one that is begun last keeps one process busy and no other."""
+    here = Path(__file__).parent
+    begun = {here / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: begun.get(item.path, len(FIRST)))
+
 
 # How long an example takes says nothing on a machine that does other work too.
 settings.register_profile("loang", deadline=None)
@@ -30,3 +49,10 @@ def _own_cache() -> Iterator[None]:
     if before is not None:
         os.environ["LOANG_CACHE"] = before
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def unchecked_signatures() -> Iterator[None]:
+    """Asked for by a file of tests that train whole runs, whose point is no shape and no type."""
+    with unchecked():
+        yield

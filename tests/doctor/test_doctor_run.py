@@ -22,6 +22,7 @@ from loang.model import Model
 from loang.schedule import cosine
 
 COUNT = 128
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
 
 
 def topics(diagnosis, *verdicts):

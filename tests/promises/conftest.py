@@ -1,27 +1,11 @@
-"""A small data set and a small network, so that a whole run takes a second."""
+"""What tests of whole runs start with: settings, pictures, and a run that is done already."""
 
-import numpy as np
 import pytest
-import torch
+from whole_runs import TINY, copy_of, make_pictures, note_pictures, one_thread, undrawn
 
-from in_steps import IN_STEPS
+import loang
+from checking import unchecked
 from loang.training.display import Display
-
-TINY = (
-    "network.width=8",
-    "network.multipliers=1,1",
-    "network.attention=[1]",
-    "network.heads=1",
-    *IN_STEPS,
-    "network.blocks=1",
-    "training.batch=16",
-    "training.reports=4",
-    "training.keep=9",
-    "training.validation_share=1",
-    "optimizer.warm_up=3",
-    "schedule.steps=50",
-    "sampling.steps=5",
-)
 
 
 @pytest.fixture
@@ -33,14 +17,40 @@ def tiny():
 @pytest.fixture
 def pictures(tmp_path):
     """60 grey images of 8x8 with labels of three classes, in an .npz file."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 60)
-    images = np.zeros((60, 8, 8), np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[2 * label : 2 * label + 3] = rng.integers(100, 255)
-    path = tmp_path / "pictures.npz"
-    np.savez(path, images=images, labels=labels)
-    return path
+    return make_pictures(tmp_path / "pictures.npz")
+
+
+@pytest.fixture
+def asked_for(monkeypatch):
+    """What of a run's last pictures was asked for; none is drawn."""
+    # By the test's own monkeypatch, so that both are undone in turn: another would leave its own.
+    return note_pictures(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder with `pictures.npz` and `run`, which learnt from them; it is only read.
+
+    The run's 512 images are 32 steps of 16, nearly nine epochs, so that a checkpoint falls within
+    an epoch.
+    """
+    folder = tmp_path_factory.mktemp("finished")
+    pictures = make_pictures(folder / "pictures.npz")
+    with unchecked(), one_thread(), undrawn():
+        loang.train(pictures, out=folder / "run", budget="512 images", changes=TINY, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def whole(finished):
+    """That run."""
+    return finished / "run"
+
+
+@pytest.fixture
+def copied(whole, pictures, tmp_path):
+    """A copy of it, whose images are those of the test."""
+    return copy_of(whole, tmp_path / "run", pictures)
 
 
 class Said(Display):
@@ -64,9 +74,6 @@ def said():
 
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch):
-    """Small networks gain nothing from a second thread, and wait for it where cores are busy."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield

@@ -17,6 +17,8 @@ from loang.training import checkpoint
 from loang.training.checkpoint import Checkpoint
 from loang.training.folder import checkpoint_steps
 
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
+
 
 def some(value=1.0):
     return Checkpoint({"model": {"w": torch.full((3,), value)}}, {"progress": {"step": 1}})
@@ -201,12 +203,10 @@ def test_a_run_keeps_two_and_the_best_and_writes_no_pickle(pictures, tiny, tmp_p
     assert kinds <= {".safetensors", ".json", ".jsonl", ".png", ".gif", ".md", ""}
 
 
-def test_the_best_checkpoint_is_the_one_of_the_lowest_validation_loss(pictures, tiny, tmp_path):
-    run = tmp_path / "run"
-    loang.train(pictures, out=run, budget="512 images", changes=tiny)
-    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+def test_the_best_checkpoint_is_the_one_of_the_lowest_validation_loss(whole):
+    records = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     losses = {r["step"]: r["validation_loss_ema"] for r in records if "validation_loss_ema" in r}
-    state = json.loads((run / "checkpoints" / "step-00000032" / "state.json").read_text())
+    state = json.loads((whole / "checkpoints" / "step-00000032" / "state.json").read_text())
     assert state["facts"]["best"]["step"] == min(losses, key=losses.get)
 
 

@@ -21,6 +21,8 @@ from loang.training.folder import checkpoint_steps
 from loang.training.log import Log
 from loang.training.saver import Saver
 
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
+
 
 def train(pictures, tiny, out, said, images=512, **more):
     return loang.train(
@@ -28,6 +30,7 @@ def train(pictures, tiny, out, said, images=512, **more):
     )
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_training_goes_on(
     pictures, tiny, tmp_path, said, monkeypatch
 ):
@@ -43,11 +46,11 @@ def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_training_goes_on
     assert sum(record.get("event") == "not saved" for record in records) == 2
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_at_the_end_a_full_disk_is_told_with_the_way_to_go_on(
     pictures, tiny, tmp_path, said, monkeypatch
 ):
     run = tmp_path / "run"
-    train(pictures, tiny, tmp_path / "whole", said)
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", FullFor(run / "checkpoints" / ".step-00000032", 99))
         with pytest.raises(LoangError) as told:
@@ -67,6 +70,7 @@ def test_too_little_space_is_told_before_training_starts(pictures, tiny, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_space_for_less_than_all_checkpoints_is_told_at_the_start(
     pictures, tiny, tmp_path, said, monkeypatch
 ):
@@ -76,6 +80,7 @@ def test_space_for_less_than_all_checkpoints_is_told_at_the_start(
     assert "the disk has 2.0 MB left, and up to 11 checkpoints take" in warning
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_too_little_space_for_a_checkpoint_is_told_before_it_is_begun(
     pictures, tiny, tmp_path, said, monkeypatch
 ):
@@ -162,6 +167,7 @@ def test_a_picture_or_a_measurement_that_fails_in_any_way_ends_no_run(
     assert [line.endswith("Training goes on.") for line in told] == [True, False]
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_the_only_checkpoint_is_deleted_when_the_next_one_is_whole_and_not_before(
     pictures, tiny, tmp_path, said, monkeypatch
 ):
@@ -173,6 +179,7 @@ def test_the_only_checkpoint_is_deleted_when_the_next_one_is_whole_and_not_befor
     assert 24 in checkpoint_steps(run / "checkpoints")
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_the_best_checkpoint_stays(pictures, tiny, tmp_path, said, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.5])
     monkeypatch.setattr(reporter.Trainer, "validate", lambda self, images: next(losses))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
+from whole_runs import TINY, make_pictures, one_thread, undrawn
 
 import loang
 from loang import drawing
@@ -22,13 +23,26 @@ from loang.training.display import Display
 from loang.training.folder import RunFolder, checkpoint_steps
 
 IMAGES = 128
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A run that has learnt a little, with labels; it is only read."""
+    folder = tmp_path_factory.mktemp("learnt")
+    with one_thread(), undrawn():
+        return taught(make_pictures(folder / "pictures.npz"), folder / "teacher")
+
+
+def taught(pictures, out):
+    loang.train(pictures, out=out, budget="160 images", changes=TINY, device="cpu")
+    return out
 
 
 @pytest.fixture
-def teacher(pictures, tiny, tmp_path):
-    """A run that has learnt a little, with labels."""
-    loang.train(pictures, out=tmp_path / "teacher", budget="160 images", changes=tiny, device="cpu")
-    return tmp_path / "teacher"
+def teacher(learnt, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(learnt, tmp_path / "teacher")
 
 
 def distilled(teacher, out, **more):
@@ -110,7 +124,8 @@ def test_a_student_that_leaps_to_the_image_is_sampled_by_consistency(teacher, tm
     assert len(list(model.walk(range(2)))) == 4
 
 
-def test_what_can_not_be_distilled_is_said(teacher, pictures, tiny, tmp_path):
+def test_what_can_not_be_distilled_is_said(pictures, tmp_path):
+    teacher = taught(pictures, tmp_path / "teacher")
     run = distilled(teacher, tmp_path / "student", budget="16 images")
     with pytest.raises(LoangError, match="is distilled already"):
         distill.start(run, out=tmp_path / "again")

@@ -1,4 +1,7 @@
-"""Many processes are one run: the same curve, one writer, nothing lost when one of them dies."""
+"""Many processes are one run: the same curve, one writer, nothing lost when one of them dies.
+
+What one process does alone, the test's own does: another takes longer to start than to train.
+"""
 
 import json
 import os
@@ -9,11 +12,15 @@ import time
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+import loang
 from jobs import Job, job
+from loang.cli.app import app
 from loang.training.folder import checkpoint_steps
 
 IMAGES = 320  # 20 steps
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")
 FLOAT32 = ("--device", "cpu", "--precision", "float32")
 
 
@@ -24,6 +31,13 @@ def sets(*changes):
 def training(pictures, tiny, out, *more, images=IMAGES):
     asked = ("train", pictures, "--images", images, "--out", out, *FLOAT32)
     return [*map(str, asked), *sets(*tiny), *more]
+
+
+def alone(pictures, changes, out, images=IMAGES):
+    """The run that `training` asks for, in one process."""
+    changes = (*changes, "training.precision=float32")
+    loang.train(pictures, out=out, budget=f"{images} images", changes=changes, device="cpu")
+    return out
 
 
 def losses(run):
@@ -62,19 +76,22 @@ def fine(ended):
     ],
 )
 def test_the_losses_are_those_of_one_process(size, extra, pictures, tiny, tmp_path):
-    extra = sets(*extra)
-    fine(job(1, *training(pictures, tiny, tmp_path / "one", *extra)).ended())
-    many = fine(job(size, *training(pictures, tiny, tmp_path / "many", *extra)).ended())
-    assert_same_curve(tmp_path / "one", tmp_path / "many")
+    changes = (*tiny, *extra)
+    one = alone(pictures, changes, tmp_path / "one")
+    many = fine(job(size, *training(pictures, changes, tmp_path / "many")).ended())
+    assert_same_curve(one, tmp_path / "many")
     leader, *others = (said for _, said in many)
     assert "samples.png" in leader
     assert others == [""] * (size - 1)  # one speaks
 
 
-def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tmp_path):
+@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_killed_process_is_named_and_another_number_goes_on(
+    pictures, tiny, tmp_path, said, number
+):
     run = tmp_path / "run"
     whole = ("training.reports=1", "training.validation_share=0", "training.checkpoint_minutes=60")
-    asked = training(pictures, (*tiny, *whole), run, images=3_200)
+    asked = training(pictures, (*tiny, *whole), run, images=2_400)
     started = job(2, *asked)
     try:
         while not (run / "log.jsonl").exists() or len(losses(run)) < 2:
@@ -82,20 +99,24 @@ def test_a_killed_process_is_named_and_another_number_goes_on(pictures, tiny, tm
             time.sleep(0.02)
         started.processes[1].kill()
         killed = time.monotonic()
-        (status, said), _ = started.ended(60)
+        (status, told), _ = started.ended(60)
     finally:
         started.kill()
     assert time.monotonic() - killed < 60
     assert status == 2
-    assert f"Process 1 of 2 (pid {started.processes[1].pid} on " in said
-    assert "was lost. Checkpoint and model file are written." in said
+    assert f"Process 1 of 2 (pid {started.processes[1].pid} on " in told
+    assert "was lost. Checkpoint and model file are written." in told
     (step,) = checkpoint_steps(run / "checkpoints")
     assert step > 1
 
-    ended = fine(job(3, "train", "--resume", "--out", run).ended())
-    assert f"Going on from step {step:,}" in ended[0][1]
-    fine(job(1, *training(pictures, (*tiny, *whole), tmp_path / "never", images=3_200)).ended())
-    after, never = losses(run), losses(tmp_path / "never")
+    if number == 1:
+        loang.train(out=run, resume=True, display=said)
+        assert said.about(f"Going on from step {step:,}")
+    else:
+        ended = fine(job(number, "train", "--resume", "--out", run).ended())
+        assert f"Going on from step {step:,}" in ended[0][1]
+    never = losses(alone(pictures, (*tiny, *whole), tmp_path / "never", images=2_400))
+    after = losses(run)
     # What is logged is a mean since the line before, which the stop has moved once.
     common = [each for each in after if each in never and each > step + 10][:20]
     assert len(common) == 20  # of many more, but rounding grows step by step
@@ -153,7 +174,7 @@ def test_more_processes_than_images_of_a_batch_are_refused(pictures, tiny, tmp_p
 @pytest.mark.slow
 def test_a_student_is_taught_by_two(pictures, tiny, tmp_path):
     teacher = tmp_path / "teacher"
-    fine(job(1, *training(pictures, tiny, teacher)).ended())
+    alone(pictures, tiny, teacher)
     asked = ("distill", teacher, "--steps", 2, "--images", IMAGES, *FLOAT32, "--out")
     fine(job(1, *asked, tmp_path / "one").ended())
     fine(job(2, *asked, tmp_path / "two").ended())
@@ -162,14 +183,27 @@ def test_a_student_is_taught_by_two(pictures, tiny, tmp_path):
 
 
 def test_samples_are_drawn_by_all_and_written_by_one(pictures, tiny, tmp_path):
-    run = tmp_path / "run"
-    fine(job(1, *training(pictures, tiny, run)).ended())
-    for size, name in ((1, "one"), (3, "three")):
-        asked = ("sample", run, "-n", 23, "--batch", 4, "--out", tmp_path / f"{name}.npy")
-        ended = fine(job(size, *asked).ended())
-        assert [said for _, said in ended[1:]] == [""] * (size - 1)
-        asked = ("sample", run, "-n", 5, "--batch", 2, "--out", tmp_path / f"{name}.png", "--gif")
-        fine(job(size, *asked).ended())
+    run = alone(pictures, tiny, tmp_path / "run")
+    asked = ("sample", run, "-n", 23, "--batch", 4, "--out")
+    done = CliRunner().invoke(app, [*map(str, asked), str(tmp_path / "one.npy")])
+    assert done.exit_code == 0, done.output
+    # One job draws both: to start another takes longer than to draw.
+    both = """
+import sys
+from loang.cli import main
+asked = sys.argv[1:]
+at = asked.index("then")
+for sys.argv in (["loang", *asked[:at]], ["loang", *asked[at + 1 :]]):
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+"""
+    film = ("sample", run, "-n", 5, "--batch", 2, "--out", tmp_path / "three.png", "--gif")
+    code = ("-c", both, *asked, tmp_path / "three.npy", "then", *film)
+    ended = fine(Job([code] * 3).ended())
+    assert [said for _, said in ended[1:]] == [""] * 2
     one, three = (np.load(tmp_path / f"{name}.npy") for name in ("one", "three"))
     assert one.shape == (23, 8, 8, 1)
     assert np.abs(one.astype(int) - three).max() <= 1
@@ -180,8 +214,7 @@ def test_samples_are_drawn_by_all_and_written_by_one(pictures, tiny, tmp_path):
 
 @pytest.mark.slow
 def test_an_evaluation_s_samples_are_drawn_by_all(pictures, tiny, tmp_path):
-    run = tmp_path / "run"
-    fine(job(1, *training(pictures, tiny, run)).ended())
+    run = alone(pictures, tiny, tmp_path / "run")
     found = []
     for size in (1, 2):
         out = tmp_path / f"by-{size}"
@@ -224,8 +257,7 @@ def test_torchrun_starts_it(pictures, tiny, tmp_path):
 
 @pytest.mark.slow
 def test_a_mistake_that_only_the_leader_meets_while_drawing_ends_all(pictures, tiny, tmp_path):
-    run = tmp_path / "run"
-    fine(job(1, *training(pictures, tiny, run)).ended())
+    run = alone(pictures, tiny, tmp_path / "run")
     # In the midst of it: the others have begun to draw, and wait for their samples to be taken.
     code = """
 import os, sys

@@ -17,6 +17,8 @@ from loang.training.folder import checkpoint_steps
 from loang.training.trainer import Step, Trainer
 from loang.training.watch import FEWEST, LOOK, SPIKE, Watch
 
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")
+
 
 @pytest.fixture
 def break_steps(monkeypatch):

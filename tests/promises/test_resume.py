@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,7 +18,8 @@ from loang.errors import LoangError
 from loang.files import sha256
 from loang.training.folder import checkpoint_steps
 
-IMAGES = 512  # 32 steps of 16, nearly nine epochs, so a checkpoint falls within an epoch
+IMAGES = 512  # as `finished` in conftest.py
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")
 
 
 def train(pictures, out, tiny, **more):
@@ -69,25 +71,36 @@ def change(place, file, edit):
 
 
 @pytest.mark.parametrize(
-    "extra",
+    ("stops", "extra"),
     [
-        pytest.param((), id="labels"),
-        pytest.param(("data.labels=false", "data.flips=true"), id="flips", marks=pytest.mark.slow),
+        pytest.param((8, 24), (), id="labels"),
         pytest.param(
+            (8, 24),
+            ("data.labels=false", "data.flips=true"),
+            id="flips",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (24,),
             ("data.flips=true", "data.rotations=true", "data.shifts=2", "data.told=true"),
             id="augmentation",
         ),
-        pytest.param(("ema.kind=constant",), id="constant-ema", marks=pytest.mark.slow),
-        pytest.param(("network.dropout=0.3", "training.micro_batch=5"), id="dropout-accumulation"),
-        pytest.param(("training.precision=bfloat16",), id="bfloat16"),
+        pytest.param((8, 24), ("ema.kind=constant",), id="constant-ema", marks=pytest.mark.slow),
         pytest.param(
+            (24,), ("network.dropout=0.3", "training.micro_batch=9"), id="dropout-accumulation"
+        ),
+        pytest.param((24,), ("training.precision=bfloat16",), id="bfloat16"),
+        # What these remember grows: it is little at the first stop, and more at the second.
+        pytest.param(
+            (8, 24),
             (
                 *("training.levels=importance", "training.stratified=true", "schedule.steps=5"),
-                *("training.micro_batch=5", "denoiser.learn_variance=true"),
+                *("training.micro_batch=9", "denoiser.learn_variance=true"),
             ),
             id="importance-variances",
         ),
         pytest.param(
+            (8, 24),
             (
                 *("schedule.kind=flow", "denoiser.predicts=flow", "training.weighting=learned"),
                 *("training.pairing=immiscible", "network.self_conditioning=true"),
@@ -97,33 +110,35 @@ def change(place, file, edit):
         ),
     ],
 )
-def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(pictures, tiny, tmp_path, extra):
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(
+    pictures, tiny, tmp_path, asked_for, stops, extra
+):
     whole = tmp_path / "whole"
     model = train(pictures, whole, (*tiny, *extra))
     assert checkpoint_steps(whole / "checkpoints") == [8, 16, 24, 32]
-    for step in (8, 24):
+    for step in stops:
         stopped_at(whole, tmp_path / f"from-{step}", step)
+        asked_for.clear()
         again = loang.train(out=tmp_path / f"from-{step}", resume=True)
+        assert set(asked_for) == {"training_chart", "save_walk"}
         assert_same(everything(whole), everything(tmp_path / f"from-{step}"))
         one, other = model.denoiser.state_dict(), again.denoiser.state_dict()
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_what_may_differ_changes_nothing(pictures, tiny, tmp_path):
+def test_what_may_differ_changes_nothing(whole, tmp_path):
     """Another folder, and reports, checkpoints and validations at other times."""
-    train(pictures, tmp_path / "whole", tiny)
-    stopped_at(tmp_path / "whole", tmp_path / "moved", 16)
+    stopped_at(whole, tmp_path / "moved", 16)
     other = ["training.reports=7", "training.checkpoint_minutes=0.0001", "training.keep=1"]
     loang.train(out=tmp_path / "moved", resume=True, changes=other)
-    assert_same(everything(tmp_path / "whole"), everything(tmp_path / "moved"))
+    assert_same(everything(whole), everything(tmp_path / "moved"))
 
 
-def test_a_run_whose_checkpoints_are_gone_keeps_its_model(pictures, tiny, tmp_path):
-    train(pictures, tmp_path / "run", tiny)
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
+def test_a_run_whose_checkpoints_are_gone_keeps_its_model(copied):
+    shutil.rmtree(copied / "checkpoints")
     with pytest.raises(LoangError, match=r"are gone; only its model is left.*--overwrite"):
-        loang.train(out=tmp_path / "run", resume=True)
-    loang.load(tmp_path / "run")
+        loang.train(out=copied, resume=True)
+    loang.load(copied)
 
 
 def test_a_budget_of_time_goes_on_with_the_seconds_that_are_used(pictures, tiny, tmp_path):
@@ -144,17 +159,16 @@ def test_a_run_that_memory_made_compute_fewer_images_at_once_goes_on_with_so_man
     pictures, tiny, tmp_path, said, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("loang.training.run.images_that_fit", lambda trainer, free: 5)
+        patch.setattr("loang.training.run.images_that_fit", lambda trainer, free: 9)
         train(pictures, tmp_path / "whole", tiny, display=said)
-    assert said.about("Memory is too small for 16 images at once: going on with 5")
+    assert said.about("Memory is too small for 16 images at once: going on with 9")
     stopped_at(tmp_path / "whole", tmp_path / "again", 16)
     loang.train(out=tmp_path / "again", resume=True)
     assert_same(everything(tmp_path / "whole"), everything(tmp_path / "again"))
 
 
-def test_other_hardware_is_told(pictures, tiny, tmp_path, said):
-    train(pictures, tmp_path / "whole", tiny)
-    place = stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+def test_other_hardware_is_told(whole, tmp_path, said):
+    place = stopped_at(whole, tmp_path / "again", 24)
 
     def elsewhere(state):
         state["facts"]["hardware"] = "NVIDIA H100, bfloat16, torch 2.13.0"
@@ -164,11 +178,12 @@ def test_other_hardware_is_told(pictures, tiny, tmp_path, said):
     assert said.about("so far this run computed on NVIDIA H100, bfloat16, torch 2.13.0, and now")
 
 
-def test_images_that_have_moved_are_found_again_the_next_time(pictures, tiny, tmp_path):
-    train(pictures, tmp_path / "run", tiny)
+def test_images_that_have_moved_are_found_again_the_next_time(copied, pictures, tmp_path):
     moved = pictures.rename(tmp_path / "moved.npz")
-    loang.train(moved, out=tmp_path / "run", resume=True)
-    loang.train(out=tmp_path / "run", resume=True)
+    with pytest.raises(LoangError, match=r"pictures\.npz"):
+        loang.train(out=copied, resume=True)
+    loang.train(moved, out=copied, resume=True)
+    loang.train(out=copied, resume=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -185,31 +200,26 @@ def test_a_signal_while_the_last_pictures_are_drawn_says_that_training_is_over(
     loang.load(tmp_path / "run")
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
-    pictures, tiny, tmp_path, said
-):
-    train(pictures, tmp_path / "whole", tiny)
-    killed = tmp_path / "killed"
-    shutil.copytree(tmp_path / "whole", killed)
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(whole, tmp_path, said):
+    killed = shutil.copytree(whole, tmp_path / "killed")
     shutil.rmtree(killed / "checkpoints")
     (killed / "model.safetensors").unlink()
     (killed / ".config.json.999999999.json").write_text("{")  # what the killed process left
     loang.train(out=killed, resume=True, display=said)
     assert said.about("No checkpoint was written yet: training starts anew.")
-    assert_same(everything(tmp_path / "whole"), everything(killed))
+    assert_same(everything(whole), everything(killed))
     assert not list(killed.glob(".config*"))
 
 
-def test_the_log_of_a_resumed_run_has_no_line_twice(pictures, tiny, tmp_path):
-    train(pictures, tmp_path / "whole", tiny)
-    stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+def test_the_log_of_a_resumed_run_has_no_line_twice(whole, tmp_path):
+    stopped_at(whole, tmp_path / "again", 16)
     loang.train(out=tmp_path / "again", resume=True)
     logs = [
         [
             (record["step"], record.get("loss"), record.get("validation_loss_ema"))
             for record in map(json.loads, (run / "log.jsonl").read_text().splitlines())
         ]
-        for run in (tmp_path / "whole", tmp_path / "again")
+        for run in (whole, tmp_path / "again")
     ]
     assert len(logs[0]) == len(set(logs[0]))
     assert [line for line in logs[0] if line[2]] == [line for line in logs[1] if line[2]]
@@ -243,71 +253,64 @@ def zero_one(tensors):
         ("state.json", earlier_step),
     ],
 )
-def test_each_ingredient_of_a_checkpoint_is_needed(pictures, tiny, tmp_path, file, edit):
-    train(pictures, tmp_path / "whole", tiny)
-    place = stopped_at(tmp_path / "whole", tmp_path / "again", 16)
+def test_each_ingredient_of_a_checkpoint_is_needed(whole, tmp_path, file, edit):
+    place = stopped_at(whole, tmp_path / "again", 24)
     change(place, file, edit)
     loang.train(out=tmp_path / "again", resume=True)
-    one, other = everything(tmp_path / "whole"), everything(tmp_path / "again")
+    one, other = everything(whole), everything(tmp_path / "again")
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_checkpoint_without_what_its_objective_remembers_is_an_error_for_people(
-    pictures, tiny, tmp_path
-):
-    train(pictures, tmp_path / "run", tiny)
-    config = tmp_path / "run" / "config.json"
+def test_a_checkpoint_without_what_its_objective_remembers_is_an_error_for_people(copied):
+    config = copied / "config.json"
     config.write_text(config.read_text().replace('"levels": "uniform"', '"levels": "importance"'))
     with pytest.raises(LoangError, match="does not fit the settings"):
-        loang.train(out=tmp_path / "run", resume=True)
+        loang.train(out=copied, resume=True)
 
 
-def test_pictures_and_validation_change_no_training_step(pictures, tiny, tmp_path):
-    often = [change for change in tiny if not change.startswith("training.reports")]
-    train(pictures, tmp_path / "often", (*often, "training.reports=16"))
-    train(pictures, tmp_path / "seldom", (*often, "training.reports=1"))
-    assert_same(everything(tmp_path / "often"), everything(tmp_path / "seldom"))
+@pytest.mark.parametrize("reports", [1, 16])
+def test_pictures_and_validation_change_no_training_step(whole, pictures, tiny, tmp_path, reports):
+    """Four times in the run that is there."""
+    others = [change for change in tiny if not change.startswith("training.reports")]
+    train(pictures, tmp_path / "run", (*others, f"training.reports={reports}"))
+    assert_same(everything(whole), everything(tmp_path / "run"))
 
 
-def test_what_would_change_the_result_is_named_and_refused(pictures, tiny, tmp_path):
-    train(pictures, tmp_path / "run", tiny)
+def test_what_would_change_the_result_is_named_and_refused(copied):
     with pytest.raises(LoangError, match=r"training\.seed is 0, not 3.*--out"):
-        loang.train(out=tmp_path / "run", resume=True, seed=3)
+        loang.train(out=copied, resume=True, seed=3)
     with pytest.raises(LoangError, match=r"training\.batch is 16, not 32"):
-        loang.train(out=tmp_path / "run", resume=True, changes=["training.batch=32"])
+        loang.train(out=copied, resume=True, changes=["training.batch=32"])
     with pytest.raises(LoangError, match=r"training\.micro_batch is None, not 4"):
-        loang.train(out=tmp_path / "run", resume=True, changes=["training.micro_batch=4"])
+        loang.train(out=copied, resume=True, changes=["training.micro_batch=4"])
     with pytest.raises(LoangError, match="preset is 'quick', not 'tutorial'"):
-        loang.train(out=tmp_path / "run", resume=True, preset="tutorial")
+        loang.train(out=copied, resume=True, preset="tutorial")
 
 
-def test_a_data_set_may_have_moved(pictures, tiny, tmp_path):
-    train(pictures, tmp_path / "run", tiny)
+def test_a_data_set_may_have_moved(copied, pictures, tmp_path):
     moved = pictures.rename(tmp_path / "moved.npz")
-    loang.train(moved, out=tmp_path / "run", resume=True)
+    loang.train(moved, out=copied, resume=True)
 
 
-def test_settings_that_were_edited_by_hand_are_an_error_for_people(pictures, tiny, tmp_path):
-    train(pictures, tmp_path / "run", tiny)
-    config = tmp_path / "run" / "config.json"
+def test_settings_that_were_edited_by_hand_are_an_error_for_people(copied):
+    config = copied / "config.json"
     config.write_text(config.read_text().replace('"width": 8', '"width": 16'))
     with pytest.raises(LoangError, match="does not fit the settings"):
-        loang.train(out=tmp_path / "run", resume=True)
+        loang.train(out=copied, resume=True)
     config.write_text("{")
     with pytest.raises(LoangError, match=r"config\.json can't be read"):
-        loang.train(out=tmp_path / "run", resume=True)
+        loang.train(out=copied, resume=True)
 
 
-def test_after_damaged_checkpoints_the_new_ones_are_kept(pictures, tiny, tmp_path):
-    run = tmp_path / "run"
-    train(pictures, run, [*(c for c in tiny if "keep" not in c), "training.keep=2"])
-    change(run / "checkpoints" / "step-00000032", "state.json", lambda state: None)
-    (run / "checkpoints" / "step-00000032" / "model.safetensors").write_bytes(b"cut")
-    loang.train(out=run, resume=True)
-    place = run / "checkpoints"
+def test_after_damaged_checkpoints_the_new_ones_are_kept(copied):
+    place = copied / "checkpoints"
+    for step in (8, 16):
+        shutil.rmtree(place / f"step-{step:08d}")
+    (place / "step-00000032" / "model.safetensors").write_bytes(b"cut")
+    loang.train(out=copied, resume=True, changes=["training.keep=2"])
     assert checkpoint_steps(place)[-1] == 32
     assert (place / "step-00000032.damaged").exists()
-    assert loang.load(run).facts["images"] == IMAGES
+    assert loang.load(copied).facts["images"] == IMAGES
 
 
 def test_a_budget_of_time_ends_with_a_report_and_a_checkpoint_of_its_last_step(
@@ -327,26 +330,24 @@ def test_a_budget_of_time_ends_with_a_report_and_a_checkpoint_of_its_last_step(
 
 def test_epochs_are_reported_each_with_the_loss_of_all_its_steps(pictures, tiny, tmp_path):
     run = tmp_path / "run"
-    loang.train(pictures, out=run, budget="300 epochs", changes=[*tiny, "training.batch=512"])
+    loang.train(pictures, out=run, budget="40 epochs", changes=[*tiny, "training.batch=256"])
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     reports = [record for record in records if "validation_loss_ema" in record]
-    # 512 of some 54 images: each step is more than nine epochs, and each ends in one report.
+    # 256 of some 54 images: each step is nearly five epochs, and each ends in one report.
     assert len(reports) == len({record["step"] for record in records})
+    assert len(reports) == 9
     for report in reports:
         losses = [r["loss"] for r in records if "loss" in r and r["step"] == report["step"]]
         assert report["training_loss"] == pytest.approx(losses[0])
 
 
-def test_other_images_are_refused(pictures, tiny, tmp_path):
-    import numpy as np
-
-    train(pictures, tmp_path / "run", tiny)
+def test_other_images_are_refused(copied, pictures):
     with np.load(pictures) as arrays:
         images, labels = arrays["images"].copy(), arrays["labels"]
     images[0, 0, 0] ^= 1
     np.savez(pictures, images=images, labels=labels)
     with pytest.raises(LoangError, match="not those that this run learned from"):
-        loang.train(out=tmp_path / "run", resume=True)
+        loang.train(out=copied, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from faults import FullFor
 from safetensors.torch import load_file
 from typer.testing import CliRunner
+from whole_runs import one_thread, undrawn
 
 import loang
 from in_steps import IN_STEPS
@@ -43,6 +44,7 @@ TINY = (
     "ema.length=0.08",
     "evaluation.features=pixels",
 )
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")
 KEPT = (*TINY, "ema.snapshots=16", "ema.choose=true")
 STEPS = list(range(2, 33, 2))
 
@@ -64,11 +66,9 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
     """A run of 32 steps with 16 snapshots, which has chosen its average; it is only read."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("whole") / "run"
-    train(images, out)
-    torch.set_num_threads(before)
+    with one_thread(), undrawn():
+        train(images, out)
     return out
 
 
@@ -220,7 +220,8 @@ def constant(images, tmp_path_factory):
     """A run whose own average is of no length, and which has not chosen; it is only read."""
     out = tmp_path_factory.mktemp("constant") / "run"
     changes = (*TINY, "ema.snapshots=16", "ema.kind=constant", "ema.decay=0.8")
-    train(images, out, changes)
+    with one_thread(), undrawn():
+        train(images, out, changes)
     return out
 
 

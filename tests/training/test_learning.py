@@ -7,6 +7,8 @@ import pytest
 
 import loang
 
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
