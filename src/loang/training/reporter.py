@@ -12,7 +12,6 @@ from jaxtyping import Shaped
 
 import loang
 from loang import device, files, pictures
-from loang.config import Settings
 from loang.errors import LoangError
 from loang.model import Model
 from loang.team.team import Lost
@@ -168,10 +167,13 @@ class Reporter:
                 return
             self.display.say("Measuring how strongly labels should guide ...")
             self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
-            self.scales = scales.choose(model, self.monitor)
-            self.model(trainer, ledger).save(self.folder.model)
-            self.record(trainer, event="guidance", scores=self.scales.table())
-            self.display.say(self.scales.sentence())
+            found = scales.choose(model, self.monitor)
+            guided = found.guided(model.settings)
+            facts = {**model.facts, **found.facts()}
+            Model(model.denoiser, model.spec, guided, facts).save(self.folder.model)
+            self.scales = found  # not before the model file has it
+            self.record(trainer, event="guidance", scores=found.table())
+            self.display.say(found.sentence())
 
     def finish(self, trainer: Trainer, ledger: Ledger) -> None:
         """The pictures and the card that a finished run leaves."""
@@ -189,20 +191,13 @@ class Reporter:
 
     def model(self, trainer: Trainer, ledger: Ledger) -> Model:
         """The denoiser as it is, with what is known of it now."""
+        settings = self.plan.settings
         return Model(
             trainer.shown,
             self.plan.dataset.spec,
-            self._settings(),
+            settings if self.scales is None else self.scales.guided(settings),
             self._facts(trainer, ledger),
         )
-
-    def _settings(self) -> Settings:
-        """The run's, with the guidance that was chosen."""
-        settings = self.plan.settings
-        if self.scales is None:
-            return settings
-        sampling = settings.sampling.model_copy(update={"guidance": self.scales.best})
-        return settings.model_copy(update={"sampling": sampling})
 
     def _chosen(self, trainer: Trainer) -> contextlib.AbstractContextManager[None]:
         """A context in which the denoiser has the weights of the model file."""

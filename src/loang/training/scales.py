@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loang.config import Settings
 from loang.model import Model
 from loang.training.choice import Score
 from loang.training.monitor import Monitor
@@ -35,6 +36,11 @@ class Scales:
     own: float
     scores: tuple[tuple[float, Score], ...]
     measure: str
+
+    def guided(self, settings: Settings) -> Settings:
+        """Those of a model, with the best scale."""
+        sampling = settings.sampling.model_copy(update={"guidance": self.best})
+        return settings.model_copy(update={"sampling": sampling})
 
     def facts(self) -> dict[str, Any]:
         """For the model file."""
