@@ -18,7 +18,6 @@ import torch
 import loang
 from loang import device
 from loang.config import SamplingSettings
-from loang.evaluation.drawn import labels_like
 from loang.evaluation.real import real_images
 from loang.evaluation.vectors import vectors
 from loang.identity import weights_digest
@@ -26,6 +25,7 @@ from loang.metrics import features
 from loang.metrics.frechet import frechet_distance
 from loang.metrics.rows import shuffled
 from loang.model import Model
+from loang.shares import labels_like
 
 
 class Judge:

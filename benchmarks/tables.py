@@ -322,6 +322,19 @@ def longer_guidance(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer(rows, "shipped.csv")
 
 
+def guidance_choice(measured: Path) -> str:
+    """Which scales a run takes by so many samples, of each model by several seeds."""
+    rows = read_rows(measured / "guidance-choice.csv")
+    lines = []
+    for images, samples in dict.fromkeys((row["trained_images"], row["samples"]) for row in rows):
+        same = [r for r in rows if (r["trained_images"], r["samples"]) == (images, samples)]
+        taken = ", ".join(row["best"] for row in same)
+        seconds = statistics.median(float(row["seconds"]) for row in same)
+        lines.append([number(images, 0), number(samples, 0), taken, number(seconds, 0)])
+    head = ["images of training", "samples a scale", "taken, by seeds 0, 1, 2", "seconds"]
+    return grid(head, lines) + "\n\n" + footer(rows, "guidance-choice.csv")
+
+
 LIBRARIES = {
     "loang": "loang",
     "diffusers": "diffusers",
@@ -476,6 +489,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "guidance": guidance,
     "walks": walks,
     "longer-guidance": longer_guidance,
+    "guidance-choice": guidance_choice,
     "same-network": same_network,
     "student": student,
     "student-settings": student_settings,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loang.evaluation import drawn
-from loang.evaluation.drawn import labels_like
+from loang.shares import labels_like
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any), st.integers(1, 3000))

@@ -13,8 +13,8 @@ from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
 from loang.metrics.estimate import Estimate
 from loang.model import Model
-from loang.training import plan as plans
 from loang.training import scales
+from loang.training.asked import resolve
 from loang.training.choice import Score
 from loang.training.display import Display
 from loang.training.monitor import Monitor
@@ -100,6 +100,9 @@ def test_the_models_own_walk_is_measured_with_other_scales():
     [
         ((), 40 * 250, True),
         ((), 40 * 250 - 1, False),
+        (("sampling.steps=80",), 400 * 250 - 1, False),
+        (("sampling.steps=80",), 400 * 250, True),
+        (("sampling.sampler=ode",), 10**9, False),
         (("evaluation.guidance_samples=0",), 10**9, False),
         (("evaluation.guidance_samples=2",), 80, True),
         (("training.label_dropout=0",), 10**9, False),
@@ -112,18 +115,46 @@ def test_only_a_run_that_is_long_enough_and_can_be_guided_is_measured(changes, i
 
 
 def test_a_person_who_names_a_scale_gets_it():
-    images = Images(np.zeros((8, 8, 8, 1), np.uint8), SPEC, np.arange(8) % 2)
-
     def asked(*changes):
-        settings = changed(presets.quick(), (*SMALL, *changes))
-        plan = plans.prepare(settings, Dataset("some", images, images, "f" * 64))
-        return plan.settings.evaluation.guidance_samples
+        return resolve("some", changes=changes).evaluation.guidance_samples
 
     assert asked() == 250
     assert asked("sampling.steps=12") == 250
     assert asked("sampling.guidance=1.5") == 0
+    assert asked("sampling.guidance=3") == 0  # the preset's own, and named all the same
     assert asked("sampling.guidance_interval=null") == 0
-    assert asked("sampling.guidance=1.5", "evaluation.guidance_samples=300") == 300
+    assert asked("sampling.guidance=1.5", "evaluation.guidance_samples=250") == 250
+
+
+def test_samples_are_labelled_as_the_images_are():
+    """Nine of ten are of one class: samples of as many of each would be far from them."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(400) % 10 == 0).astype(np.int64)
+    pixels = rng.integers(0, 60, (400, 8, 8, 1)) + 190 * labels[:, None, None, None]
+    images = Images(pixels.astype(np.uint8), SPEC, labels)
+    model = model_of("evaluation.features=pixels")
+    monitor = Monitor(Dataset("some", images, images, "f" * 64), model.settings)
+    asked = []
+
+    def sample(count, *, labels, **more):
+        asked.append(labels)
+        return pixels.astype(np.uint8)[rng.integers(0, 400, count)]
+
+    model.sample = sample
+    monitor.distance(model, model.settings.sampling, 100)
+    assert asked[0].bincount().tolist() == [90, 10]
+
+
+def test_features_that_have_to_be_learnt_are_worth_it_after_a_while(monkeypatch):
+    images = Images(np.zeros((8, 8, 8, 1), np.uint8), SPEC, np.arange(8) % 2)
+    dataset = Dataset("some", images, images, "e" * 64)
+    settings = model_of().settings
+    assert not scales.at_hand(dataset, settings, 300)
+    assert scales.at_hand(dataset, settings, 600)
+    monkeypatch.setattr("loang.metrics.features.own.is_kept", lambda dataset: True)
+    assert scales.at_hand(dataset, settings, 300)
+    pixels = changed(settings, ["evaluation.features=pixels"])
+    assert scales.at_hand(dataset, pixels, 3)
 
 
 @pytest.fixture(scope="module")

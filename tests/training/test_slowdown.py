@@ -16,6 +16,7 @@ def test_it_is_said_once_and_only_of_what_lasts():
     assert told([100, 15, 15, 15, 15, 15]) == [False, False, False, True, False, False]
     assert not any(told([100, 15, 15, 90, 15, 15, 90]))
     assert not any(told([100, 25, 25, 25, 25, 25]))  # a student's samples cost three times as much
+    assert not any(told([100, 1, 90, 95], seconds=60))  # stopped by Ctrl-Z for an hour, and gone on
     assert not any(told([5, 6, 7, 8, 200, 190, 180]))
 
 

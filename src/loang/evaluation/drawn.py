@@ -18,26 +18,11 @@ from loang.data.places.npy import map_npy
 from loang.files import replacing
 from loang.identity import samples_name
 from loang.model import Model
+from loang.shares import labels_like
 
 PART = 256  # images a file
-GOLDEN = (5**0.5 - 1) / 2
 
 OnStep = Callable[[int, int], None]
-
-
-def labels_like(shares: Float[np.ndarray, " classes"], count: int) -> Int64[np.ndarray, " count"]:
-    """Labels for samples 0, 1, ... in the proportions of the real images' classes.
-
-    Multiples of the golden ratio fill [0, 1) evenly at any length, so the first n labels keep the
-    proportions as well as n labels can, and label i does not depend on n.
-
-    Args:
-        shares: of each class, 0 or more, not all 0.
-        count: how many.
-    """
-    edges = np.cumsum(shares) / np.sum(shares)
-    places = (np.arange(count) + 0.5) * GOLDEN % 1.0
-    return np.searchsorted(edges[:-1], places, side="right").astype(np.int64)
 
 
 def draw(

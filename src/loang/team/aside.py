@@ -41,18 +41,26 @@ def aside(work: Callable[[], T], check: Callable[[], None], last: Callable[[], N
     try:
         while not futures.wait([done], LOOKING).done:
             check()
-    except Exception as error:
-        atexit.register(_end, thread, getattr(error, "exit_status", 2), last)
+    except BaseException as error:
+        interrupted = 130 if isinstance(error, KeyboardInterrupt) else 2
+        _left.append((thread, getattr(error, "exit_status", interrupted), last))
         raise
     return done.result()
 
 
-def _end(thread: threading.Thread, status: int, last: Callable[[], None]) -> None:
+_left: list[tuple[threading.Thread, int, Callable[[], None]]] = []
+"""Threads that were left behind, and how the process is to end."""
+
+
+@atexit.register  # before all that others register: it comes after theirs
+def _end() -> None:
     """End a process at once that would end now, while a thread that was left behind still waits.
 
     If it came to its own end when Python is half gone, the process would abort.
     """
-    if thread.is_alive():
+    for thread, status, last in _left:
+        if not thread.is_alive():
+            continue
         last()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):

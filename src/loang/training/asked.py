@@ -80,6 +80,7 @@ MAY_DIFFER = {
 }
 # What a student learns beside its weights.
 WALK = {f"sampling.{key}" for key in ("sampler", "steps", "spacing", "levels", "eta")}
+GUIDING = {f"sampling.{key}" for key in ("guidance", "guidance_interval", "guidance_rescale")}
 _PLACES = {
     "budget": ("training", "budget"),
     "size": ("data", "size"),
@@ -100,6 +101,7 @@ def resolve(data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
         LoangError: an unknown preset or key, or a value that can't be.
     """
     settings = _with(presets.preset(asked.get("preset") or "quick"), data, asked)
+    settings = _as_named(settings, asked.get("changes", ()))
     _check_terminal(settings)
     if settings.distilled:
         raise LoangError(
@@ -138,6 +140,15 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
             "Leave these away, or start another run with --out.",
         )
     return wanted
+
+
+def _as_named(settings: Settings, changes: Sequence[str]) -> Settings:
+    """A preset measures no guidance scales where a person has named one, and not the measuring."""
+    keys = {change.partition("=")[0].strip() for change in changes}
+    if "evaluation.guidance_samples" in keys or not keys & GUIDING:
+        return settings
+    kept = settings.evaluation.model_copy(update={"guidance_samples": 0})
+    return settings.model_copy(update={"evaluation": kept})
 
 
 def _check_terminal(settings: Settings) -> None:

@@ -155,7 +155,8 @@ def _with(model: Model, average: Average) -> Model:
     """The model with that average's weights, and what is known of it then."""
     model.denoiser.network.load_state_dict(dict(average.weights))
     about = average.about
-    known = {name: value for name, value in model.facts.items() if not name.startswith("average_")}
+    of_weights = ("average_", "guidance_")  # what was measured of others
+    known = {name: fact for name, fact in model.facts.items() if not name.startswith(of_weights)}
     if about["step"] != known.get("steps"):
         known["loss"] = None
     facts = {

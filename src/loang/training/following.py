@@ -97,7 +97,7 @@ def hand_out(trainer: Trainer) -> None:
 
 def dismiss(team: Team, model: Model) -> None:
     """The leader tells the others that all went well, and what has become of it."""
-    team.tell([END, dict(model.facts)])
+    team.tell([END, dict(model.facts), model.settings.to_dict()])
     team.hand_out(model.denoiser.network.state_dict())
 
 
@@ -176,7 +176,7 @@ class Following:
         denoiser = self.trainer.shown
         denoiser.network.load_state_dict(self.team.hand_out())
         denoiser.network.to(self.trainer.device)
-        return Model(denoiser, self.dataset.spec, self.settings, told[1])
+        return Model(denoiser, self.dataset.spec, config.load(told[2]), told[1])
 
     def _opened(
         self, settings: Settings, told: Mapping[str, Any], progress: download.Progress | None

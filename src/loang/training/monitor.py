@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+import torch
+from jaxtyping import Float32, Int
 
 from loang.config import SamplingSettings, Settings
 from loang.data.images import Dataset
@@ -16,6 +17,7 @@ from loang.metrics.kid import kernel_distance
 from loang.metrics.rows import shuffled
 from loang.model import Model
 from loang.samplers import METHODS
+from loang.shares import labels_like
 from loang.walking import chosen, levels_of
 
 REFERENCE = 5000  # training images, at the most
@@ -30,15 +32,23 @@ class Monitor:
     Args:
         dataset: the run's images.
         settings: the run's; `evaluation` says how many samples, in which space and steps.
+        on_step: called while the space is learnt with (steps done, steps in all).
     """
 
-    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+    def __init__(
+        self, dataset: Dataset, settings: Settings, on_step: features.OnStep | None = None
+    ) -> None:
         self.settings = settings.evaluation
         self.seed = settings.training.seed
-        self.space = features.named(self.settings.features, dataset)
+        self.space = features.named(self.settings.features, dataset, on_step=on_step)
         order = shuffled(len(dataset.train), seed=self.seed, purpose="monitor reference")
         rows = order[:REFERENCE]
         self.reference = self.space(dataset.train[rows], dataset.spec)
+        self.shares: Int[np.ndarray, " classes"] | None = None
+        """How many training images each class has."""
+        if dataset.train.labels is not None and dataset.spec.class_names:
+            named = dataset.train.labels[dataset.train.labels >= 0]
+            self.shares = np.bincount(named, minlength=len(dataset.spec.class_names))
 
     def score(self, model: Model) -> Mapping[str, Any]:
         """KID, which has no bias, its error, and the Fréchet distance, which has some."""
@@ -64,7 +74,10 @@ class Monitor:
     def _drawn(
         self, model: Model, sampling: SamplingSettings, count: int
     ) -> Float32[np.ndarray, "n d"]:
-        pixels = model.sample(count, seed=self.seed, sampling=sampling)
+        labels = None
+        if model.knows_labels and self.shares is not None and self.shares.any():
+            labels = torch.from_numpy(labels_like(self.shares.astype(np.float64), count))
+        pixels = model.sample(count, seed=self.seed, sampling=sampling, labels=labels)
         return self.space(pixels, model.spec)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from loang import augment, device, files
 from loang.build import build_denoiser
-from loang.config import EvaluationSettings, SamplingSettings, Section, Settings, UNetSettings
+from loang.config import SamplingSettings, Section, Settings, UNetSettings
 from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
@@ -151,9 +151,8 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         found["network"] = settings.network.model_copy(update={"fold": fold})
     settings = settings.model_copy(update=found)
     denoiser = build_denoiser(settings, spec)
-    drawn = {"sampling": _sampling(settings, denoiser), "evaluation": _evaluation(settings)}
     return Plan(
-        settings.model_copy(update=drawn),
+        settings.model_copy(update={"sampling": _sampling(settings, denoiser)}),
         dataset,
         denoiser,
         parse(settings.training.budget, len(dataset.train)),
@@ -177,18 +176,6 @@ def _sampling(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
     if asked == own:
         return UNGUIDED
     return asked.model_copy(update={each: getattr(UNGUIDED, each) for each in GUIDING})
-
-
-def _evaluation(settings: Settings) -> EvaluationSettings:
-    """A preset measures no guidance scales where a person has named one."""
-    asked = settings.evaluation
-    if settings.preset not in PRESETS:
-        return asked
-    own = preset(settings.preset)
-    named = _guides_otherwise(settings.sampling, own.sampling)
-    if not named or asked.guidance_samples != own.evaluation.guidance_samples:
-        return asked
-    return asked.model_copy(update={"guidance_samples": 0})
 
 
 def _guides_otherwise(asked: SamplingSettings, own: SamplingSettings) -> bool:

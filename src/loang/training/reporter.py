@@ -163,10 +163,13 @@ class Reporter:
         self._told.clear()
         with self._chosen(trainer), self.harmless("The guidance can't be chosen"):
             model = self.model(trainer, ledger)
-            if not scales.wanted(model, trainer.progress.images):
+            progress, data = trainer.progress, self.plan.dataset
+            if not scales.wanted(model, progress.images):
+                return
+            if not scales.at_hand(data, model.settings, progress.seconds):
                 return
             self.display.say("Measuring how strongly labels should guide ...")
-            self.monitor = self.monitor or Monitor(self.plan.dataset, self.plan.settings)
+            self.monitor = self.monitor or Monitor(data, model.settings, self._tell_learning)
             found = scales.choose(model, self.monitor)
             guided = found.guided(model.settings)
             facts = {**model.facts, **found.facts()}
@@ -174,6 +177,11 @@ class Reporter:
             self.scales = found  # not before the model file has it
             self.record(trainer, event="guidance", scores=found.table())
             self.display.say(found.sentence())
+
+    def _tell_learning(self, done: int, total: int) -> None:
+        """Of the features of a person's own images: a line at each quarter."""
+        if done * 4 // total > (done - 1) * 4 // total:
+            self.display.say(f"Learning features to measure samples in, once: {done / total:.0%}")
 
     def finish(self, trainer: Trainer, ledger: Ledger) -> None:
         """The pictures and the card that a finished run leaves."""

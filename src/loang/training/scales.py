@@ -10,15 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from loang.config import Settings
+from loang.data.images import Dataset
+from loang.metrics import features
 from loang.model import Model
+from loang.samplers import METHODS
 from loang.training.choice import Score
 from loang.training.monitor import Monitor
+from loang.walking import chosen, levels_of
 
 LADDER = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 """Scales that are tried, and the model's own among them."""
-WORTH = 40
-"""Images that a run must have learnt from for each sample that is measured: a shorter one would
-spend more time on the measuring than its result is worth."""
+WORTH = 5
+"""Images that a run must have learnt from for each evaluation of a sample's walk: a shorter one
+would spend more time on the measuring than its result is worth."""
+LEARNING = 600.0
+"""Seconds that a run must have trained where features of its images have to be learnt first, which
+may take some minutes."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,26 @@ class Scales:
 
 def wanted(model: Model, images: int) -> bool:
     """Whether the scale of a run's model is to be measured, after so many images of training."""
-    settings = model.settings
+    settings, schedule = model.settings, model.denoiser.schedule
     count = settings.evaluation.guidance_samples
     hides = model.denoiser.hides_labels and settings.training.label_dropout > 0
     guidable = model.knows_labels and hides and not settings.distilled
-    return guidable and count > 0 and WORTH * count <= images
+    if not guidable or count == 0:
+        return False
+    way = chosen(settings.sampling, schedule)
+    asked = METHODS[way.sampler].evaluations(len(levels_of(way, schedule)) - 1)
+    return asked is not None and WORTH * asked * count <= images
+
+
+def at_hand(dataset: Dataset, settings: Settings, seconds: float) -> bool:
+    """Whether the features that samples are measured in are there, or worth being learnt.
+
+    Args:
+        dataset: the run's images.
+        settings: the run's.
+        seconds: that it has trained.
+    """
+    return seconds >= LEARNING or features.at_hand(settings.evaluation.features, dataset)
 
 
 def choose(model: Model, monitor: Monitor) -> Scales:

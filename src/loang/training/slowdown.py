@@ -11,6 +11,8 @@ SHARE = 0.2
 """Of the best rate, below which something is wrong: a student's last phase has a third of it."""
 SECONDS = 30.0
 """For how long, before anything is said: another program may only begin or end just now."""
+LONGEST = 10.0
+"""Seconds that one measurement counts for at the most."""
 
 
 class Slowdown:
@@ -33,7 +35,8 @@ class Slowdown:
             seconds: since then.
         """
         self._best = max(self._best, rate)
-        self._slow = self._slow + seconds if rate < SHARE * self._best else 0.0
+        # A program that was stopped for a while, as by Ctrl-Z, is one slow measurement.
+        self._slow = self._slow + min(seconds, LONGEST) if rate < SHARE * self._best else 0.0
         if self._told or self._slow < SECONDS:
             return False
         self._told = True

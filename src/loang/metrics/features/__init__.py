@@ -68,6 +68,20 @@ def named(name: str, dataset: Dataset, *, on_step: OnStep | None = None) -> Feat
     return _MAKERS[known(name)](dataset, on_step)
 
 
+def at_hand(name: str, dataset: Dataset) -> bool:
+    """Whether that space has not to be learnt first.
+
+    Raises:
+        LoangError: there is no such space.
+    """
+    from loang.metrics.features.fashion import shows_fashion
+    from loang.metrics.features.own import is_kept
+
+    wanted = known(name)
+    own = wanted in ("own", "own-v1") or (wanted == "auto" and not shows_fashion(dataset.spec))
+    return not own or is_kept(dataset)
+
+
 def known(name: str) -> str:
     """The name as it is written here; no space is made yet.
 

@@ -53,7 +53,7 @@ def own_features(dataset: Dataset, *, on_step: OnStep | None = None) -> NetworkF
     Raises:
         LoangError: there is only one training image.
     """
-    path = cache_folder() / "features" / f"own-{dataset.fingerprint[:16]}-v1.safetensors"
+    path = _place(dataset)
     encoder, about = _kept(path, dataset) or _learned(path, dataset, on_step)
     side = shrinking(dataset.spec)
     preprocessing = "the range to [-1, 1]" + (f"; means of {side}x{side} blocks" * (side > 1))
@@ -64,6 +64,15 @@ def own_features(dataset: Dataset, *, on_step: OnStep | None = None) -> NetworkF
         return _averaged(images, side)
 
     return NetworkFeatures(NAME, digest(encoder), preprocessing, encoder, prepare, about)
+
+
+def is_kept(dataset: Dataset) -> bool:
+    """Whether the features of these images have been learned already."""
+    return _kept(_place(dataset), dataset) is not None
+
+
+def _place(dataset: Dataset) -> Path:
+    return cache_folder() / "features" / f"own-{dataset.fingerprint[:16]}-v1.safetensors"
 
 
 def shrinking(spec: ImageSpec) -> int:
