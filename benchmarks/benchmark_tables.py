@@ -1,0 +1,273 @@
+"""The measured tables of docs/benchmarks.md: each a function of its name."""
+
+import statistics
+from pathlib import Path
+
+from cells import (
+    Row,
+    bold,
+    by_chance,
+    distance,
+    footer,
+    grid,
+    number,
+    one,
+    per_cent,
+    read_json,
+    read_rows,
+    scale,
+    with_error,
+)
+
+TEACHER = "fashion-mnist-quick"
+"""The run in distill.csv whose ways to be sampled are compared; the others are its students."""
+
+RECIPES = {
+    "before": "before: width 48, groups of 4 channels",
+    "groups of 16": "**groups of 16**",  # the one that was taken
+    "width 32": "these, and width 32",
+    "no attention but in the middle": "these, and no attention but in the middle",
+    "rate 2e-3": "these, and a learning rate of 0.002",
+    "width 64": "these, and width 64",
+}
+
+
+def recipe(measured: Path) -> str:
+    """What `quick` learns by, changed in one thing after another."""
+    every = read_rows(measured / "recipe.csv")
+    rows = [one(every, recipe=name) for name in RECIPES]
+    lines = [
+        [
+            RECIPES[row["recipe"]],
+            number(row["budget"].removesuffix(" images"), 0),
+            number(row["distance"]),
+            number(row["guided"]),
+        ]
+        for row in rows
+    ]
+    head = ["", "images", "distance ↓", "guided ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "recipe.csv")
+
+
+OBJECTIVES = {
+    "v": "v, uniform times: `quick` until then",
+    "eps": "eps",
+    "x0": "x0",
+    "v, min-snr": "v, min-SNR",
+    "v, p2": "v, P2",
+    "v, stratified": "v, stratified",
+    "v, immiscible": "v, immiscible",
+    "v, logit-normal": "v on cosine, logit-normal times",
+    "v, importance": "v, importance",
+    "v, self-conditioned": "v, self-conditioned",
+    "eps, learned variance": "eps, learned variance",
+    "edm": "EDM",
+    "edm, learned weight": "EDM, learned weight",
+    "flow": "flow, uniform times",
+    "flow, logit-normal": "flow, logit-normal times",
+    "flow, logit-normal, stratified": "flow, logit-normal times, stratified",
+}
+
+
+def objectives(measured: Path) -> str:
+    """Means over the seeds, the best first; bold are those that may be the best."""
+    rows = read_rows(measured / "objectives.csv")
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["objective"], []).append(row)
+
+    def mean(name: str, key: str = "distance") -> float:
+        return statistics.mean(float(row[key]) for row in found[name])
+
+    def seen(name: str) -> tuple[float, float]:
+        seeds = [distance(row) for row in found[name]]
+        return mean(name), statistics.stdev(seeds) / len(seeds) ** 0.5
+
+    names = sorted(found, key=mean)
+    lines = [
+        [
+            *bold(
+                [OBJECTIVES[name], " ± ".join(map(number, seen(name)))],
+                by_chance(seen(name), seen(names[0])),
+            ),
+            number(mean(name, "ddim")),
+            number(mean(name, "ddpm")),
+            number(mean(name, "trained_images"), 0),
+        ]
+        for name in names
+    ]
+    head = ["objective", "distance ↓", "DDIM", "ancestral", "images"]
+    return grid(head, lines) + "\n\n" + footer(rows, "objectives.csv")
+
+
+def counts(rows: list[Row]) -> list[str]:
+    """The numbers of evaluations that were measured, the fewest first."""
+    return sorted({row["evaluations"] for row in rows}, key=int)
+
+
+def by_evaluations(rows: list[Row], names: dict[str, str], places: int) -> list[list[str]]:
+    """A line a sampler, a column a number of evaluations, whose best is bold."""
+    rows = [row for row in rows if row["sampler"] in names]
+    lines = [[name] for name in names.values()]
+    for count in counts(rows):
+        column = [one(rows, sampler=name, evaluations=count) for name in names]
+        best = min(map(distance, column))
+        for line, row in zip(lines, column, strict=True):
+            line += bold([number(row["distance"], places)], distance(row) == best)
+    return lines
+
+
+# On a flow euler is ddim, and euler-ancestral is ddpm.
+SAMPLERS = {
+    "ddpm": "ddpm, euler-ancestral",
+    "dpmpp-2m-sde": "dpmpp-2m-sde",
+    "ddim": "ddim, euler",
+    **{name: name for name in ("heun", "dpmpp-2m", "dpmpp-3m", "unipc", "deis", "ipndm")},
+}
+
+
+def few_steps(measured: Path) -> str:
+    """Samplers on the flow of `quick`."""
+    rows = read_rows(measured / "samplers-flow.csv")
+    table = grid(["evaluations", *counts(rows)], by_evaluations(rows, SAMPLERS, 3))
+    return table + "\n\n" + footer(rows, "samplers-flow.csv")
+
+
+def few_steps_of_others(measured: Path) -> str:
+    """Samplers on other kinds of model."""
+    models = {
+        "samplers-discrete.csv": "v, cosine, logit-normal times",
+        "samplers-edm.csv": "EDM, learned weight; Karras levels",
+    }
+    names = {name: name for name in ("dpmpp-2m-sde", "ddpm", "ddim", "dpmpp-2m", "unipc")}
+    every: list[Row] = []
+    lines: list[list[str]] = []
+    for file, model in models.items():
+        rows = read_rows(measured / file)
+        for line in by_evaluations(rows, names, 2):
+            lines.append([model, *line])
+            model = ""  # said once
+        every += rows
+    head = ["model", "sampler", *counts(every)]
+    return grid(head, lines) + "\n\n" + footer(every, *models)
+
+
+def guidance(measured: Path) -> str:
+    """Bold are the least distances, over all levels and within, and the best agreement of these."""
+    scales = {
+        "all": ("0.0", "1.0", "1.25", "1.5", "2.0", "2.5", "3.0", "4.0"),
+        "0.2:5": ("1.5", "2.0", "2.5", "3.0", "4.0"),
+    }
+    every = read_rows(measured / "guidance.csv")
+    rows: list[Row] = []
+    lines = []
+    for interval, values in scales.items():
+        part = [one(every, interval=interval, guidance=value) for value in values]
+        least = [row for row in part if distance(row) == min(map(distance, part))]
+        surest = max(float(row["agreement"]) for row in least)
+        for row in part:
+            unguided = scale(row) == "none"
+            way = ["1: none", ""] if unguided else bold([scale(row), interval], row in least)
+            agrees = row in least and float(row["agreement"]) == surest
+            lines.append(
+                [
+                    *way,
+                    *bold([per_cent(row["agreement"])], agrees),
+                    *bold([number(row["distance"])], row in least),
+                    number(row["precision"], 2),
+                    number(row["recall"], 2),
+                ]
+            )
+        rows += part
+    head = ["scale", "levels", "agreement", "distance ↓", "precision", "recall"]
+    return grid(head, lines) + "\n\n" + footer(rows, "guidance.csv")
+
+
+def walks(measured: Path) -> str:
+    """Ways to sample the run of the README, the best first."""
+    rows = [
+        row
+        for row in read_rows(measured / "distill.csv")
+        if row["run"] == TEACHER and (scale(row) == "none" or row["interval"] == "0.2:5")
+    ]
+    rows.sort(key=distance)
+    lines = []
+    for row in rows:
+        first = row is rows[0]
+        before = row["sampler"] == "ddpm" and scale(row) == "none"
+        note = " (what it was sampled by until then)" if before else ""
+        lines.append(
+            [
+                *bold([row["sampler"] + note], first),
+                row["steps"],
+                scale(row),
+                *bold([with_error(row)], first),
+            ]
+        )
+    head = ["sampler", "steps", "guidance in 0.2:5", "distance ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "distill.csv")
+
+
+def longer_guidance(measured: Path) -> str:
+    """The shipped model by guidance; bold are the fewest steps that may be the best."""
+    rows = read_rows(measured / "shipped.csv")
+    rows.sort(key=lambda row: (float(row["guidance"]), int(row["steps"])))
+
+    def seen(row: Row) -> tuple[float, float]:
+        return distance(row), float(row["error"])
+
+    best = min(rows, key=distance)
+    level = [row for row in rows if by_chance(seen(row), seen(best))]
+    quickest = min(level, key=lambda row: int(row["steps"]))
+    lines = [
+        bold([f"{row['steps']} steps", scale(row), with_error(row)], row is quickest)
+        for row in rows
+    ]
+    head = ["dpmpp-2m", "guidance in 0.2:5", "distance ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "shipped.csv")
+
+
+def guidance_choice(measured: Path) -> str:
+    """Which scales a run takes by so many samples, of each model by several seeds."""
+    rows = read_rows(measured / "guidance-choice.csv")
+    lines = []
+    for images, samples in dict.fromkeys((row["trained_images"], row["samples"]) for row in rows):
+        same = [r for r in rows if (r["trained_images"], r["samples"]) == (images, samples)]
+        taken = ", ".join(row["best"] for row in same)
+        seconds = statistics.median(float(row["seconds"]) for row in same)
+        lines.append([number(images, 0), number(samples, 0), taken, number(seconds, 0)])
+    head = ["images of training", "samples a scale", "taken, by seeds 0, 1, 2", "seconds"]
+    return grid(head, lines) + "\n\n" + footer(rows, "guidance-choice.csv")
+
+
+LIBRARIES = {
+    "loang": "loang",
+    "diffusers": "diffusers",
+    "diffusers, given": "diffusers, given",
+    "ddpm-pytorch": "denoising-diffusion-pytorch",
+    "ddpm-pytorch, given": "denoising-diffusion-pytorch, given",
+}
+
+
+def same_network(measured: Path) -> str:
+    """A training step in three libraries; bold is where the network is the same function."""
+    files = {
+        "same-network-small.json": "small: 64, multipliers 1, 2, 2",
+        "same-network-cifar10.json": "Ho et al.'s for CIFAR-10",
+    }
+    found = [read_json(measured / file) for file in files]
+    lines = [[name] for name in LIBRARIES.values()]
+    for shape in found:
+        for line, library in zip(lines, LIBRARIES, strict=True):
+            row = shape["rows"][library]
+            speed = f"{row['images_a_second']:#.3g}"
+            if library != "loang":
+                same = row["flop_an_image"] == shape["rows"]["loang"]["flop_an_image"]
+                [times] = bold([f"{row['loang_is_faster_by']:.2f}"], same)
+                speed += f" ({times})"
+            cost, rate = row["flop_an_image"] / 1e9, row["flop_a_second"] / 1e9
+            line += [speed, number(cost, 1), number(rate, 0)]
+    head = [""]
+    for shape_name in files.values():
+        head += [shape_name, "GFLOP an image", "GFLOP/s"]
+    return grid(head, lines) + "\n\n" + footer([{**it, **it["versions"]} for it in found], *files)

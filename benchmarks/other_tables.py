@@ -1,0 +1,128 @@
+"""The measured tables of the other pages: each a function of its name."""
+
+from pathlib import Path
+
+from benchmark_tables import TEACHER
+from cells import (
+    bold,
+    distance,
+    footer,
+    grid,
+    number,
+    one,
+    read_json,
+    read_rows,
+    scale,
+    small,
+    with_error,
+)
+
+# The tables of docs/distill.md.
+
+
+def student(measured: Path) -> str:
+    """A student of two steps among the ways to sample its teacher, the best last."""
+    rows = sorted(read_rows(measured / "distill.csv"), key=distance, reverse=True)
+    unguided = [row for row in rows if row["run"] == TEACHER and scale(row) == "none"]
+    lines = []
+    for row in rows:
+        is_student = row["run"] != TEACHER
+        model = "student" if is_student else f"teacher, {row['sampler']}".replace("ddim", "DDIM")
+        if row is rows[-1]:
+            model += ": the best of all that were tried"
+        elif row is unguided[-1]:
+            model += ": the best of the two without guidance"
+        guided, asked = "", row["steps"]
+        if scale(row) != "none":
+            guided = f"{scale(row)} in {row['interval']}"
+            # Inside the interval a step asks twice.
+            asked += f" to {2 * int(row['steps'])}"
+        cells = bold([model, asked, with_error(row)], is_student)
+        lines.append([cells[0], guided, *cells[1:]])
+    head = ["Model", "guided", "evaluations", "distance ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "distill.csv")
+
+
+SETTINGS = (
+    *("plain22", "g2-22", "g2-24", "own-g2-24", "own-g3-24", "g3-24", "g3-22-fast", "g4-24-fast"),
+    *("gi2-24", "mid1.1-3", "g3-24-fast", "g3-24-long"),
+)
+
+
+def student_settings(measured: Path) -> str:
+    """How a student learns leaps; bold is the best of about the teacher's own computing."""
+    every = read_rows(measured / "distill-settings.csv")
+    rows = [one(every, run=name) for name in SETTINGS]
+    # The one row of more images is as if the student had learnt for longer than its teacher.
+    best = min((row for row in rows if int(row["trained_images"]) < 25_000), key=distance)
+    lines = []
+    for row in rows:
+        guided = row["teacher_guided"]
+        if row["learning_rate"] == "0.001":
+            guided += ", twice the rate"
+        if row["angle_of_the_second_level"] != "0.785":  # of which noise and signal are equal
+            guided += f", level at sigma = {math.tan(float(row['angle_of_the_second_level'])):.2f}"
+            guided += " for 1"
+        images = number(round(int(row["trained_images"]), -2), 0)
+        cells = [guided, row["chain"], row["starts"], number(row["distance"])]
+        cells = bold(cells, row is best)
+        lines.append([*cells[:3], images, cells[3]])
+    head = ["guidance", "chain", "starts", "images", "distance ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "distill-settings.csv")
+
+
+# The tables of docs/scaling.md.
+
+
+def processes(measured: Path) -> str:
+    """A step by one process and by two that share it, for three widths."""
+    rows = [row for row in read_rows(measured / "growth.csv") if row["axis"] == "processes"]
+    lines = []
+    for width in sorted({row["width"] for row in rows}, key=int):
+        alone = one(rows, width=width, processes="1", threads="0")
+        narrow = one(rows, width=width, processes="1", threads="1")
+        both = one(rows, width=width, processes="2", threads="1")
+        parameters = int(both["parameters"])
+        # 8 P (N - 1) / N bytes of two processes are 4 P.
+        bandwidth = 4 * parameters / (float(both["sum_ms"]) / 1e3)
+        times = [alone["step_ms"], narrow["step_ms"], both["step_ms"], both["sum_ms"]]
+        lines.append(
+            [
+                f"{parameters / 1e6:.2g} M",
+                *(f"{number(time, 0)} ms" for time in times),
+                f"{bandwidth / 1e9:.2f} GB/s",
+            ]
+        )
+    head = [
+        *("parameters", "one, two threads", "one, one thread", "two, one thread each"),
+        *("of which the sum", "8 P (N - 1) / N bytes at"),
+    ]
+    return grid(head, lines) + "\n\n" + footer(rows, "growth.csv")
+
+
+# The tables of docs/neighbours.md.
+
+RUNTIMES = {
+    "torch, float32": ("torch, float32", None),
+    "torch, bfloat16": ("torch, bfloat16", None),
+    "onnxruntime, float32": ("onnxruntime, float32", "float32.onnx"),
+    "onnxruntime, float16": ("onnxruntime, float16 file", "float16.onnx"),
+    "program, float32": ("torch.export, float32", "float32.pt2"),
+}
+"""What each way is called, and the file that it runs."""
+
+
+def onnx_speed(measured: Path) -> str:
+    """Passes a second of files that were exported, over torch's own."""
+    found = read_json(measured / "onnx-speed.json")
+    lines = []
+    for way, (name, file) in RUNTIMES.items():
+        line = [name]
+        for batch in (1, 16):
+            row = one(found["speed"], way=way, batch=batch)
+            speed = f"1 ({number(row['images_per_second'], 0)} images/s)"
+            line.append(speed if way == "torch, float32" else number(row["ratio"], 2))
+        line.append(small(one(found["files"], file=file)["difference"]) if file else "")
+        lines.append(line)
+    table = grid(["", "batch 1", "batch 16", "off by"], lines)
+    return table + "\n\n" + footer([found], "onnx-speed.json")
