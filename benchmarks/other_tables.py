@@ -1,5 +1,6 @@
 """The measured tables of the other pages: each a function of its name."""
 
+import math
 from pathlib import Path
 
 from benchmark_tables import TEACHER
