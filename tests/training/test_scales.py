@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import loang
 from loang import build, presets
@@ -188,6 +189,19 @@ def test_a_run_keeps_the_best_scale_in_its_model_and_says_so(folder, tmp_path):
     assert any(f"The best is {best:g}" in line for line in said)
     kept = json.loads((out / "config.json").read_text())["settings"]
     assert kept["sampling"]["guidance"] == 3
+
+
+def test_a_run_that_is_over_can_be_drawn_otherwise(folder, tmp_path):
+    out = tmp_path / "run"
+    changes = (*SMALL, "evaluation.guidance_samples=4", "evaluation.features=pixels")
+    before = loang.train(folder, out=out, budget="160 images", changes=changes, device="cpu")
+    assert loang.train(out=out, resume=True).settings == before.settings
+    model = loang.train(out=out, resume=True, changes=["sampling.guidance=1.75"])
+    assert model.settings.sampling.guidance == 1.75
+    assert "guidance_chosen_by" not in model.facts
+    assert Model.load(out).settings.sampling.guidance == 1.75
+    one, other = before.denoiser.state_dict(), model.denoiser.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_measuring_that_fails_costs_no_run(folder, tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
     Raises:
         LoangError: something is asked that would change what is learnt.
     """
-    wanted = _with(stored, data, asked)
+    wanted = _as_named(_with(stored, data, asked), asked.get("changes", ()))
     changed = wanted.to_dict()
     # Processes that share the weights can't take fewer images by themselves when memory is short.
     may_differ = MAY_DIFFER | ({"training.micro_batch"} if wanted.training.shard else set())

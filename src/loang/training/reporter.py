@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 
 import loang
 from loang import device, files, pictures
+from loang.config import Settings
 from loang.errors import LoangError
 from loang.model import Model
 from loang.team.team import Lost
@@ -196,6 +197,17 @@ class Reporter:
                 pictures.save_walk(frames, model.spec, folder.walk, last=folder.grid)
         with self.harmless("The card can't be written"):
             files.write_text(folder.card, card.text(model, folder))
+        with self.harmless("The model file keeps the settings that it had"):
+            self._bring_up_to_date(model.settings)
+
+    def _bring_up_to_date(self, settings: Settings) -> None:
+        """A run that was over may be gone on with to be drawn otherwise; the weights stay."""
+        kept = Model.load(self.folder.model, on="cpu")
+        if kept.settings == settings:
+            return
+        facts = {name: fact for name, fact in kept.facts.items() if "guidance" not in name}
+        facts |= {} if self.scales is None else self.scales.facts()
+        Model(kept.denoiser, kept.spec, settings, facts).save(self.folder.model)
 
     def model(self, trainer: Trainer, ledger: Ledger) -> Model:
         """The denoiser as it is, with what is known of it now."""
