@@ -15,6 +15,8 @@ from loang.denoiser import Denoiser, Estimate
 from loang.process import like
 from loang.samplers import ddim, ddpm, dpmpp_2m
 
+# Thousands of small steps, of functions whose signatures test_checking.py checks.
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
 LINEAR = schedule.linear()
 LEADING = [901, 801, 701, 601, 501, 401, 301, 201, 101, 1, 0]
 TOLERANCE = 3e-3  # theirs are float32 sums; the tests there allow 1e-2

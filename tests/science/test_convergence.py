@@ -17,6 +17,8 @@ from loang.samplers import METHODS, best, flow, heun, kind_of, named, ode
 from loang.samplers.auto import TABLE
 from loang.samplers.multistep import exponential, multistep
 
+# Thousands of small steps, of functions whose signatures test_checking.py checks.
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
 ROOT = Path(__file__).parents[2]
 ORDERS = {name: method.order for name, method in METHODS.items() if method.order}
 

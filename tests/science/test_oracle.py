@@ -30,6 +30,8 @@ from loang.samplers import (
     named,
 )
 
+# Thousands of small steps, of functions whose signatures test_checking.py checks.
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
 LINEAR = schedule.linear()
 ZERO, ONE = torch.tensor([0]), torch.tensor([1])
 
