@@ -22,6 +22,9 @@ UNGUIDED = SamplingSettings(sampler="dpmpp-2m-sde", steps=8)
 """In the place of a preset's guided sampling, where no label can guide: noise that a walk draws
 mends its errors, which guidance else does (docs/benchmarks.md)."""
 
+GUIDING = ("guidance", "guidance_interval", "guidance_rescale")
+"""Keys of `sampling` that say how labels guide."""
+
 
 def quick() -> Settings:
     """Recognisable clothes from Fashion-MNIST after five minutes on two CPU cores."""

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from trainers import TINY
 
 from loang.errors import LoangError
 from loang.team.place import Place
 from loang.team.team import Dismissed, Team
 from loang.training.asked import open_images, resolve
-from loang.training.following import Following
+from loang.training.display import Display
+from loang.training.following import END, Following
 
 
 class Told(Team):
@@ -39,6 +41,21 @@ def test_with_the_same_images_it_computes_its_part(told):
 def test_other_images_than_the_leader_s_are_refused(told):
     with pytest.raises(LoangError, match="process 1 of 2 finds are not those that the leading"):
         Following(Told({**told, "fingerprint": "0" * 64}))
+
+
+def test_its_model_is_drawn_as_the_leader_s(told):
+    """The leader may have measured another guidance than the settings had."""
+    team = Told(told)
+    following = Following(team)
+    settings = following.settings.to_dict()
+    settings["sampling"]["guidance"] = 1.75
+    team.told = [END, {"steps": 3}, settings]
+    weights = following.trainer.shown.network.state_dict()
+    team.hand_out = lambda: {name: torch.zeros_like(each) for name, each in weights.items()}
+    model = following.train(Display())
+    assert model.settings.sampling.guidance == 1.75
+    assert model.facts == {"steps": 3}
+    assert not any(weight.any() for weight in model.denoiser.network.state_dict().values())
 
 
 def test_a_leader_that_has_found_something_wrong_has_told_it():

@@ -80,7 +80,6 @@ MAY_DIFFER = {
 }
 # What a student learns beside its weights.
 WALK = {f"sampling.{key}" for key in ("sampler", "steps", "spacing", "levels", "eta")}
-GUIDING = {f"sampling.{key}" for key in ("guidance", "guidance_interval", "guidance_rescale")}
 _PLACES = {
     "budget": ("training", "budget"),
     "size": ("data", "size"),
@@ -145,7 +144,8 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
 def _as_named(settings: Settings, changes: Sequence[str]) -> Settings:
     """A preset measures no guidance scales where a person has named one, and not the measuring."""
     keys = {change.partition("=")[0].strip() for change in changes}
-    if "evaluation.guidance_samples" in keys or not keys & GUIDING:
+    named = {f"sampling.{key}" for key in presets.GUIDING}
+    if "evaluation.guidance_samples" in keys or not keys & named:
         return settings
     kept = settings.evaluation.model_copy(update={"guidance_samples": 0})
     return settings.model_copy(update={"evaluation": kept})

@@ -13,7 +13,7 @@ from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.networks.sizes import enough_fold
-from loang.presets import PRESETS, UNGUIDED, preset
+from loang.presets import GUIDING, PRESETS, UNGUIDED, preset
 from loang.team.team import ALONE, Team
 from loang.training import shards
 from loang.training.budget import Budget, parse
@@ -22,8 +22,6 @@ from loang.training.trainer import Trainer
 
 DRAWING = 60_000_000
 """Bytes that drawing pictures takes, matplotlib above all."""
-GUIDING = ("guidance", "guidance_interval", "guidance_rescale")
-"""Settings of how labels guide."""
 TRIALS, TRYING = 4, 3.0
 """Training steps that are tried, and seconds after which none but the second is begun."""
 
@@ -171,15 +169,11 @@ def _sampling(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
     if hideable or settings.distilled or settings.preset not in PRESETS:
         return asked
     own = preset(settings.preset).sampling
-    if own.guidance == 1 or _guides_otherwise(asked, own):
+    if own.guidance == 1 or any(getattr(asked, each) != getattr(own, each) for each in GUIDING):
         return asked
     if asked == own:
         return UNGUIDED
     return asked.model_copy(update={each: getattr(UNGUIDED, each) for each in GUIDING})
-
-
-def _guides_otherwise(asked: SamplingSettings, own: SamplingSettings) -> bool:
-    return any(getattr(asked, each) != getattr(own, each) for each in GUIDING)
 
 
 @dataclass(frozen=True)
