@@ -44,10 +44,12 @@ smalldiffusion, whose Fashion-MNIST example does.
 """
 
 import argparse
+import copy
 import json
 import platform
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -80,97 +82,130 @@ OWN = {  # preset, and what is set besides
 }
 
 
-def train_peer(name: str, minutes: float, out: Path, seed: int) -> dict[str, Any]:
-    """Train until the time is up, and keep the average's weights; returns what ran."""
+def train_peer(
+    name: str, minutes: Sequence[float], out: Path, seed: int, rate: float | None
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Train on, and after each of so many minutes keep the average's weights, and tell what ran."""
     images = training_images()
     torch.manual_seed(seed)  # the only generator that these libraries read
     peer: Peer = PEERS[name]()
     margin = (peer.size - SPEC.height) // 2
     losses: list[float] = []
     position, seconds, start = 0, 0.0, time.perf_counter()
-    while seconds < 60 * minutes:
-        pixels = images[order.batch(position, peer.batch, len(images), seed)]
-        x = to_model(np.pad(pixels, ((0, 0), (margin, margin), (margin, margin), (0, 0))), SPEC)
-        if peer.flips:
-            x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
-        losses.append(peer.learn(x))
-        position += len(x)
-        seconds = time.perf_counter() - start
-    peer.average()
-    tensors.save(out / f"{name}.safetensors", peer.network.state_dict())
-    return {
-        "package": f"{peer.package} {version(peer.package)}",
-        "settings": peer.settings,
-        "batch": peer.batch,
-        "flips": peer.flips,
-        "labels": False,
-        "parameters": count_parameters(peer.network),
-        "steps": len(losses),
-        "images": position,
-        "training_seconds": seconds,
-        # Mean losses of up to ten equal parts of the run.
-        "losses": [float(part.mean()) for part in np.array_split(losses, min(10, len(losses)))],
-        "hardware": hardware("float32"),
-    }
+    for until in sorted(minutes):
+        while (seconds if rate is None else position / rate) < 60 * until:
+            pixels = images[order.batch(position, peer.batch, len(images), seed)]
+            x = to_model(np.pad(pixels, ((0, 0), (margin, margin), (margin, margin), (0, 0))), SPEC)
+            if peer.flips:
+                x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+            losses.append(peer.learn(x))
+            position += len(x)
+            seconds = time.perf_counter() - start
+        # The average goes into the network to be kept, and out of it to train on.
+        kept = copy.deepcopy(peer.network.state_dict())
+        peer.average()
+        tensors.save(out / f"{stem(name, until)}.safetensors", peer.network.state_dict())
+        peer.network.load_state_dict(kept)
+        yield (
+            until,
+            {
+                "package": f"{peer.package} {version(peer.package)}",
+                "settings": peer.settings,
+                "batch": peer.batch,
+                "flips": peer.flips,
+                "labels": False,
+                "parameters": count_parameters(peer.network),
+                "steps": len(losses),
+                "images": position,
+                "training_seconds": seconds,
+                "rate": rate,
+                # Mean losses of up to ten equal parts of the run.
+                "losses": [float(part.mean()) for part in parts(losses)],
+                "hardware": hardware("float32"),
+            },
+        )
 
 
-def train_own(name: str, minutes: float, out: Path, seed: int) -> dict[str, Any]:
-    """`loang train --preset ... --for ...`; returns what ran."""
+def parts(losses: Sequence[float]) -> list[np.ndarray]:
+    """Up to ten, of about the same length."""
+    return np.array_split(losses, min(10, len(losses)))
+
+
+def train_own(
+    name: str, minutes: Sequence[float], out: Path, seed: int, rate: float | None
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """`loang train --preset ... --for ...` for each of so many minutes, and what ran."""
+    if rate is not None:
+        sys.exit("loang's presets know how long they have: they can't be trained by a rate.")
     preset, changes = OWN[name]
     training_images()
-    model = loang.train(
-        "fashion-mnist",
-        preset=preset,
-        budget=f"{60 * minutes}s",
-        out=out / name,
-        overwrite=True,
-        seed=seed,
-        changes=changes,
-    )
-    lines = (out / name / "log.jsonl").read_text().splitlines()
-    losses = [line["loss"] for line in map(json.loads, lines) if "loss" in line]
-    return {
-        "package": f"loang {loang.__version__}",
-        "settings": model.settings.to_dict(),
-        "batch": model.settings.training.batch,
-        "flips": model.settings.data.flips,
-        "labels": model.knows_labels,
-        "parameters": count_parameters(model.denoiser.network),
-        "steps": model.facts["steps"],
-        "images": model.facts["images"],
-        "training_seconds": model.facts["seconds"],
-        "losses": [float(part.mean()) for part in np.array_split(losses, min(10, len(losses)))],
-        "hardware": hardware(model.facts["hardware"].rpartition(", ")[2]),
-    }
+    for until in sorted(minutes):
+        run = out / stem(name, until)
+        model = loang.train(
+            "fashion-mnist",
+            preset=preset,
+            budget=f"{60 * until}s",
+            out=run,
+            overwrite=True,
+            seed=seed,
+            changes=changes,
+        )
+        lines = (run / "log.jsonl").read_text().splitlines()
+        losses = [line["loss"] for line in map(json.loads, lines) if "loss" in line]
+        yield (
+            until,
+            {
+                "package": f"loang {loang.__version__}",
+                "settings": model.settings.to_dict(),
+                "batch": model.settings.training.batch,
+                "flips": model.settings.data.flips,
+                "labels": model.knows_labels,
+                "parameters": count_parameters(model.denoiser.network),
+                "steps": model.facts["steps"],
+                "images": model.facts["images"],
+                "training_seconds": model.facts["seconds"],
+                "rate": None,
+                "losses": [float(part.mean()) for part in parts(losses)],
+                "hardware": hardware(model.facts["hardware"].rpartition(", ")[2]),
+            },
+        )
 
 
-def train(name: str, minutes: float, out: Path, seed: int) -> None:
+def train(name: str, minutes: Sequence[float], out: Path, seed: int, rate: float | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    ran = (train_own if name in OWN else train_peer)(name, minutes, out, seed)
-    (out / f"{name}.npy").unlink(missing_ok=True)  # of other weights
-    about = {
-        "name": name,
-        "date": str(date.today()),
-        "seed": seed,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        **ran,
-        "evaluations": EVALUATIONS,
-        "samples": 0,
-        "sampling_seconds": 0.0,
-    }
-    files.write_text(out / f"{name}.json", json.dumps(about, indent=2) + "\n")
-    print(
-        f"{name}: {about['images']:,} images in {about['steps']:,} steps and"
-        f" {about['training_seconds']:.1f} s; loss {about['losses'][0]:.4f} at first,"
-        f" {about['losses'][-1]:.4f} at last"
-    )
+    for until, ran in (train_own if name in OWN else train_peer)(name, minutes, out, seed, rate):
+        place = out / f"{stem(name, until)}.npy"
+        place.unlink(missing_ok=True)  # of other weights
+        about = {
+            "name": name,
+            "minutes": until,
+            "date": str(date.today()),
+            "seed": seed,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            **ran,
+            "evaluations": EVALUATIONS,
+            "samples": 0,
+            "sampling_seconds": 0.0,
+        }
+        files.write_text(place.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
+        print(
+            f"{name}, {until:g} minutes: {about['images']:,} images in {about['steps']:,} steps"
+            f" and {about['training_seconds']:.1f} s; loss {about['losses'][0]:.4f} at first,"
+            f" {about['losses'][-1]:.4f} at last",
+            flush=True,
+        )
 
 
-def sampler(name: str, out: Path, seed: int) -> Any:
+def stem(name: str, minutes: float) -> str:
+    """The name of the files of a training of so many minutes."""
+    return f"{name}-{minutes:g}m"
+
+
+def sampler(name: str, minutes: float, out: Path, seed: int) -> Any:
     """A function that draws `count` samples from the number `first` on, as 28x28 pixels."""
     if name in OWN:
-        model = loang.load(out / name, device="cpu")
+        model = loang.load(out / stem(name, minutes), device="cpu")
         ddim = SamplingSettings(sampler="ddim", steps=EVALUATIONS)
 
         def draw_own(first: int, count: int) -> np.ndarray:
@@ -180,7 +215,7 @@ def sampler(name: str, out: Path, seed: int) -> Any:
         return draw_own
 
     peer: Peer = PEERS[name]()
-    peer.network.load_state_dict(load_file(out / f"{name}.safetensors"))
+    peer.network.load_state_dict(load_file(out / f"{stem(name, minutes)}.safetensors"))
     margin = (peer.size - SPEC.height) // 2
     inside = slice(margin, margin + SPEC.height)
 
@@ -192,13 +227,14 @@ def sampler(name: str, out: Path, seed: int) -> Any:
     return draw
 
 
-def sample(name: str, count: int, out: Path, limit: float) -> bool:
+def sample(name: str, minutes: float, count: int, out: Path, limit: float) -> bool:
     """Draw until there are `count` or the seconds are over; whether all are there."""
-    place, record = out / f"{name}.npy", out / f"{name}.json"
+    place = out / f"{stem(name, minutes)}.npy"
+    record = place.with_suffix(".json")
     about = json.loads(record.read_text())
     pixels = np.load(place) if place.exists() else np.empty((0, *SPEC.shape[1:], 1), np.uint8)
     if len(pixels) < count:
-        draw = sampler(name, out, about["seed"])
+        draw = sampler(name, minutes, out, about["seed"])
         began = time.perf_counter()
         while len(pixels) < count and time.perf_counter() - began < limit:
             start = time.perf_counter()
@@ -209,7 +245,8 @@ def sample(name: str, count: int, out: Path, limit: float) -> bool:
             with files.replacing(place) as beside, beside.open("wb") as file:
                 np.save(file, pixels, allow_pickle=False)
             files.write_text(record, json.dumps(about, indent=2) + "\n")
-    print(f"{name}: {len(pixels)} of {count} samples, {about['sampling_seconds']:.0f} s so far")
+    seconds = about["sampling_seconds"]
+    print(f"{stem(name, minutes)}: {len(pixels)} of {count} samples, {seconds:.0f} s so far")
     return len(pixels) >= count
 
 
@@ -239,20 +276,26 @@ def main() -> None:
         one = verbs.add_parser(verb)
         one.add_argument("name", choices=[*OWN, *PEERS])
         one.add_argument("--out", type=Path, default=Path("peers"))
-    verbs.choices["train"].add_argument("--minutes", type=float, default=5)
+        one.add_argument("--minutes", type=float, nargs="+", default=[5.0])
+        one.add_argument("--threads", type=int, default=THREADS)
     verbs.choices["train"].add_argument("--seed", type=int, default=0)
+    verbs.choices["train"].add_argument(
+        "--rate", type=float, help="images a second that a minute is counted by, for no clock"
+    )
     verbs.choices["sample"].add_argument("-n", "--count", type=int, default=500)
     verbs.choices["sample"].add_argument(
         "--seconds", type=float, default=float("inf"), help="begin no chunk after so many"
     )
     asked = parser.parse_args()
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(asked.threads)
     if asked.name in PEERS:
         allow_torchvision()
     if asked.verb == "train":
-        train(asked.name, asked.minutes, asked.out, asked.seed)
-    elif not sample(asked.name, asked.count, asked.out, asked.seconds):
+        train(asked.name, asked.minutes, asked.out, asked.seed, asked.rate)
+    elif not all(
+        sample(asked.name, each, asked.count, asked.out, asked.seconds) for each in asked.minutes
+    ):
         sys.exit(1)  # call again
 
 

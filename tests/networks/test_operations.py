@@ -139,3 +139,48 @@ def test_values_that_are_dropped_are_zeros_whatever_they_were():
     x = torch.full((1, 64, 16, 16), torch.inf).bfloat16()
     y = operations.Dropout(0.5)(x)
     assert set(y.unique().tolist()) == {0.0, torch.inf}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(4, 4), (7, 9), (1, 1), (8, 8), (2, 5)])
+def test_the_convolution_and_its_gradients_are_those_of_float64(shape, bias, layout):
+    torch.manual_seed(0)
+    layer = operations.Convolution(128, 40, 3, padding=1, bias=bias).to(memory_format=layout)
+    x = torch.randn(3, 128, *shape).bfloat16().to(memory_format=layout).requires_grad_()
+    of = torch.randn(3, 40, *shape).bfloat16()
+    learnt = list(layer.parameters())
+
+    def exact(x, weight, bias=None):
+        return functional.conv2d(x, weight, bias, padding=1)
+
+    # With the weights that bfloat16 makes of them.
+    rounded = [each.bfloat16().double() for each in learnt]
+    expected = differentiated(exact, x.double(), *rounded, of=of)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    gradients = torch.autograd.grad(y, (x, *learnt), of)
+    assert all(each.dtype == torch.float32 for each in gradients[1:])
+    assert_close([y.detach().double(), *(each.double() for each in gradients)], expected)
+
+
+def test_only_small_images_of_many_channels_that_are_learnt_from_take_the_product(monkeypatch):
+    taken = []
+    own = operations._SmallConvolution.apply
+    monkeypatch.setattr(
+        operations._SmallConvolution, "apply", lambda *given: taken.append(1) or own(*given)
+    )
+    layer = operations.Convolution(128, 4, 3, padding=1)
+    small, large = torch.randn(1, 128, 8, 8).bfloat16(), torch.randn(1, 128, 8, 9).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(large)
+        operations.Convolution(127, 4, 3, padding=1)(small[:, 1:])
+        operations.Convolution(128, 4, 3, padding=2)(small)
+        operations.Convolution(128, 4, 3, padding=1, stride=2)(small)
+        layer(small.float())
+        with torch.no_grad():
+            layer(small)
+        assert not taken
+        layer(small)
+    assert taken

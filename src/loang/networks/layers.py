@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loang.networks.operations import Dropout, GroupNorm, attention
+from loang.networks.operations import Convolution, Dropout, GroupNorm, attention
 from loang.networks.recompute import Recomputable
 
 Map = Float[Tensor, "n c h w"]
@@ -100,11 +100,11 @@ class ResidualBlock(Recomputable):
         self.modulate = modulate
         self.resample = resample
         self.norm1 = group_norm(inputs, norm)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv1 = Convolution(inputs, outputs, 3, padding=1)
         self.code = nn.Linear(code, 2 * outputs if modulate else outputs)
         self.norm2 = group_norm(outputs, norm)
         self.dropout = Dropout(dropout)
-        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.conv2 = zeroed(Convolution(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Map, code: Float[Tensor, "n d"]) -> Float[Tensor, "n outputs ..."]:
@@ -173,7 +173,7 @@ class Upsample(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv = Convolution(inputs, outputs, 3, padding=1)
 
     def forward(self, x: Map) -> Float[Tensor, "n outputs 2*h 2*w"]:
         """Any size."""

@@ -1,4 +1,4 @@
-"""Three operations that torch has slow paths for, each by the way that is fast there.
+"""Operations that torch has slow paths for, each by the way that is fast there.
 
 On a CPU in bfloat16, as loang trains there, and for no other device or type (docs/benchmarks.md):
 elsewhere these are torch's own. What they compute is the same everywhere, up to rounding.
@@ -16,8 +16,67 @@ FEW_CHANNELS = 16
 """In a group: fewer do not fill a vector of the processor."""
 LARGE = 1024
 """Positions from which torch's norm takes another way, whose forward pass alone is fast."""
+FEW = 64
+"""Positions up to which the weights' gradient of a convolution is one product."""
+MANY_CHANNELS = 128
+"""From which that is faster: what surrounds it costs more than it saves of fewer."""
 POSITIONS = 256
 """The most whose attention is written out: its scores take the square of it in memory."""
+
+
+class Convolution(nn.Conv2d):
+    """torch's own, whose weights' gradient is slow for small images.
+
+    It takes two to twelve times as long as the convolution there, and of a few positions and many
+    channels most of all. The columns of im2col make one matrix product of it, as the gradient is
+    a product over positions; of large images the columns would not fit the cache.
+    """
+
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
+        """Type and layout as torch's own."""
+        plain = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+        if not (
+            _slow(input)
+            and torch.is_grad_enabled()
+            and self.weight.requires_grad
+            and self.in_channels >= MANY_CHANNELS
+            and input.shape[2] * input.shape[3] <= FEW
+            and plain == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+            and self.padding_mode == "zeros"
+        ):
+            return super().forward(input)
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        found: Tensor = _SmallConvolution.apply(input, self.weight.to(input.dtype), bias)
+        return found
+
+
+class _SmallConvolution(torch.autograd.Function):
+    """3x3, padded by 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
+        ctx.save_for_backward(x, weight)
+        return functional.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x, _, _ = torch.ops.aten.convolution_backward(
+                *(gradient, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
+                [True, False, False],
+            )
+        n, c, h, w = x.shape
+        outputs = gradient.shape[1]
+        padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+        image, row, column, _ = padded.stride()
+        patches = padded.as_strided((n, h, w, 3, 3, c), (image, row, column, row, column, 1))
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, outputs)
+        of_weight = rows.t() @ patches.reshape(len(rows), -1)
+        of_weight = of_weight.view(outputs, 3, 3, c).permute(0, 3, 1, 2)
+        return of_x, of_weight, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 class GroupNorm(nn.GroupNorm):
@@ -25,8 +84,8 @@ class GroupNorm(nn.GroupNorm):
 
     With the channels last, as convolutions like it, its kernel for bfloat16 takes ten times as long
     as with the positions last where a group has few channels, but for the forward pass of large
-    images: to rearrange the values twice costs a fraction of that. Of large images only the
-    backward pass's are.
+    images: to rearrange the values twice costs a fraction of that. The backward pass of large
+    images is written out.
     """
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -46,7 +105,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _LargeNorm(torch.autograd.Function):
-    """Forward with the channels last, backward with the positions last."""
+    """Torch's forward pass, and the backward pass as sums and products with the channels last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Any:
@@ -59,15 +118,33 @@ class _LargeNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
+        """With x_hat = scale (x - mean) and G = weight gradient, of x it is
+        scale (G - mean(G) - x_hat mean(G x_hat)), whose means are over the group (Ba et al. 2016).
+        """
         x, weight, mean, scale = ctx.saved_tensors
         n, c, h, w = x.shape
-        of_x, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
-            *(gradient.contiguous(), x.contiguous(), mean, scale, weight),
-            *(n, c, h * w, ctx.groups, list(ctx.needs_input_grad[:3])),
+        grouped = (n, ctx.groups, c // ctx.groups)
+        x, gradient = x.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        mean, scale, weight = mean[:, :, None], scale[:, :, None], weight.view(1, *grouped[1:])
+
+        of_bias = _over_positions(gradient).view(grouped)
+        of_weight = scale * (_over_positions(gradient * x).view(grouped) - mean * of_bias)
+        of_mean = (weight * of_bias).mean(2, keepdim=True) / (h * w)
+        of_scale = (weight * of_weight).mean(2, keepdim=True) / (h * w)
+        # What is multiplied by the gradient, by x, and by neither, one number a channel.
+        factors = (
+            scale * weight,
+            -scale.square() * of_scale,
+            scale * (scale * mean * of_scale - of_mean),
         )
-        if of_x is not None:
-            of_x = of_x.contiguous(memory_format=torch.channels_last)
-        return of_x, of_weight, of_bias, None, None
+        a, b, rest = (each.expand(grouped).reshape(n, 1, 1, c).to(x.dtype) for each in factors)
+        of_x = torch.addcmul(rest, x, b).addcmul_(gradient, a).permute(0, 3, 1, 2)
+        return of_x, of_weight.sum(0).view(c), of_bias.sum(0).view(c), None, None
+
+
+def _over_positions(x: Float[Tensor, "n h w c"]) -> Float[Tensor, "n c"]:
+    """Sums in float32; of the rows in x's own type, which is as fast again."""
+    return x.sum(2).float().sum(1)
 
 
 class Dropout(nn.Dropout):

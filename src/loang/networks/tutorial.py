@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from loang.networks.operations import GroupNorm, attention
+from loang.networks.operations import Convolution, GroupNorm, attention
 from loang.networks.recompute import Recomputable
 from loang.networks.sizes import cropped, padded
 
@@ -120,10 +120,10 @@ class DoubleConv(Recomputable):
         super().__init__()
         self.residual = residual
         self.double_conv = nn.Sequential(
-            nn.Conv2d(inward, mid, 3, padding=1, bias=False),
+            Convolution(inward, mid, 3, padding=1, bias=False),
             GroupNorm(1, mid, eps=NORM_EPSILON),
             nn.GELU("tanh"),
-            nn.Conv2d(mid, outward, 3, padding=1, bias=False),
+            Convolution(mid, outward, 3, padding=1, bias=False),
             GroupNorm(1, outward, eps=NORM_EPSILON),
         )
         self.gelu = nn.GELU("tanh")
