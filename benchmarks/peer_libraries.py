@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-EVALUATIONS = 50  # of the network, a sample
+EVALUATIONS = 25  # of the network, a sample
 
 
 class Peer(Protocol):
@@ -27,8 +27,8 @@ class Peer(Protocol):
     def average(self) -> None:
         """Put the average's weights into the network."""
 
-    def draw(self, count: int) -> Tensor:
-        """Samples, in [-1, 1]."""
+    def draw(self, count: int, evaluations: int = EVALUATIONS) -> Tensor:
+        """Samples, in [-1, 1], by so many evaluations of the network each."""
 
 
 class DenoisingDiffusionPytorch:
@@ -70,9 +70,10 @@ class DenoisingDiffusionPytorch:
         """Of weights and buffers."""
         self.network.load_state_dict(self.ema.ema_model.state_dict())
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, evaluations: int = EVALUATIONS) -> Tensor:
         """Its sampler gives images in [0, 1]."""
         self.network.eval()
+        self.network.sampling_timesteps = evaluations
         return self.network.sample(batch_size=count) * 2 - 1
 
 
@@ -134,14 +135,14 @@ class Diffusers:
         """Of the weights."""
         self.ema.copy_to(self.network.parameters())
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, evaluations: int = EVALUATIONS) -> Tensor:
         """The pipeline gives arrays in [0, 1], channels last."""
         from diffusers import DDPMPipeline
 
         self.network.eval()
         pipeline = DDPMPipeline(unet=self.network, scheduler=self.noising)
         pipeline.set_progress_bar_config(disable=True)
-        drawn = pipeline(count, num_inference_steps=EVALUATIONS, output_type="numpy").images
+        drawn = pipeline(count, num_inference_steps=evaluations, output_type="numpy").images
         return torch.from_numpy(drawn).permute(0, 3, 1, 2) * 2 - 1
 
 
@@ -214,12 +215,12 @@ class SmallDiffusion:
         """Of the weights."""
         self.ema.copy_to()
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, evaluations: int = EVALUATIONS) -> Tensor:
         """The last of its generator's images."""
         from accelerate import Accelerator
         from smalldiffusion import samples
 
-        levels = self.schedule.sample_sigmas(EVALUATIONS)
+        levels = self.schedule.sample_sigmas(evaluations)
         *_, drawn = samples(
             self.network,
             levels,

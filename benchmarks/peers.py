@@ -1,24 +1,31 @@
-"""Five minutes of training each, on the same two cores: loang's presets, and three other libraries.
+"""The same time of training each, on the same two cores: loang's presets, and three other libraries.
 
-    python benchmarks/peers.py train NAME --minutes 5 --out peers
-    python benchmarks/peers.py sample NAME -n 500 --out peers      (again, until it exits with 0)
-    loang evaluate peers/NAME.npy fashion-mnist
+    python benchmarks/peers.py train NAME --minutes 5 15 45 --out peers
+    python benchmarks/peers.py sample NAME --minutes 5 15 45 -n 250 --out peers
+    python benchmarks/peers_quality.py peers/*.npy --table docs/measured/peers.csv
 
-NAME is loang-quick, loang-tutorial, ddpm-pytorch, diffusers, smalldiffusion or
-smalldiffusion-batch-16. `train` writes the weights (NAME.safetensors; for loang the run's folder
-NAME) and NAME.json, which tells what ran; `sample` adds NAME.npy, uint8, N x 28 x 28 x 1. loang
-does not depend on any of the others; the environment that the published figures come from:
+NAME is loang-quick, loang-tutorial, ddpm-pytorch, diffusers, diffusers-small, smalldiffusion or
+smalldiffusion-batch-16. `train` writes after each of those times the weights (NAME-5m.safetensors;
+for loang a run's folder, of a run that was told its time) and NAME-5m.json, which tells what ran;
+`sample` adds NAME-5m.npy, uint8, N x 28 x 28 x 1, and where it is stopped a second call goes on.
+loang does not depend on any of the others; the environment that the published figures come from:
 
     pip install -c constraints.txt . denoising-diffusion-pytorch==2.3.4 diffusers==0.42.1 \\
         smalldiffusion==0.5.0 torch_ema==0.3 torchvision==0.28.0
 
+With --rate R a minute of another library's is 60 R images, whatever the clock says: so it can be
+trained on a machine that does other things meanwhile. R is what it makes a second on the machine
+left alone, by a `train` of a minute.
+
 The same for all: the 60,000 training images of Fashion-MNIST, read in the same order; two threads;
-the clock starts at the first step, and the step in which the time runs out is finished; 50
-evaluations of the network a sample. Each keeps its own network, loss, noise schedule, optimizer,
-learning rate, batch, average of the weights (samples are drawn from the average) and sampler:
+the clock starts at the first step, and the step in which the time runs out is finished. The others
+are sampled by 25 evaluations of the network. Each keeps its own network, loss, noise schedule,
+optimizer, learning rate, batch, average of the weights (samples are drawn from the average) and
+sampler:
 
 - loang-quick: `loang train --preset quick --for 5m` as it is, reports within the five minutes
-  included. It alone learns the labels, and draws all classes in turn. DDIM.
+  included, and sampled as `loang sample` does, by fewer evaluations than 25. It alone learns the
+  labels, and draws all classes in turn.
 - loang-tutorial: that preset, with one report at the end only, as its validation would eat up the
   time. 32x32, samples are brought to 28x28; DDIM in place of its own 500 steps of DDPM.
 - ddpm-pytorch: denoising-diffusion-pytorch. Unet and GaussianDiffusion as in its README, batch,
@@ -29,7 +36,9 @@ learning rate, batch, average of the weights (samples are drawn from the average
   train_unconditional.py and of the commands in its README (--use_ema): UNet2DModel of 114 million
   parameters, DDPMScheduler, AdamW, 500 steps of warm-up, EMAModel. It is sampled as in the
   script, by DDPMPipeline: the library's DDIM clips the image that is predicted, but not the noise
-  that goes with it, and from a network as young as this one it draws nothing but noise.
+  that goes with it, and from a network that has learnt for minutes it draws nothing but noise.
+- diffusers-small: the same with a network of 6.8 million parameters, which learns from three times
+  as many images in that time: our change, in its favour.
 - smalldiffusion: examples/fashion_mnist_unet.py: U-Net, ScheduleLogLinear, AdamW, torch_ema, and
   its own sampler with gam=1.6. It has a second example, a transformer, that trains on fewer images
   a second here. A batch of 1,024 is run in pieces of 128, whose gradients add up to its own.
@@ -38,7 +47,7 @@ learning rate, batch, average of the weights (samples are drawn from the average
 
 The other libraries' training loops are plain ones around their own modules, because theirs want a
 folder of PNG files or `accelerate`. They compute in float32; loang in what its `auto` chooses
-(NAME.json tells). Images are padded with black from 28 to 32 where a network needs it, and
+(the JSON tells). Images are padded with black from 28 to 32 where a network needs it, and
 cropped again. None mirrors its images, clothes being no mirror images of themselves, but
 smalldiffusion, whose Fashion-MNIST example does.
 """
@@ -63,7 +72,6 @@ from torch import nn
 
 import loang
 from loang import device, files, tensors
-from loang.config import SamplingSettings
 from loang.data import Images, ImageSpec, open_dataset, order
 from loang.data.resize import resize
 from loang.data.scaling import to_model, to_pixels
@@ -206,10 +214,9 @@ def sampler(name: str, minutes: float, out: Path, seed: int) -> Any:
     """A function that draws `count` samples from the number `first` on, as 28x28 pixels."""
     if name in OWN:
         model = loang.load(out / stem(name, minutes), device="cpu")
-        ddim = SamplingSettings(sampler="ddim", steps=EVALUATIONS)
 
         def draw_own(first: int, count: int) -> np.ndarray:
-            pixels = model.sample(count, first=first, seed=seed, sampling=ddim, batch=count)
+            pixels = model.sample(count, first=first, seed=seed, batch=count)
             return resize(Images(pixels, model.spec), SPEC.height, SPEC.width).pixels
 
         return draw_own
@@ -234,6 +241,7 @@ def sample(name: str, minutes: float, count: int, out: Path, limit: float) -> bo
     about = json.loads(record.read_text())
     pixels = np.load(place) if place.exists() else np.empty((0, *SPEC.shape[1:], 1), np.uint8)
     if len(pixels) < count:
+        about["evaluations"] = EVALUATIONS if name in PEERS else None
         draw = sampler(name, minutes, out, about["seed"])
         began = time.perf_counter()
         while len(pixels) < count and time.perf_counter() - began < limit:
