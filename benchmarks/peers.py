@@ -1,4 +1,4 @@
-"""The same time of training each, on the same two cores: loang's presets, and three other libraries.
+"""The same time of training each, on the same two cores: loang and three other libraries.
 
     python benchmarks/peers.py train NAME --minutes 5 15 45 --out peers
     python benchmarks/peers.py sample NAME --minutes 5 15 45 -n 250 --out peers
