@@ -198,8 +198,8 @@ class Drawing:
         self.model.sample(self.images, sampling=self.sampling, batch=self.images)
         return time.perf_counter() - start
 
-    def evaluations(self) -> float:
-        """Of the network, an image."""
+    def evaluations(self) -> int:
+        """Of the network, an image; counted as one is drawn."""
         asked = 0
 
         def count(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -207,9 +207,9 @@ class Drawing:
             asked += len(inputs[0])
 
         handle = self.model.denoiser.network.register_forward_pre_hook(count)
-        self()
+        self.model.sample(1, sampling=self.sampling)
         handle.remove()
-        return asked / self.images
+        return asked
 
 
 def drawings(asked: argparse.Namespace, plan: Plan) -> dict[str, Drawing]:
@@ -322,7 +322,7 @@ def sampling(
 def tell(about: dict[str, Any], asked: argparse.Namespace) -> None:
     """The tables."""
     rows = about["rows"]
-    print(f"{about['date']}  {about['hardware']}, {about['rounds']} rounds")
+    print(f"{about['date']}  {about['hardware']}, rounds: {about['rounds']}")
     print(f"\ntraining, {asked.batch} images a step")
     print(f"{'':16}{'images/s':>10}{'ratio':>8}{'GFLOP/s':>9}{'of the peak':>13}")
     for name, row in rows["training"].items():

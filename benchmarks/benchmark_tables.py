@@ -296,7 +296,7 @@ def article_speed(measured: Path) -> str:
         [
             f"a step of {found['batch']} images, {rounds}",
             *("images/s", "loang is faster by", "GFLOP/s"),
-            f"of the peak in {found['precision']}",
+            f"of a convolution's peak in {found['precision']}",
         ],
         [
             [
@@ -324,6 +324,9 @@ def article_speed(measured: Path) -> str:
                 f"{row['images_a_second']:.3g} (**{number(row['times_the_article'], 1)}**)",
             ]
         )
-    head = [f"drawing, {rounds}", "at once", "evaluations an image", "ms an evaluation", "images/s"]
+    head = [
+        *(f"drawing, {rounds}", "at once", "evaluations an image"),
+        *("ms an evaluation of an image", "images/s"),
+    ]
     about = {**found, **found["versions"]}
     return f"{training}\n\n{grid(head, lines)}\n\n{footer([about], 'article-speed.json')}"

@@ -6,10 +6,10 @@
     python scripts/make_keras_fixtures.py article.md      # tensorflow 2.16 or later: Keras 3
 
 Python 3.11 is the newest that tensorflow 2.15 takes. The code is taken out of the article's text
-(section 2; article_code.py) and run, a little mended; in Keras 3, where
-`tensorflow_addons` can't be had, what stands for it is stated below. The committed files are of a
-network with every width divided by 32. With --full they are of the article's own size (they take
-some hundred megabytes, so name a folder), and so is what follows:
+and run, a little mended (article_code.py); in Keras 3, where `tensorflow_addons` can't be had, what
+stands for it is stated below. The committed files are of a network with every width divided by 32.
+With --full they are of the article's own size (they take some hundred megabytes, so name a folder),
+and so is what follows:
 
     tf215/bin/python scripts/make_keras_fixtures.py article.md --full --out full
     python scripts/make_keras_fixtures.py --check full
