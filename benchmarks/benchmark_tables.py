@@ -271,3 +271,63 @@ def same_network(measured: Path) -> str:
     for shape_name in files.values():
         head += [shape_name, "GFLOP an image", "GFLOP/s"]
     return grid(head, lines) + "\n\n" + footer([{**it, **it["versions"]} for it in found], *files)
+
+
+TRAINERS = {
+    "article": "the article's code, TensorFlow",
+    "torch": "plain torch, float32",
+    "loang": "loang, `tutorial`",
+}
+DRAWERS = {
+    "article": "the article's loop, TensorFlow",
+    "article, one": "the same, one at a time as it stands",
+    "same network": "the same network in loang, {sampler}",
+    "quick": "`quick`, {sampler}, guided",
+    "student": "a student of `quick`",
+}
+
+
+def article_speed(measured: Path) -> str:
+    """Training and drawing by the article's own code and by loang, a table each."""
+    found = read_json(measured / "article-speed.json")
+    rounds = f"medians of {found['rounds']}"
+    trained, drawn = found["rows"]["training"], found["rows"]["sampling"]
+    training = grid(
+        [
+            f"a step of {found['batch']} images, {rounds}",
+            *("images/s", "loang is faster by", "GFLOP/s"),
+            f"of a convolution's peak in {found['precision']}",
+        ],
+        [
+            [
+                label,
+                f"{row['images_a_second']:#.3g}",
+                "" if name == "loang" else f"**{row['loang_is_faster_by']:.2f}**",
+                number(row["flop_a_second"] / 1e9, 0),
+                per_cent(row["share_of_convolution_peak"]),
+            ]
+            for name, label in TRAINERS.items()
+            for row in [trained[name]]
+        ],
+    )
+    lines = []
+    for name, label in DRAWERS.items():
+        if name not in drawn:  # without --student
+            continue
+        row = drawn[name]
+        times = float(f"{row['times_the_article']:.3g}")  # three digits say enough
+        lines.append(
+            [
+                label.format(**row),
+                str(row["at_once"]),
+                f"{row['evaluations_an_image']:g} ({row['fewer_evaluations']:.1f})",
+                f"{1e3 * row['seconds_an_evaluation']:.3g} ({row['faster_evaluations']:.2f})",
+                f"{row['images_a_second']:.3g} (**{number(times, 0 if times >= 10 else 2)}**)",
+            ]
+        )
+    head = [
+        *(f"drawing, {rounds}", "at once", "evaluations an image"),
+        *("ms an evaluation of an image", "images/s"),
+    ]
+    about = {**found, **found["versions"]}
+    return f"{training}\n\n{grid(head, lines)}\n\n{footer([about], 'article-speed.json')}"

@@ -52,7 +52,10 @@ def footer(rows: Sequence[Mapping[str, Any]], *names: str) -> str:
         found = {str(row[key]).partition("+")[0] for row in rows for key in keys if key in row}
         return " and ".join(sorted(found))
 
-    libraries = ("torch", "onnxruntime", "diffusers", "denoising-diffusion-pytorch", "loang")
+    libraries = (
+        *("torch", "onnxruntime", "diffusers", "denoising-diffusion-pytorch", "tensorflow"),
+        *("tensorflow-addons", "loang"),
+    )
     versions = ", ".join(f"{name} {all_of(name)}" for name in libraries if all_of(name))
     links = ", ".join(f"[{name}](measured/{name})" for name in names)
     # The benchmarks call the hardware by three names.

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmark_tables import (
+    article_speed,
     few_steps,
     few_steps_of_others,
     guidance,
@@ -39,6 +40,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "longer-guidance": longer_guidance,
     "guidance-choice": guidance_choice,
     "same-network": same_network,
+    "article-speed": article_speed,
     "student": student,
     "student-settings": student_settings,
     "processes": processes,

@@ -6,10 +6,10 @@
     python scripts/make_keras_fixtures.py article.md      # tensorflow 2.16 or later: Keras 3
 
 Python 3.11 is the newest that tensorflow 2.15 takes. The code is taken out of the article's text
-(section 2) and run, its indentation and a comment without its sign mended; in Keras 3, where
-`tensorflow_addons` can't be had, what stands for it is stated below. The committed files are of a
-network with every width divided by 32. With --full they are of the article's own size (they take
-some hundred megabytes, so name a folder), and so is what follows:
+and run, a little mended (article_code.py); in Keras 3, where `tensorflow_addons` can't be had, what
+stands for it is stated below. The committed files are of a network with every width divided by 32.
+With --full they are of the article's own size (they take some hundred megabytes, so name a folder),
+and so is what follows:
 
     tf215/bin/python scripts/make_keras_fixtures.py article.md --full --out full
     python scripts/make_keras_fixtures.py --check full
@@ -21,7 +21,6 @@ and one training step from the optimizer's slots, with what Keras computed.
 import argparse
 import lzma
 import os
-import re
 import sys
 import types
 from pathlib import Path
@@ -32,47 +31,14 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np  # noqa: E402
+from article_code import FULL, code_of, run  # noqa: E402
 
 FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "keras"
-SIDE, BATCH, NARROW, FULL = 32, 4, 2, 64
+SIDE, BATCH, NARROW = 32, 4, 2
 STEPS = 2
 """Of training, before anything is saved; one more makes the reference of a step."""
 CHECKPOINT = 7
 """The epoch that the checkpoint is numbered for."""
-
-
-def code_of(article: Path, width: int) -> dict[str, str]:
-    """The article's blocks that are needed, each a program, mended.
-
-    Args:
-        article: its text, Markdown.
-        width: channels of the network's first level, in place of 64.
-    """
-    text = article.read_text(encoding="utf-8")
-    blocks = re.findall(r"^ *```\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-
-    def block(words: str) -> str:
-        (found,) = [each for each in blocks if words in each]
-        # Classes stand one or two columns in, and what belongs to them as if they did not.
-        return re.sub(r"^ {1,2}(?=class |@tf)", "", found, flags=re.MULTILINE)
-
-    network = block("class UNet").replace("%matplotlib inline", "")
-    for unused in ("tensorflow_datasets as tfds", "matplotlib.pyplot as plt"):
-        network = network.replace(f"import {unused}\n", "")
-    start = network.index("self.inc =")
-    body = re.sub(
-        r"\b(64|128|256|512)\b", lambda n: str(int(n[0]) * width // FULL), network[start:]
-    )
-    settings = re.sub(r"(timesteps\+1\))[^\n]*", r"\1", block("timesteps = 500"))
-    settings = re.sub(r"^\(x_train.*$", "", settings, flags=re.MULTILINE)  # no download
-    step = block("def train_step").partition("@tf.function\ndef test_step")[0]
-    return {
-        "network": network[:start] + body,
-        "settings": settings.replace("\n ", "\n"),
-        "noise": block("class Forward_Noise"),
-        "checkpoint": block("tf.train.CheckpointManager"),
-        "step": step,
-    }
 
 
 def for_keras_3(code: str) -> str:
@@ -124,14 +90,7 @@ def make(article: Path, width: int, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)  # the article's CheckpointManager writes to ./checkpoints
     tf.keras.utils.set_random_seed(0)
-    a: dict[str, Any] = {}
-    for part in ("network", "settings", "noise"):
-        exec(compile(code[part], f"article: {part}", "exec"), a)
-    a["net"] = a["UNet"]()
-    a["forward_noise"] = a["Forward_Noise"](a["sqrt_alpha_bar"], a["one_minus_sqrt_alpha_bar"])
-    a["generate_timestamp"] = a["Generator"](a["timesteps"])
-    for part in ("checkpoint", "step"):
-        exec(compile(code[part], f"article: {part}", "exec"), a)
+    a = run(code)
     net, opt = a["net"], a["opt"]
     for seed in range(STEPS):
         a["train_step"](tf.constant(images(BATCH, seed)))
