@@ -29,12 +29,13 @@ _WEIGHTS = ("F64", "F32", "F16", "BF16")
 _FACTS: dict[type | tuple[type, ...], tuple[str, ...]] = {
     str: (
         *("loang", "torch", "data", "fingerprint", "hardware", "weights"),
-        *("average_chosen_by", "guidance_chosen_by"),
+        *("average_chosen_by", "guidance_chosen_by", "label_strength_chosen_by"),
     ),
     int: ("training_images", "validation_images", "steps", "images", "average_snapshots"),
     (int, float): (
         *("seconds", "loss", "validation_loss"),
-        *("average_length", "average_error", "average_score", "guidance_set"),
+        *("average_length", "average_error", "average_score"),
+        *("guidance_set", "label_strength"),
     ),
 }
 """Of what type these facts are, where a model has them."""

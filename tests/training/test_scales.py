@@ -8,18 +8,20 @@ import pytest
 import torch
 
 import loang
-from loang import build, presets
+from loang import build, presets, tensors
 from loang.config import changed
 from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
 from loang.metrics.estimate import Estimate
 from loang.model import Model
-from loang.training import scales
+from loang.training import guiding, scales, strengths
 from loang.training.asked import resolve
 from loang.training.choice import Score
 from loang.training.display import Display
+from loang.training.folder import checkpoint_steps
+from loang.training.guiding import LADDER
 from loang.training.monitor import Monitor
-from loang.training.scales import LADDER, descend
+from loang.training.scales import descend
 
 SPEC = ImageSpec(8, 8, 1, class_names=("dark", "bright"))
 SMALL = ("network.width=8", "network.multipliers=1,1", "network.heads=1", "training.batch=8")
@@ -32,7 +34,7 @@ def bowl(least):
 @pytest.mark.parametrize("own", [1.0, 1.8, 3.0, 5.0, 20.0])
 @pytest.mark.parametrize("least", [1.0, 1.5, 2.5, 5.0])
 def test_the_least_of_a_bowl_is_found_from_anywhere(own, least):
-    scores = descend(bowl(least), own)
+    scores = descend(bowl(least), own, LADDER)
     best = min(scores, key=lambda scale: scores[scale].value)
     rungs = sorted({*LADDER, own})
     assert best == min(rungs, key=lambda scale: bowl(least)(scale).value)
@@ -47,10 +49,10 @@ def test_few_scales_are_tried():
         asked.append(scale)
         return bowl(2.5)(scale)
 
-    descend(score, 3.0)
+    descend(score, 3.0, LADDER)
     assert asked == [3.0, 2.5, 2.0]
     asked.clear()
-    descend(score, 2.5)
+    descend(score, 2.5, LADDER)
     assert asked == [2.5, 2.0, 3.0]
 
 
@@ -58,7 +60,7 @@ def test_a_scale_whose_samples_are_no_numbers_is_left():
     def score(scale):
         return Score(math.inf) if scale >= 2 else bowl(1.25)(scale)
 
-    scores = descend(score, 2.0)
+    scores = descend(score, 2.0, LADDER)
     assert min(scores, key=lambda scale: scores[scale].value) == 1.25
 
 
@@ -84,7 +86,7 @@ def model_of(*changes):
 
 def test_the_models_own_walk_is_measured_with_other_scales():
     model, monitor = model_of("sampling.guidance=4", "evaluation.guidance_samples=7"), Measured()
-    found = scales.choose(model, monitor)
+    found = guiding.choose(model, monitor)
     assert (found.best, found.own) == (2, 4)
     own = model.settings.sampling
     for sampling, count in monitor.asked:
@@ -112,7 +114,7 @@ def test_the_models_own_walk_is_measured_with_other_scales():
 )
 def test_only_a_run_that_is_long_enough_and_can_be_guided_is_measured(changes, images, wanted):
     model = model_of(*changes)
-    assert scales.wanted(model, images) is wanted
+    assert guiding.wanted(model, images) is wanted
 
 
 def test_a_person_who_names_a_scale_gets_it():
@@ -208,10 +210,122 @@ def test_measuring_that_fails_costs_no_run(folder, tmp_path, monkeypatch):
     def fail(model, monitor):
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(scales, "choose", fail)
+    monkeypatch.setattr(guiding, "choose", fail)
     changes = (*SMALL, "evaluation.guidance_samples=4", "evaluation.features=pixels")
     model = loang.train(
         folder, out=tmp_path / "run", budget="160 images", changes=changes, device="cpu"
     )
     assert model.settings.sampling.guidance == 3
     assert (tmp_path / "run" / "walk.gif").exists()
+
+
+# Students of few steps.
+
+
+class Bright(Monitor):
+    """A monitor that sees how far the codes of labels are from 0.8 of what they were."""
+
+    class space:
+        name = "numbers"
+
+    def __init__(self, learnt):
+        self.learnt, self.asked = learnt.clone(), []
+
+    def distance(self, model, sampling, count):
+        codes = model.denoiser.network.label.weight.detach()
+        apart, were = (each[0] - each[-1] for each in (codes, self.learnt))
+        self.asked.append((sampling, count))
+        return Estimate(float((apart - 0.8 * were).norm()), 0.1)
+
+
+def student(*changes):
+    changes = ("training.objective=consistency", "distillation.label_samples=7", *changes)
+    return model_of(*changes)
+
+
+def test_the_best_strength_of_labels_is_kept_in_their_codes_and_nowhere_else():
+    model = student()
+    before = {name: weight.clone() for name, weight in model.denoiser.network.state_dict().items()}
+    monitor = Bright(before["label.weight"])
+    found = strengths.choose(model, monitor)
+    assert (found.best, found.own) == (0.8, 1)
+    assert [row["label_strength"] for row in found.table()] == [0.75, 0.8, 0.85, 0.9, 0.95, 1]
+    assert monitor.asked == [(model.settings.sampling, 7)] * 6
+    after = model.denoiser.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+    changed = found.weights(before)
+    assert all(torch.equal(before[n], changed[n]) for n in before if n != "label.weight")
+    codes, were = changed["label.weight"], before["label.weight"]
+    torch.testing.assert_close(codes[:-1] - codes[-1], 0.8 * (were[:-1] - were[-1]))
+    assert torch.equal(codes[-1], were[-1])
+    assert found.settings(model.settings) == model.settings
+    assert found.facts()["label_strength"] == 0.8
+    assert "Strength of the labels by the Fréchet distance of 7 samples" in found.sentence()
+
+
+def test_codes_stay_as_they_were_where_measuring_fails():
+    model = student()
+    before = model.denoiser.network.label.weight.clone()
+
+    def fail(model, sampling, count):
+        raise RuntimeError("no such luck")
+
+    monitor = Bright(before)
+    monitor.distance = fail
+    with pytest.raises(RuntimeError, match="no such luck"):
+        strengths.choose(model, monitor)
+    assert torch.equal(model.denoiser.network.label.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "wanted"),
+    [
+        ((), 2 * 5 * 7, True),
+        ((), 2 * 5 * 7 - 1, False),
+        (("distillation.label_samples=0",), 10**9, False),
+        (("distillation.label_samples=null",), 10**9, False),
+        (("training.objective=denoising",), 10**9, False),
+    ],
+)
+def test_only_a_student_that_is_long_enough_in_training_is_measured(changes, images, wanted):
+    model = student("sampling.sampler=ddim", "sampling.steps=2", "sampling.guidance=1", *changes)
+    assert strengths.wanted(model, images) is wanted
+
+
+def test_a_student_draws_with_the_strength_that_was_the_best(folder, tmp_path, monkeypatch):
+    changes = (*SMALL, "evaluation.features=pixels", "evaluation.guidance_samples=0")
+    loang.train(folder, out=tmp_path / "run", budget="160 images", changes=changes, device="cpu")
+    ladder = (0.5, 1.0, 2.0)
+    monkeypatch.setattr(strengths, "LADDER", ladder)
+    out, said = tmp_path / "student", []
+
+    class Told(Display):
+        def say(self, line):
+            said.append(line)
+
+    asked = {
+        "budget": "160 images",
+        "changes": ("distillation.label_samples=4", "distillation.steps=2"),
+        "display": Told(),
+    }
+    model = loang.distill(tmp_path / "run", out=out, **asked)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    (table,) = [line["scores"] for line in lines if line.get("event") == "label_strength"]
+    best = min(table, key=lambda row: row["score"])["label_strength"]
+    assert model.facts["label_strength"] == best
+    assert "4 samples in pixels-v1" in model.facts["label_strength_chosen_by"]
+    assert any(f"The best is {best:g}" in line for line in said)
+    assert "strength of the labels" in (out / "README.md").read_text()
+
+    kept = Model.load(out).denoiser.network.state_dict()
+    newest = checkpoint_steps(out / "checkpoints")[-1]
+    (place,) = (out / "checkpoints").glob(f"*{newest:08d}")
+    average = tensors.read(place / "ema.safetensors")
+    expected = strengths.by(average["label.weight"], best)
+    torch.testing.assert_close(kept["label.weight"], expected)
+    # Gone on with, it is measured from what was learnt, not from what was measured before.
+    again = loang.train(out=out, resume=True)
+    one, other = model.denoiser.state_dict(), again.denoiser.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert again.facts["label_strength"] == best

@@ -237,6 +237,13 @@ class SamplingSettings(Section):
     )
 
 
+def _measurable(samples: int) -> int:
+    """Whether a distance can be measured of so many."""
+    if samples < 0 or samples == 1:
+        raise ValueError("a distance needs at least 2 samples; 0 measures none")
+    return samples
+
+
 class DistillationSettings(Section):
     """training/consistency.py: of a model that learns to leap where its teacher walks.
 
@@ -273,6 +280,18 @@ class DistillationSettings(Section):
         (0.2, 5.0), description="the least and the most noise / signal at which it is asked"
     )
 
+    label_samples: int | None = Field(
+        None,
+        le=10**7,
+        description="how many are measured at each of a few strengths of the labels when training"
+        " is over, to keep the best; 0: as they were learnt",
+    )
+
+    @field_validator("label_samples")
+    @classmethod
+    def _enough(cls, samples: int | None) -> int | None:
+        return None if samples is None else _measurable(samples)
+
     @property
     def matched(self) -> bool:
         """Whether the training ends with samples matched by their distribution."""
@@ -295,6 +314,4 @@ class EvaluationSettings(Section):
     @field_validator("samples", "guidance_samples")
     @classmethod
     def _enough(cls, samples: int) -> int:
-        if samples < 0 or samples == 1:
-            raise ValueError("a distance needs at least 2 samples; 0 measures none")
-        return samples
+        return _measurable(samples)

@@ -56,6 +56,7 @@ def table(model: Model) -> str:
         + _led(sampling.guidance, sampling.guidance_interval)
         + _chosen(facts),
         **({"teacher guided by": _guided(settings)} if settings.distilled else {}),
+        **_strength(facts),
         "made by": _versions(facts),
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
@@ -141,6 +142,14 @@ def _chosen(facts: Mapping[str, Any]) -> str:
     """What is added to it, where the guidance was measured."""
     by = facts.get("guidance_chosen_by")
     return f"; the best guidance of several by {by}" if by else ""
+
+
+def _strength(facts: Mapping[str, Any]) -> Mapping[str, str]:
+    """How much a student makes of labels, where that was measured."""
+    if not _known(facts, "label_strength", "label_strength_chosen_by"):
+        return {}
+    best, by = facts["label_strength"], facts["label_strength_chosen_by"]
+    return {"strength of the labels": f"{best:g} of what was learnt, the best of several by {by}"}
 
 
 def _matched(settings: Settings) -> str:

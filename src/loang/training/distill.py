@@ -43,6 +43,8 @@ OWN = 4
 them: each costs it an evaluation."""
 MATCHED_FROM = 0.5
 """The share of the budget at which leaps have done their part."""
+LABEL_SAMPLES = 500
+"""At each of a few strengths of the labels, seconds of two steps (docs/distill.md)."""
 UNREAD = {
     "training": (
         *("weighting", "min_snr_gamma", "levels", "level_mean", "level_deviation"),
@@ -208,6 +210,7 @@ def _settled(chosen: DistillationSettings, guidable: bool) -> dict[str, Any]:
         "guidance": GUIDANCE if leaps and guidable else 1.0,
         "matched_from": MATCHED_FROM if few else 1.0,
         "match_guidance": match_guidance if leaps and guidable else 1.0,
+        "label_samples": LABEL_SAMPLES if guidable else 0,
     }
     said = {key: value for key, value in chosen.model_dump().items() if value is not None}
     return chosen.model_dump() | values | said

@@ -18,7 +18,7 @@ from loang.model import Model
 from loang.team.team import Lost
 from loang.tracking.tracker import End
 from loang.tracking.tracking import Tracking
-from loang.training import card, scales
+from loang.training import card, guiding, strengths
 from loang.training.averages import Average, Snapshots
 from loang.training.budget import duration
 from loang.training.choice import Choice, Judge, choose
@@ -29,7 +29,7 @@ from loang.training.ledger import Ledger
 from loang.training.log import Log
 from loang.training.monitor import Monitor, in_few_steps
 from loang.training.plan import Plan
-from loang.training.scales import Scales
+from loang.training.scales import Scales, at_hand
 from loang.training.trainer import Trainer
 
 CHART_SECONDS = 60.0  # the chart of the losses is drawn anew no more often
@@ -60,7 +60,7 @@ class Reporter:
         self.choice: Choice | None = None
         """Of the average that the model file has, where the run has chosen one."""
         self.scales: Scales | None = None
-        """By which its guidance was chosen, where it was."""
+        """By which it was chosen how strongly labels count, where it was."""
         self._told: set[str] = set()
 
     def record(self, trainer: Trainer, **values: Any) -> None:
@@ -158,25 +158,27 @@ class Reporter:
             for line in choice.sentences():
                 self.display.say(line)
 
-    def choose_guidance(self, trainer: Trainer, ledger: Ledger) -> None:
-        """Measure several guidance scales, and have the model file keep the best of them."""
+    def choose_scale(self, trainer: Trainer, ledger: Ledger) -> None:
+        """Measure how strongly labels should count, and have the model file keep the best."""
         self.over = True
         self._told.clear()
-        with self._chosen(trainer), self.harmless("The guidance can't be chosen"):
+        with self._chosen(trainer), self.harmless("How strongly labels count can't be chosen"):
             model = self.model(trainer, ledger)
             progress, data = trainer.progress, self.plan.dataset
-            if not scales.wanted(model, progress.images):
+            way = strengths if model.settings.distilled else guiding
+            if not way.wanted(model, progress.images):
                 return
-            if not scales.at_hand(data, model.settings, progress.seconds):
+            if not at_hand(data, model.settings, progress.seconds):
                 return
-            self.display.say("Measuring how strongly labels should guide ...")
+            self.display.say("Measuring how strongly labels should count ...")
             self.monitor = self.monitor or Monitor(data, model.settings, self._tell_learning)
-            found = scales.choose(model, self.monitor)
-            guided = found.guided(model.settings)
-            facts = {**model.facts, **found.facts()}
-            Model(model.denoiser, model.spec, guided, facts).save(self.folder.model)
+            found = way.choose(model, self.monitor)
+            with self._chosen(trainer, found):
+                best = found.settings(model.settings)
+                facts = {**model.facts, **found.facts()}
+                Model(model.denoiser, model.spec, best, facts).save(self.folder.model)
             self.scales = found  # not before the model file has it
-            self.record(trainer, event="guidance", scores=found.table())
+            self.record(trainer, event=found.name, scores=found.table())
             self.display.say(found.sentence())
 
     def _tell_learning(self, done: int, total: int) -> None:
@@ -215,13 +217,19 @@ class Reporter:
         return Model(
             trainer.shown,
             self.plan.dataset.spec,
-            settings if self.scales is None else self.scales.guided(settings),
+            settings if self.scales is None else self.scales.settings(settings),
             self._facts(trainer, ledger),
         )
 
-    def _chosen(self, trainer: Trainer) -> contextlib.AbstractContextManager[None]:
+    def _chosen(
+        self, trainer: Trainer, scales: Scales | None = None
+    ) -> contextlib.AbstractContextManager[None]:
         """A context in which the denoiser has the weights of the model file."""
-        return trainer.averaged(self.choice.average.weights if self.choice else None)
+        weights = self.choice.average.weights if self.choice else None
+        scales = scales or self.scales
+        if scales is not None:
+            weights = scales.weights(weights or trainer.whole([MODEL_AVERAGE])[MODEL_AVERAGE])
+        return trainer.averaged(weights)
 
     @contextlib.contextmanager
     def harmless(self, what: str) -> Iterator[None]:

@@ -150,7 +150,7 @@ class Run:
         with Interruption(at_once=True) as interruption:
             try:
                 self.reporter.choose(self.trainer, self.ledger, self.keeper.snapshots)
-                self.reporter.choose_guidance(self.trainer, self.ledger)
+                self.reporter.choose_scale(self.trainer, self.ledger)
                 self.display.say("Drawing samples, and the walk that leads to them ...")
                 self.reporter.finish(self.trainer, self.ledger)
                 return Model.load(self.folder.model, on=str(self.plan.device))
