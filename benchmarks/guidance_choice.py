@@ -3,9 +3,9 @@
     python benchmarks/guidance_choice.py runs/quick runs/long --counts 250 500 --seeds 3 \
         --out guidance-choice.csv
 
-What a run does when training is over (loang/training/scales.py), of each model by several seeds and
-numbers of samples, always from guidance 3: which scale it takes, and in how many seconds. One row a
-choice.
+What a run does when training is over (loang/training/guiding.py), of each model by several seeds
+and numbers of samples, always from guidance 3: which scale it takes, and in how many seconds. One
+row a choice.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from loang.config import Settings
 from loang.evaluation.real import real_images
 from loang.identity import weights_digest
 from loang.model import Model
-from loang.training import scales
+from loang.training import guiding
 from loang.training.monitor import Monitor
 
 KEYS = ("model", "samples", "seed", "sampler", "steps")
@@ -58,7 +58,7 @@ def main() -> None:
                 settings = changed(model, sampler, int(steps), count, seed)
                 start = time.perf_counter()
                 monitor = Monitor(data, settings)
-                found = scales.choose(
+                found = guiding.choose(
                     Model(model.denoiser, model.spec, settings, model.facts), monitor
                 )
                 row["seconds"] = round(time.perf_counter() - start, 1)
