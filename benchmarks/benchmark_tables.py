@@ -13,7 +13,6 @@ from cells import (
     number,
     one,
     per_cent,
-    read_json,
     read_rows,
     scale,
     with_error,
@@ -238,96 +237,3 @@ def guidance_choice(measured: Path) -> str:
         lines.append([number(images, 0), number(samples, 0), taken, number(seconds, 0)])
     head = ["images of training", "samples a scale", "taken, by seeds 0, 1, 2", "seconds"]
     return grid(head, lines) + "\n\n" + footer(rows, "guidance-choice.csv")
-
-
-LIBRARIES = {
-    "loang": "loang",
-    "diffusers": "diffusers",
-    "diffusers, given": "diffusers, given",
-    "ddpm-pytorch": "denoising-diffusion-pytorch",
-    "ddpm-pytorch, given": "denoising-diffusion-pytorch, given",
-}
-
-
-def same_network(measured: Path) -> str:
-    """A training step in three libraries; bold is where the network is the same function."""
-    files = {
-        "same-network-small.json": "small: 64, multipliers 1, 2, 2",
-        "same-network-cifar10.json": "Ho et al.'s for CIFAR-10",
-    }
-    found = [read_json(measured / file) for file in files]
-    lines = [[name] for name in LIBRARIES.values()]
-    for shape in found:
-        for line, library in zip(lines, LIBRARIES, strict=True):
-            row = shape["rows"][library]
-            speed = f"{row['images_a_second']:#.3g}"
-            if library != "loang":
-                same = row["flop_an_image"] == shape["rows"]["loang"]["flop_an_image"]
-                [times] = bold([f"{row['loang_is_faster_by']:.2f}"], same)
-                speed += f" ({times})"
-            cost, rate = row["flop_an_image"] / 1e9, row["flop_a_second"] / 1e9
-            line += [speed, number(cost, 1), number(rate, 0)]
-    head = [""]
-    for shape_name in files.values():
-        head += [shape_name, "GFLOP an image", "GFLOP/s"]
-    return grid(head, lines) + "\n\n" + footer([{**it, **it["versions"]} for it in found], *files)
-
-
-TRAINERS = {
-    "article": "the article's code, TensorFlow",
-    "torch": "plain torch, float32",
-    "loang": "loang, `tutorial`",
-}
-DRAWERS = {
-    "article": "the article's loop, TensorFlow",
-    "article, one": "the same, one at a time as it stands",
-    "same network": "the same network in loang, {sampler}",
-    "quick": "`quick`, {sampler}, guided",
-    "student": "a student of `quick`",
-}
-
-
-def article_speed(measured: Path) -> str:
-    """Training and drawing by the article's own code and by loang, a table each."""
-    found = read_json(measured / "article-speed.json")
-    rounds = f"medians of {found['rounds']}"
-    trained, drawn = found["rows"]["training"], found["rows"]["sampling"]
-    training = grid(
-        [
-            f"a step of {found['batch']} images, {rounds}",
-            *("images/s", "loang is faster by", "GFLOP/s"),
-            f"of a convolution's peak in {found['precision']}",
-        ],
-        [
-            [
-                label,
-                f"{row['images_a_second']:#.3g}",
-                "" if name == "loang" else f"**{row['loang_is_faster_by']:.2f}**",
-                number(row["flop_a_second"] / 1e9, 0),
-                per_cent(row["share_of_convolution_peak"]),
-            ]
-            for name, label in TRAINERS.items()
-            for row in [trained[name]]
-        ],
-    )
-    lines = []
-    for name, label in DRAWERS.items():
-        if name not in drawn:  # without --student
-            continue
-        row = drawn[name]
-        times = float(f"{row['times_the_article']:.3g}")  # three digits say enough
-        lines.append(
-            [
-                label.format(**row),
-                str(row["at_once"]),
-                f"{row['evaluations_an_image']:g} ({row['fewer_evaluations']:.1f})",
-                f"{1e3 * row['seconds_an_evaluation']:.3g} ({row['faster_evaluations']:.2f})",
-                f"{row['images_a_second']:.3g} (**{number(times, 0 if times >= 10 else 2)}**)",
-            ]
-        )
-    head = [
-        *(f"drawing, {rounds}", "at once", "evaluations an image"),
-        *("ms an evaluation of an image", "images/s"),
-    ]
-    about = {**found, **found["versions"]}
-    return f"{training}\n\n{grid(head, lines)}\n\n{footer([about], 'article-speed.json')}"

@@ -5,8 +5,8 @@
 
 A table stands in a page between `<!-- table: NAME -->` and `<!-- end -->`, above a line that says
 what it was measured with. Whatever is outside is written by hand. Each table is a function of its
-name, in benchmark_tables.py or other_tables.py: which file, which rows, which columns, and how a
-number is written.
+name, in benchmark_tables.py, peer_tables.py or other_tables.py: which file, which rows, which
+columns, and how a number is written.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmark_tables import (
-    article_speed,
     few_steps,
     few_steps_of_others,
     guidance,
@@ -24,10 +23,10 @@ from benchmark_tables import (
     longer_guidance,
     objectives,
     recipe,
-    same_network,
     walks,
 )
 from other_tables import onnx_speed, processes, student, student_settings
+from peer_tables import article_speed, peers, same_network, sampling_speed
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -41,6 +40,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "guidance-choice": guidance_choice,
     "same-network": same_network,
     "article-speed": article_speed,
+    "peers": peers,
+    "sampling-speed": sampling_speed,
     "student": student,
     "student-settings": student_settings,
     "processes": processes,
