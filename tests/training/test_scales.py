@@ -14,7 +14,7 @@ from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
 from loang.metrics.estimate import Estimate
 from loang.model import Model
-from loang.training import guiding, scales, strengths
+from loang.training import averaging, guiding, scales, strengths
 from loang.training.asked import resolve
 from loang.training.choice import Score
 from loang.training.display import Display
@@ -306,7 +306,7 @@ def test_a_student_draws_with_the_strength_that_was_the_best(folder, tmp_path, m
 
     asked = {
         "budget": "160 images",
-        "changes": ("distillation.label_samples=4", "distillation.steps=2"),
+        "changes": ("distillation.label_samples=4", "distillation.steps=2", "ema.snapshots=4"),
         "display": Told(),
     }
     model = loang.distill(tmp_path / "run", out=out, **asked)
@@ -324,6 +324,13 @@ def test_a_student_draws_with_the_strength_that_was_the_best(folder, tmp_path, m
     average = tensors.read(place / "ema.safetensors")
     expected = strengths.by(average["label.weight"], best)
     torch.testing.assert_close(kept["label.weight"], expected)
+    # Another average of the run makes as much of labels.
+    made = averaging.of_length(out, 0.1)
+    expected = strengths.by(made.average.weights["label.weight"], best)
+    torch.testing.assert_close(made.model.denoiser.network.label.weight.detach(), expected)
+    assert made.model.facts["label_strength"] == best
+    assert "label_strength_chosen_by" not in made.model.facts
+
     # Gone on with, it is measured from what was learnt, not from what was measured before.
     again = loang.train(out=out, resume=True)
     one, other = model.denoiser.state_dict(), again.denoiser.state_dict()

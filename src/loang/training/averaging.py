@@ -12,7 +12,7 @@ from loang.data import Dataset
 from loang.data.download import Progress
 from loang.errors import LoangError
 from loang.model import Model
-from loang.training import checkpoint
+from loang.training import checkpoint, strengths
 from loang.training.asked import open_images
 from loang.training.averages import Average, Snapshots
 from loang.training.choice import Choice, Judge, choose
@@ -128,6 +128,7 @@ def _own(run: Path, model: Model, snapshots: Snapshots) -> Average | None:
         # The judge loads other weights into this very network.
         state = model.denoiser.network.state_dict()
         weights = {name: tensor.cpu().clone() for name, tensor in state.items()}
+        weights = {**strengths.weighed(weights, 1 / strengths.of_model(model))}
         about = {"step": model.facts.get("steps"), **model.facts}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     # A stranger's files may be whole, and of another run.
@@ -152,10 +153,15 @@ def _images(run: Path, model: Model, data: str | None, on_progress: Progress | N
 
 
 def _with(model: Model, average: Average) -> Model:
-    """The model with that average's weights, and what is known of it then."""
-    model.denoiser.network.load_state_dict(dict(average.weights))
+    """The model with that average's weights, and what is known of it then.
+
+    Labels count as strongly as in the model, though that was measured of other weights.
+    """
+    weights = strengths.weighed(average.weights, strengths.of_model(model))
+    model.denoiser.network.load_state_dict(dict(weights))
     about = average.about
-    of_weights = ("average_", "guidance_")  # what was measured of others
+    # What was measured of others.
+    of_weights = ("average_", "guidance_", "label_strength_chosen_by")
     known = {name: fact for name, fact in model.facts.items() if not name.startswith(of_weights)}
     if about["step"] != known.get("steps"):
         known["loss"] = None

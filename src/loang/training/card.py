@@ -146,10 +146,11 @@ def _chosen(facts: Mapping[str, Any]) -> str:
 
 def _strength(facts: Mapping[str, Any]) -> Mapping[str, str]:
     """How much a student makes of labels, where that was measured."""
-    if not _known(facts, "label_strength", "label_strength_chosen_by"):
+    if not _known(facts, "label_strength"):
         return {}
-    best, by = facts["label_strength"], facts["label_strength_chosen_by"]
-    return {"strength of the labels": f"{best:g} of what was learnt, the best of several by {by}"}
+    by = facts.get("label_strength_chosen_by")
+    chosen = f", the best of several by {by}" if by else ""
+    return {"strength of the labels": f"{facts['label_strength']:g} of what was learnt{chosen}"}
 
 
 def _matched(settings: Settings) -> str:

@@ -32,11 +32,21 @@ class LabelStrengths(Scales):
 
     def weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """With the best factor; what is given stays as it is."""
-        return {**weights, CODES: by(weights[CODES], self.best)}
+        return weighed(weights, self.best)
 
     def facts(self) -> dict[str, Any]:
         """For the model file."""
         return {"label_strength_chosen_by": self.measure, "label_strength": self.best}
+
+
+def weighed(weights: Mapping[str, Tensor], factor: float) -> Mapping[str, Tensor]:
+    """A network's weights with codes by a factor; what is given stays as it is."""
+    return weights if factor == 1 else {**weights, CODES: by(weights[CODES], factor)}
+
+
+def of_model(model: Model) -> float:
+    """The factor that a model's codes were kept by; 1 where nothing was measured."""
+    return float(model.facts.get("label_strength", 1))
 
 
 def by(codes: Float[Tensor, "labels d"], factor: float) -> Float[Tensor, "labels d"]:
