@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-EVALUATIONS = 25  # of the network, a sample
+EVALUATIONS = 50  # of the network, a sample
 
 
 class Peer(Protocol):

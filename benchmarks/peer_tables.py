@@ -134,7 +134,8 @@ def peers(measured: Path) -> str:
         size = f"{int(row['parameters']) / 1e6:.1f} M"
         cells[0] = "".join(bold([cells[0]], row["name"] == "loang-quick"))
         images = number(row["images"], 0)
-        lines.append([PEERS[row["name"]], row["minutes"], size, images, *cells])
+        minutes = row["minutes"] + (f" ({float(row['rate']):g}/s)" if row["rate"] else "")
+        lines.append([PEERS[row["name"]], minutes, size, images, *cells])
     head = [
         *("", "minutes", "parameters", "images seen"),
         *("Fréchet distance ↓", "KID ↓", "precision ↑", "recall ↑"),

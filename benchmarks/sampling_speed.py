@@ -86,8 +86,7 @@ def main() -> None:
     parser.add_argument("--student", help="the same, distilled")
     parser.add_argument("--without", action="append", default=[], choices=PEERS)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=16, help="images of a round, of the others")
-    parser.add_argument("--own-batch", type=int, default=64, help="and of loang's")
+    parser.add_argument("--batch", type=int, default=16, help="images of a round, of each")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="the figures as JSON")
     asked = parser.parse_args()
@@ -101,14 +100,13 @@ def main() -> None:
     for name in PEERS:
         if name not in (*asked.without, SAME):
             subjects[name] = of_peer(name)
-    images = {name: asked.own_batch if "loang" in name else asked.batch for name in subjects}
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     for turn in range(1 + asked.rounds):  # the first is to warm up
         for name, (draw, _) in subjects.items():
             start = time.perf_counter()
-            draw(images[name])
+            draw(asked.batch)
             if turn:
-                seconds[name].append((time.perf_counter() - start) / images[name])
+                seconds[name].append((time.perf_counter() - start) / asked.batch)
 
     rows = {
         name: {
@@ -131,8 +129,8 @@ def main() -> None:
     }
     own_type = device.autocast_type(torch.device("cpu"), "auto")
     about = {
-        "command": f"benchmarks/sampling_speed.py --batch {asked.batch}"
-        f" --own-batch {asked.own_batch}",
+        "command": f"benchmarks/sampling_speed.py --batch {asked.batch}",
+        "batch": asked.batch,
         "date": str(date.today()),
         "hardware": f"{device.describe(torch.device('cpu'), own_type)},"
         f" {platform.system()} {platform.machine()}",

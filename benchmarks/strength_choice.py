@@ -24,10 +24,10 @@ from loang.training.strengths import by
 KEYS = ("model", "strength", "samples", "seed")
 
 
-def measure(judge: Judge, factors: list[float], table: Table) -> None:
+def measure(judge: Judge, about: dict[str, object], factors: list[float], table: Table) -> None:
     """The distance of each strength."""
     codes = judge.model.denoiser.network.get_parameter(strengths.CODES)
-    about, learnt, floor = judge.about(), codes.data, round(judge.floor(), 4)
+    learnt, floor = codes.data, round(judge.floor(), 4)
     for factor in factors:
         row = {"strength": f"{factor:g}", "trained_images": judge.model.facts.get("images")}
         codes.data = by(learnt, factor)
@@ -61,20 +61,22 @@ def choose(model: Model, data: Dataset, about: dict[str, object], table: Table) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path, help="a student that knows labels")
-    parser.add_argument("--strengths", type=float, nargs="*", default=[])
+    either = parser.add_mutually_exclusive_group(required=True)
+    either.add_argument("--strengths", type=float, nargs="+", default=[])
+    either.add_argument("--counts", type=int, nargs="+", default=[])
     parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--counts", type=int, nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("strength-choice.csv"))
     asked = parser.parse_args()
     table = Table(asked.out, KEYS)
     judge = Judge(asked.model, asked.count, 0)
+    known = judge.about()
     codes = judge.model.denoiser.network.get_parameter(strengths.CODES)
     codes.data = by(codes.data, 1 / judge.model.facts.get("label_strength", 1))
-    measure(judge, asked.strengths, table)
+    measure(judge, known, asked.strengths, table)
     for count in asked.counts:
         for seed in range(asked.seeds):
-            about = judge.about() | {"samples": count, "seed": seed}
+            about = known | {"samples": count, "seed": seed}
             choose(judge.model, judge.data, about, table)
 
 

@@ -206,6 +206,16 @@ def test_a_run_that_is_over_can_be_drawn_otherwise(folder, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_what_was_measured_is_not_measured_again(folder, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    changes = (*SMALL, "evaluation.guidance_samples=4", "evaluation.features=pixels")
+    monkeypatch.setattr(guiding, "LADDER", (1.5,))  # beside the model's own, 3
+    before = loang.train(folder, out=out, budget="160 images", changes=changes, device="cpu")
+    monkeypatch.setattr(guiding, "choose", lambda *given: 1 / 0)
+    again = loang.train(out=out, resume=True)
+    assert (again.settings, again.facts) == (before.settings, before.facts)
+
+
 def test_measuring_that_fails_costs_no_run(folder, tmp_path, monkeypatch):
     def fail(model, monitor):
         raise RuntimeError("no such luck")
@@ -331,8 +341,28 @@ def test_a_student_draws_with_the_strength_that_was_the_best(folder, tmp_path, m
     assert made.model.facts["label_strength"] == best
     assert "label_strength_chosen_by" not in made.model.facts
 
-    # Gone on with, it is measured from what was learnt, not from what was measured before.
-    again = loang.train(out=out, resume=True)
-    one, other = model.denoiser.state_dict(), again.denoiser.state_dict()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    def gone_on_with(*changes):
+        again = loang.train(out=out, resume=True, changes=changes, display=Told())
+        return again, (out / "README.md").read_text()
+
+    # Gone on with, it stays, and need not be measured again.
+    monkeypatch.setattr(strengths, "choose", lambda *given: 1 / 0)
+    again, card = gone_on_with()
+    assert_same(again, model)
     assert again.facts["label_strength"] == best
+    assert "strength of the labels" in card
+    assert "stays at" in said[-2]
+    monkeypatch.undo()
+    # It can be taken back, and measured anew.
+    plain, card = gone_on_with("distillation.label_samples=0")
+    torch.testing.assert_close(plain.denoiser.network.label.weight, average["label.weight"])
+    assert not {name for name in plain.facts if "label_strength" in name}
+    assert "strength of the labels" not in card
+    monkeypatch.setattr(strengths, "LADDER", ladder)
+    assert_same(gone_on_with("distillation.label_samples=4")[0], model)
+
+
+def assert_same(one, other):
+    one, other = one.denoiser.state_dict(), other.denoiser.state_dict()
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name])

@@ -154,7 +154,8 @@ def _with_checkpoint(
     if found.model is None or found.steps < step:
         model.denoiser.network.load_state_dict(dict(held.tensors["ema"]))
         # The run's own average, whatever the older model file had.
-        own = {name: fact for name, fact in model.facts.items() if not name.startswith("average_")}
+        others = ("average_", "label_strength")
+        own = {name: fact for name, fact in model.facts.items() if not name.startswith(others)}
         model.facts = own
     elif found.steps > step:  # weights of different steps can't be compared
         return found

@@ -37,6 +37,8 @@ class Convolution(nn.Conv2d):
         plain = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
         if not (
             _slow(input)
+            and input.numel() > 0
+            and input.dim() == 4
             and torch.is_grad_enabled()
             and self.weight.requires_grad
             and self.in_channels >= MANY_CHANNELS

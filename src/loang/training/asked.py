@@ -77,6 +77,7 @@ MAY_DIFFER = {
     "training.validation_share",
     "training.checkpoint_minutes",
     "training.keep",
+    "distillation.label_samples",  # measured when all is learnt
 }
 # What a student learns beside its weights.
 WALK = {f"sampling.{key}" for key in ("sampler", "steps", "spacing", "levels", "eta")}

@@ -84,9 +84,12 @@ def _trained(facts: Mapping[str, Any]) -> str | None:
 def _last_losses(facts: Mapping[str, Any]) -> dict[str, str]:
     if not {"loss", "validation_loss"} <= facts.keys():
         return {}
+    which = "averaged weights"
+    if facts.get("label_strength", 1) != 1:
+        which += ", labels as they were learnt"
     return {
         "training loss": _number(facts["loss"]),
-        "validation loss": f"{_number(facts['validation_loss'])} (averaged weights)",
+        "validation loss": f"{_number(facts['validation_loss'])} ({which})",
     }
 
 

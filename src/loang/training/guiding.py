@@ -41,6 +41,16 @@ def wanted(model: Model, images: int) -> bool:
     return guidable and worth(model, images, settings.evaluation.guidance_samples)
 
 
+def kept(model: Model, settings: Settings) -> Scales | None:
+    """What a model file keeps of an earlier measuring, if its run is still set as it was then."""
+    by, own = (model.facts.get(name) for name in ("guidance_chosen_by", "guidance_set"))
+    if by is None or own is None or not settings.evaluation.guidance_samples:
+        return None
+    found = GuidanceScales(model.settings.sampling.guidance, own, (), by)
+    same = settings.sampling.guidance == own and found.settings(settings) == model.settings
+    return found if same else None
+
+
 def choose(model: Model, monitor: Monitor) -> Scales:
     """Draw a model's own walk by several scales, and measure each.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Shaped
+from torch import Tensor
 
 import loang
 from loang import device, files, pictures
@@ -149,7 +150,7 @@ class Reporter:
             own = Average(tracked, length)
             choice = choose(snapshots, judge, own, self.display.say)
             facts = {**choice.facts(), "validation_loss": judge.loss(choice.average.weights)}
-            with trainer.averaged(choice.average.weights):
+            with trainer.averaged(self._counting(choice.average.weights)):
                 model = self.model(trainer, ledger)
                 model.facts = {**model.facts, **facts}
                 model.save(self.folder.model)
@@ -162,6 +163,9 @@ class Reporter:
         """Measure how strongly labels should count, and have the model file keep the best."""
         self.over = True
         self._told.clear()
+        if self.scales is not None:
+            self.display.say(self.scales.kept_sentence())
+            return
         with self._chosen(trainer), self.harmless("How strongly labels count can't be chosen"):
             model = self.model(trainer, ledger)
             progress, data = trainer.progress, self.plan.dataset
@@ -173,13 +177,24 @@ class Reporter:
             self.display.say("Measuring how strongly labels should count ...")
             self.monitor = self.monitor or Monitor(data, model.settings, self._tell_learning)
             found = way.choose(model, self.monitor)
-            with self._chosen(trainer, found):
+            weights = self._weighed(trainer, found) if found.weighs else contextlib.nullcontext()
+            with weights:
                 best = found.settings(model.settings)
                 facts = {**model.facts, **found.facts()}
                 Model(model.denoiser, model.spec, best, facts).save(self.folder.model)
             self.scales = found  # not before the model file has it
             self.record(trainer, event=found.name, scores=found.table())
             self.display.say(found.sentence())
+
+    def recall(self, trainer: Trainer) -> None:
+        """Of a run that was over: how strongly labels count, as its model file has it."""
+        with self.harmless("How strongly labels count is not known of the model file"):
+            if not self.folder.model.exists():
+                return
+            model, settings = Model.load(self.folder.model, on="cpu"), self.plan.settings
+            if model.facts.get("steps") == trainer.progress.step:
+                way = strengths if settings.distilled else guiding
+                self.scales = way.kept(model, settings)
 
     def _tell_learning(self, done: int, total: int) -> None:
         """Of the features of a person's own images: a line at each quarter."""
@@ -205,10 +220,16 @@ class Reporter:
     def _bring_up_to_date(self, settings: Settings) -> None:
         """A run that was over may be gone on with to be drawn otherwise; the weights stay."""
         kept = Model.load(self.folder.model, on="cpu")
-        if kept.settings == settings:
+        scales = self.scales
+        strength = scales.best if scales is not None and scales.weighs else 1.0
+        had = strengths.of_model(kept)
+        if kept.settings == settings and had == strength:
             return
-        facts = {name: fact for name, fact in kept.facts.items() if "guidance" not in name}
-        facts |= {} if self.scales is None else self.scales.facts()
+        of_scales = ("guidance_", "label_strength")
+        facts = {name: fact for name, fact in kept.facts.items() if not name.startswith(of_scales)}
+        facts |= {} if scales is None else scales.facts()
+        network = kept.denoiser.network
+        network.load_state_dict(dict(strengths.weighed(network.state_dict(), strength / had)))
         Model(kept.denoiser, kept.spec, settings, facts).save(self.folder.model)
 
     def model(self, trainer: Trainer, ledger: Ledger) -> Model:
@@ -221,15 +242,21 @@ class Reporter:
             self._facts(trainer, ledger),
         )
 
-    def _chosen(
-        self, trainer: Trainer, scales: Scales | None = None
-    ) -> contextlib.AbstractContextManager[None]:
+    def _chosen(self, trainer: Trainer) -> contextlib.AbstractContextManager[None]:
         """A context in which the denoiser has the weights of the model file."""
+        if self.scales is not None and self.scales.weighs:
+            return self._weighed(trainer, self.scales)
+        return trainer.averaged(self.choice.average.weights if self.choice else None)
+
+    def _weighed(self, trainer: Trainer, scales: Scales) -> contextlib.AbstractContextManager[None]:
+        """The same with labels that count by this scale."""
         weights = self.choice.average.weights if self.choice else None
-        scales = scales or self.scales
-        if scales is not None:
-            weights = scales.weights(weights or trainer.whole([MODEL_AVERAGE])[MODEL_AVERAGE])
-        return trainer.averaged(weights)
+        weights = weights or trainer.whole([MODEL_AVERAGE])[MODEL_AVERAGE]
+        return trainer.averaged(scales.weights(weights))
+
+    def _counting(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights with labels that count as is known of the run."""
+        return weights if self.scales is None else self.scales.weights(weights)
 
     @contextlib.contextmanager
     def harmless(self, what: str) -> Iterator[None]:

@@ -137,7 +137,9 @@ class Run:
                 self.display.say("Stopping, and writing a checkpoint ...")
                 self._save()
                 raise Interrupted(interruption.signal, self.folder.path, self.keeper.what_is_kept())
-            if not self.ledger.finished:
+            if self.ledger.finished:
+                self.reporter.recall(self.trainer)
+            else:
                 if self.plan.settings.ema.snapshots:
                     self.keeper.snapshot(self.trainer)
                 self.reporter.over = True

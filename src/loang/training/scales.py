@@ -46,6 +46,8 @@ class Scales(ABC):
 
     name: ClassVar[str]
     """Of the scale, in logs."""
+    weighs: ClassVar[bool] = False
+    """Whether it changes weights."""
     title: ClassVar[str]
     """For people."""
 
@@ -79,6 +81,10 @@ class Scales(ABC):
         tried = "; ".join(f"{scale:g}: {score}" for scale, score in self.scores)
         changed = f", in place of {self.own:g}" if self.best != self.own else ", as it was set"
         return f"{self.title} by {self.measure}: {tried}. The best is {self.best:g}{changed}."
+
+    def kept_sentence(self) -> str:
+        """For people, where it was measured before."""
+        return f"{self.title} stays at {self.best:g}, as measured before by {self.measure}."
 
 
 def worth(model: Model, images: int, count: int) -> bool:

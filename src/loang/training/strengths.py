@@ -13,6 +13,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from loang.config import Settings
 from loang.model import Model
 from loang.training.choice import Score
 from loang.training.monitor import Monitor
@@ -28,7 +29,7 @@ CODES = "label.weight"
 class LabelStrengths(Scales):
     """Of what sets each label's code apart from that of "no label"."""
 
-    name, title = "label_strength", "Strength of the labels"
+    name, title, weighs = "label_strength", "Strength of the labels", True
 
     def weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """With the best factor; what is given stays as it is."""
@@ -59,8 +60,17 @@ def wanted(model: Model, images: int) -> bool:
     """Whether a run's model is to be measured so, after so many images of training."""
     network, settings = model.denoiser.network, model.settings
     coded = isinstance(getattr(network, "label", None), nn.Embedding)
-    able = settings.distilled and model.knows_labels and model.denoiser.hides_labels and coded
+    hides = model.denoiser.hides_labels and settings.training.label_dropout > 0
+    able = settings.distilled and model.knows_labels and hides and coded
     return able and worth(model, images, settings.distillation.label_samples or 0)
+
+
+def kept(model: Model, settings: Settings) -> Scales | None:
+    """What a model file keeps of an earlier measuring, if one is still wanted."""
+    by, best = (model.facts.get(f"label_strength{end}") for end in ("_chosen_by", ""))
+    if by is None or best is None or not settings.distillation.label_samples:
+        return None
+    return LabelStrengths(best, 1.0, (), by)
 
 
 def choose(model: Model, monitor: Monitor) -> Scales:
