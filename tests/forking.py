@@ -8,6 +8,7 @@ Its standard input is a socket. Each message asks for a process, and brings a so
 number and then its status, and a file for its words.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -28,6 +29,8 @@ def forked(asked: socket.socket) -> tuple[bytes, int, int]:
     """Returns in a process for each message: what it says, and its two files."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()  # else each process looks through all of it again, at its end for a second
     while True:
         message, (*files,), _, _ = socket.recv_fds(asked, 2**17, 2)
         if not message:
@@ -82,6 +85,7 @@ if __name__ == "__main__":
     os.chdir(what["folder"])
     os.environ.clear()
     os.environ.update(what["environment"])
+    sys.path[0] = ""  # as where `python` is not given a file
     more = what["environment"].get("PYTHONPATH", "").split(":")
-    sys.path[:1] = ["", *(path for path in more if path and path not in sys.path)]
+    sys.path[1:1] = [path for path in more if path and path not in sys.path]
     run(what["command"])
