@@ -29,11 +29,13 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads can't fork
 
+import matplotlib.figure  # noqa: F401 (here, so that no process spends its life with importing)
 import numpy as np
 import torch
+import torch._dynamo  # an optimizer imports it
 
 import loang
-import loang.training.run  # here, so that no process spends its life with importing
+import loang.training.run
 from loang.errors import LoangError
 from loang.training import checkpoint
 from loang.training.folder import RunFolder, checkpoint_steps

@@ -11,6 +11,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from checking import unchecked
+from undrawing import undrawn
 
 # Several processes test at once: one thread each is faster than all of them for each.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -55,4 +56,11 @@ def _own_cache() -> Iterator[None]:
 def unchecked_signatures() -> Iterator[None]:
     """Asked for by a file of tests that train whole runs, whose point is no shape and no type."""
     with unchecked():
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_last_pictures() -> Iterator[None]:
+    """Asked for by a file of tests that train whole runs and look at none of their pictures."""
+    with undrawn():
         yield

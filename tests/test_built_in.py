@@ -1,14 +1,12 @@
 """The model that ships: small, whole, named, and worth looking at."""
 
-import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 import loang
-from loang import api, built_in
+from loang import api, built_in, cli
 from loang.metrics.features.fashion import fashion_features
 
 MOST = 4_000_000  # bytes
@@ -46,16 +44,11 @@ def test_a_folder_of_that_name_goes_first(tmp_path, monkeypatch):
         loang.load("built-in")
 
 
-def test_sample_without_arguments_draws_with_it(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "loang", "sample"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "the model that ships with loang" in done.stdout
+def test_sample_without_arguments_draws_with_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["loang", "sample"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert "the model that ships with loang" in capsys.readouterr().out
     assert (tmp_path / "samples.png").stat().st_size > 5000

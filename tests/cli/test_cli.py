@@ -274,10 +274,20 @@ def in_a_process(*arguments):
     return time.perf_counter() - start, done
 
 
+def answers_within(limit, tries, *arguments):
+    """Of a process, asked again where it took longer, for the machine may do other work too."""
+    answers = []
+    while len(answers) < tries:
+        seconds, done = in_a_process(*arguments)
+        answers.append(done)
+        if seconds < limit:
+            return answers
+    raise AssertionError(f"{tries} times it took more than {limit} s")
+
+
 def test_help_answers_at_once():
-    answers = [in_a_process("-m", "loang", "--help") for _ in range(5)]
-    assert "train" in answers[0][1].stdout
-    assert min(seconds for seconds, _ in answers) < 0.7
+    for done in answers_within(0.7, 5, "-m", "loang", "--help"):
+        assert "train" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -304,12 +314,10 @@ finally:
     print("torch" in sys.modules)
 """
     given = [argument.format(tmp=tmp_path) for argument in arguments]
-    answers = [in_a_process("-c", code, "train", *given) for _ in range(3)]
-    for _, done in answers:
+    for done in answers_within(2, 3, "-c", code, "train", *given):
         assert done.returncode == 2
         assert done.stderr.startswith("loang: ")
         assert done.stdout.strip() == "False"
-    assert min(seconds for seconds, _ in answers) < 2
 
 
 @pytest.mark.parametrize(

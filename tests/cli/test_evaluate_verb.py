@@ -22,6 +22,7 @@ CHANGES = (
     "schedule.steps=20",
     "sampling.steps=3",
 )
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "no_last_pictures")
 
 
 @pytest.fixture(autouse=True)

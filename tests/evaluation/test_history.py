@@ -23,6 +23,7 @@ CHANGES = (
     "sampling.steps=3",
 )
 ASKED = Asked(60, ("pixels",))
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "no_last_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,10 @@ TINY = (
     "sampling.steps=2",
     *IN_STEPS,
 )
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [
+    pytest.mark.filterwarnings("error"),
+    pytest.mark.usefixtures("unchecked_signatures"),
+]
 
 
 class Heard(Display):

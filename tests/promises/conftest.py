@@ -1,11 +1,12 @@
 """What tests of whole runs start with: settings, pictures, and a run that is done already."""
 
 import pytest
-from whole_runs import TINY, copy_of, make_pictures, note_pictures, one_thread, undrawn
+from whole_runs import TINY, copy_of, make_pictures, one_thread
 
 import loang
 from checking import unchecked
 from loang.training.display import Display
+from undrawing import note_pictures, undrawn
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
-from whole_runs import TINY, make_pictures, one_thread, undrawn
+from whole_runs import TINY, make_pictures, one_thread
 
 import loang
 from loang import drawing
@@ -21,6 +21,7 @@ from loang.training import distill
 from loang.training.asked import resolve, resume
 from loang.training.display import Display
 from loang.training.folder import RunFolder, checkpoint_steps
+from undrawing import undrawn
 
 IMAGES = 128
 pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")

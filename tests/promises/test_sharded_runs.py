@@ -1,4 +1,7 @@
-"""Runs whose weights no process holds whole: the same curve, and what was saved stays."""
+"""Runs whose weights no process holds whole: the same curve, and what was saved stays.
+
+What one process does alone, the test's own does, as in test_many_processes.py.
+"""
 
 import json
 import signal
@@ -8,18 +11,27 @@ import numpy as np
 import pytest
 import torch
 
+import loang
 from jobs import Job, job
 from loang import tensors
 from loang.training.folder import checkpoint_steps
 
 SHARD = "training.shard=true"
 IMAGES = 320  # 20 steps
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "asked_for")
 
 
 def training(pictures, out, *changes, images=IMAGES):
     asked = ("train", pictures, "--images", images, "--out", out, "--device", "cpu")
     sets = [part for change in changes for part in ("--set", change)]
     return [*map(str, asked), "--precision", "float32", *sets]
+
+
+def alone(pictures, out, *changes, images=IMAGES):
+    """The run that `training` asks for, in one process."""
+    changes = (*changes, "training.precision=float32")
+    loang.train(pictures, out=out, budget=f"{images} images", changes=changes, device="cpu")
+    return out
 
 
 def losses(run):
@@ -65,7 +77,7 @@ def stopped(size, run, asked):
 
 def test_two_that_share_the_weights_are_as_one(pictures, tiny, tmp_path):
     more = "ema.snapshots=4", "ema.choose=true"
-    fine(job(1, *training(pictures, tmp_path / "one", *tiny, *more)).ended())
+    alone(pictures, tmp_path / "one", *tiny, *more)
     two = fine(job(2, *training(pictures, tmp_path / "two", *tiny, *more, SHARD)).ended())
     assert_same(tmp_path / "one", tmp_path / "two")
     (_, said), (_, silent) = two
@@ -74,7 +86,7 @@ def test_two_that_share_the_weights_are_as_one(pictures, tiny, tmp_path):
     assert silent == ""
 
 
-def test_a_killed_process_is_named_and_the_last_checkpoint_stays(pictures, tiny, tmp_path):
+def test_a_killed_process_is_named_and_the_last_checkpoint_stays(pictures, tiny, tmp_path, said):
     run = tmp_path / "run"
     kept = "training.checkpoint_minutes=0.02", "training.reports=1"
     started = job(2, *training(pictures, run, *tiny, *kept, SHARD, images=1_600))
@@ -82,24 +94,24 @@ def test_a_killed_process_is_named_and_the_last_checkpoint_stays(pictures, tiny,
         until(started, lambda: checkpoint_steps(run / "checkpoints"))
         started.processes[1].kill()
         killed = time.monotonic()
-        (status, said), _ = started.ended(60)
+        (status, told), _ = started.ended(60)
     finally:
         started.kill()
     assert time.monotonic() - killed < 60
     assert status == 2
-    assert f"Process 1 of 2 (pid {started.processes[1].pid} on " in said
+    assert f"Process 1 of 2 (pid {started.processes[1].pid} on " in told
     step = checkpoint_steps(run / "checkpoints")[-1]
-    assert f"was lost. The last whole checkpoint is that of step {step:,}. Go on" in said
-    assert "Traceback" not in said
+    assert f"was lost. The last whole checkpoint is that of step {step:,}. Go on" in told
+    assert "Traceback" not in told
 
-    ended = fine(job(1, "train", "--resume", "--out", run, "--set", "training.shard=false").ended())
-    assert f"Going on from step {step:,}" in ended[0][1]
+    loang.train(out=run, resume=True, changes=["training.shard=false"], display=said)
+    assert said.about(f"Going on from step {step:,}")
 
 
 @pytest.mark.slow
 def test_one_goes_on_with_what_two_kept_and_two_with_what_one_did(pictures, tiny, tmp_path):
     run, asked = tmp_path / "run", (*tiny, "training.reports=1")
-    fine(job(1, *training(pictures, tmp_path / "never", *asked, images=3_200)).ended())
+    alone(pictures, tmp_path / "never", *asked, images=3_200)
     resumed = ("train", "--resume", "--out", run, "--set")
     stopped(2, run, training(pictures, run, *asked, SHARD, images=3_200))
     stopped(1, run, (*resumed, "training.shard=false"))

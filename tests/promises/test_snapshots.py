@@ -11,7 +11,7 @@ import torch
 from faults import FullFor
 from safetensors.torch import load_file
 from typer.testing import CliRunner
-from whole_runs import one_thread, undrawn
+from whole_runs import one_thread
 
 import loang
 from in_steps import IN_STEPS
@@ -26,6 +26,7 @@ from loang.training.choice import Judge, Score
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.plan import prepare
 from loang.training.reporter import Reporter
+from undrawing import undrawn
 
 TINY = (
     "network.width=8",

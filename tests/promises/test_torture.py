@@ -17,7 +17,7 @@ pytestmark = [
 
 def test_runs_that_are_killed_lose_nothing():
     ended = subprocess.run(
-        [sys.executable, str(BENCHMARK), "--kills", "5", "--seed", "1", "--steps", "60"],
+        [sys.executable, str(BENCHMARK), "--kills", "5", "--seed", "1", "--steps", "40"],
         capture_output=True,
         text=True,
         timeout=240,

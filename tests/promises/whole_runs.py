@@ -5,7 +5,6 @@ import json
 import shutil
 
 import numpy as np
-import pytest
 import torch
 
 from in_steps import IN_STEPS
@@ -56,25 +55,3 @@ def one_thread():
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def note_pictures(patch):
-    """From here on a run's last pictures are asked for, which is noted, and not drawn.
-
-    They take a third of so small a run. That they are drawn, test_disk.py sees, and others.
-    """
-    asked = []
-
-    def note(what):
-        return lambda *arguments, **more: asked.append(what)
-
-    for name in ("training_chart", "save_walk"):
-        patch.setattr(f"loang.training.reporter.pictures.{name}", note(name))
-    return asked
-
-
-@contextlib.contextmanager
-def undrawn():
-    """Within it, none is drawn."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield note_pictures(patch)

@@ -22,7 +22,7 @@ def run(tmp_path_factory):
     loang.train(
         folder / "data.npz",
         out=folder / "run",
-        budget="8000 images",
+        budget="4800 images",
         changes=[
             "network.width=16",
             "network.multipliers=1,1",
@@ -62,6 +62,6 @@ def test_a_grid_is_drawn_at_each_report_and_the_model_file_is_the_averages(run):
     assert len(list((run / "samples").glob("*.png"))) == 10
     card = (run / "README.md").read_text()
     assert "averaged weights" in card
-    assert "8,000 images" in card
+    assert "4,800 images" in card
     config = json.loads((run / "config.json").read_text())
     assert config["settings"]["network"]["width"] == 16

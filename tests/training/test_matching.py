@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from checking import unchecked
 from loang import samplers
 from loang.build import build_schedule
 from loang.config import ScheduleSettings, Settings, changed
@@ -137,12 +138,13 @@ def test_student_and_tracker_together_come_to_the_teachers_distribution():
     groups = [{"params": student.parameters()}, {"params": subject.tracker.parameters()}]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     paces = subject.pace(LATE)
-    for step in range(400):
-        for group, pace in zip(optimizer.param_groups, paces, strict=True):
-            group["lr"] = 0.02 * pace * (1 - step / 400)
-        optimizer.zero_grad()
-        loss(subject, step=step).weighted.mean().backward()
-        optimizer.step()
+    with unchecked():
+        for step in range(400):
+            for group, pace in zip(optimizer.param_groups, paces, strict=True):
+                group["lr"] = 0.02 * pace * (1 - step / 400)
+            optimizer.zero_grad()
+            loss(subject, step=step).weighted.mean().backward()
+            optimizer.step()
     assert student.factor.item() == pytest.approx(SPREAD, abs=0.04)
 
 

@@ -30,6 +30,9 @@ TINY = (
 )
 
 
+pytestmark = pytest.mark.usefixtures("unchecked_signatures", "no_last_pictures")
+
+
 def draw(folder, count, seed=0):
     folder.mkdir()
     rng = np.random.default_rng(seed)
