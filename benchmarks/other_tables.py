@@ -44,6 +44,20 @@ def student(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer(rows, "distill.csv")
 
 
+def pair(measured: Path) -> str:
+    """A student and its teacher by many samples, each guided as it is, the best last."""
+    rows = sorted(read_rows(measured / "distill-pair.csv"), key=distance, reverse=True)
+    lines = []
+    for row in rows:
+        is_student = row["run"] != TEACHER
+        model = "student" if is_student else f"teacher, {row['sampler']}, {row['steps']} steps"
+        guided = "" if is_student else f"{scale(row)} in {row['interval']}"
+        lines.append([bold([model], is_student)[0], guided, bold([with_error(row)], is_student)[0]])
+    return (
+        grid(["Model", "guided", "distance ↓"], lines) + "\n\n" + footer(rows, "distill-pair.csv")
+    )
+
+
 SETTINGS = (
     *("plain22", "g2-22", "g2-24", "own-g2-24", "own-g3-24", "g3-24", "g3-22-fast", "g4-24-fast"),
     *("gi2-24", "mid1.1-3", "g3-24-fast", "g3-24-long"),

@@ -4,13 +4,11 @@ from pathlib import Path
 
 from cells import (
     bold,
-    distance,
     footer,
     grid,
     number,
     per_cent,
     read_json,
-    read_rows,
 )
 
 LIBRARIES = {
@@ -104,65 +102,3 @@ def article_speed(measured: Path) -> str:
     ]
     about = {**found, **found["versions"]}
     return f"{training}\n\n{grid(head, lines)}\n\n{footer([about], 'article-speed.json')}"
-
-
-PEERS = {
-    "loang-quick": "**loang, `quick`**",
-    "loang-tutorial": "loang, `tutorial`",
-    "ddpm-pytorch": "denoising-diffusion-pytorch",
-    "diffusers": "diffusers",
-    "diffusers-small": "diffusers, a small network",
-    "smalldiffusion": "smalldiffusion",
-    "smalldiffusion-batch-16": "smalldiffusion, batch 16",
-}
-
-
-def peers(measured: Path) -> str:
-    """What was drawn after so many minutes of training by each library, the best first."""
-    rows = sorted(read_rows(measured / "peers.csv"), key=distance)
-    lines = []
-    for row in rows:
-        real = row["name"] == "real images"
-        cells = [
-            f"{float(row['distance']):.2g} ± {float(row['error']):.1g}",
-            f"{float(row['kid']):.4f} ± {float(row['kid_error']):.4f}",
-            *(f"{float(row[name]):.2f}" for name in ("precision", "recall")),
-        ]
-        if real:
-            lines.append([f"*{row['samples']} other real images*", "", "", "", *cells])
-            continue
-        size = f"{int(row['parameters']) / 1e6:.1f} M"
-        cells[0] = "".join(bold([cells[0]], row["name"] == "loang-quick"))
-        images = number(row["images"], 0)
-        minutes = row["minutes"] + (f" ({float(row['rate']):g}/s)" if row["rate"] else "")
-        lines.append([PEERS[row["name"]], minutes, size, images, *cells])
-    head = [
-        *("", "minutes", "parameters", "images seen"),
-        *("Fréchet distance ↓", "KID ↓", "precision ↑", "recall ↑"),
-    ]
-    return grid(head, lines) + "\n\n" + footer(rows, "peers.csv")
-
-
-def sampling_speed(measured: Path) -> str:
-    """Images a second that each library draws, and how many times as many loang's are."""
-    found = read_json(measured / "sampling-speed.json")
-    rows = found["rows"]
-    own = [name for name in rows if "loang" in name]
-    lines = [
-        [
-            PEERS.get(name, {"loang": "**loang**"}.get(name, "**loang, distilled**")),
-            f"{row['parameters'] / 1e6:.1f} M",
-            row["sampler"].removeprefix("GaussianDiffusion.").removeprefix("smalldiffusion."),
-            str(row["evaluations"]),
-            f"{row['images_a_second']:.3g}",
-            f"{row['milliseconds_an_evaluation']:.3g}",
-            *("" if name in own else f"**{row['faster_by'][each]:.0f}**" for each in own),
-        ]
-        for name, row in rows.items()
-    ]
-    head = [
-        *("", "parameters", "sampler", "evaluations", "images/s", "ms an evaluation"),
-        *(f"{name} is faster by" for name in own),
-    ]
-    about = {**found, **found["versions"]}
-    return grid(head, lines) + "\n\n" + footer([about], "sampling-speed.json")

@@ -25,8 +25,8 @@ from benchmark_tables import (
     recipe,
     walks,
 )
-from other_tables import onnx_speed, processes, student, student_settings
-from peer_tables import article_speed, peers, same_network, sampling_speed
+from other_tables import onnx_speed, pair, processes, student, student_settings
+from peer_tables import article_speed, same_network
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -40,9 +40,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "guidance-choice": guidance_choice,
     "same-network": same_network,
     "article-speed": article_speed,
-    "peers": peers,
-    "sampling-speed": sampling_speed,
     "student": student,
+    "pair": pair,
     "student-settings": student_settings,
     "processes": processes,
     "onnx-speed": onnx_speed,
