@@ -146,8 +146,8 @@ def test_values_that_are_dropped_are_zeros_whatever_they_were():
 @pytest.mark.parametrize("shape", [(4, 4), (7, 9), (1, 1), (8, 8), (2, 5)])
 def test_the_convolution_and_its_gradients_are_those_of_float64(shape, bias, layout):
     torch.manual_seed(0)
-    layer = operations.Convolution(128, 40, 3, padding=1, bias=bias).to(memory_format=layout)
-    x = torch.randn(3, 128, *shape).bfloat16().to(memory_format=layout).requires_grad_()
+    layer = operations.Convolution(256, 40, 3, padding=1, bias=bias).to(memory_format=layout)
+    x = torch.randn(3, 256, *shape).bfloat16().to(memory_format=layout).requires_grad_()
     of = torch.randn(3, 40, *shape).bfloat16()
     learnt = list(layer.parameters())
 
@@ -171,13 +171,13 @@ def test_only_small_images_of_many_channels_that_are_learnt_from_take_the_produc
     monkeypatch.setattr(
         operations._SmallConvolution, "apply", lambda *given: taken.append(1) or own(*given)
     )
-    layer = operations.Convolution(128, 4, 3, padding=1)
-    small, large = torch.randn(1, 128, 8, 8).bfloat16(), torch.randn(1, 128, 8, 9).bfloat16()
+    layer = operations.Convolution(256, 4, 3, padding=1)
+    small, large = torch.randn(1, 256, 8, 8).bfloat16(), torch.randn(1, 256, 8, 9).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         layer(large)
-        operations.Convolution(127, 4, 3, padding=1)(small[:, 1:])
-        operations.Convolution(128, 4, 3, padding=2)(small)
-        operations.Convolution(128, 4, 3, padding=1, stride=2)(small)
+        operations.Convolution(255, 4, 3, padding=1)(small[:, 1:])
+        operations.Convolution(256, 4, 3, padding=2)(small)
+        operations.Convolution(256, 4, 3, padding=1, stride=2)(small)
         layer(small.float())
         with torch.no_grad():
             layer(small)

@@ -18,7 +18,7 @@ LARGE = 1024
 """Positions from which torch's norm takes another way, whose forward pass alone is fast."""
 FEW = 64
 """Positions up to which the weights' gradient of a convolution is one product."""
-MANY_CHANNELS = 128
+MANY_CHANNELS = 256
 """From which that is faster: what surrounds it costs more than it saves of fewer."""
 POSITIONS = 256
 """The most whose attention is written out: its scores take the square of it in memory."""
