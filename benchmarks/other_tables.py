@@ -58,6 +58,22 @@ def pair(measured: Path) -> str:
     )
 
 
+def strengths(measured: Path) -> str:
+    """A student's samples by the strength of its labels, and how often a run would take each."""
+    rows = read_rows(measured / "label-strengths.csv")
+    taken = read_rows(measured / "label-strengths-taken.csv")
+    counts = sorted({int(row["samples"]) for row in taken})
+    best = min(rows, key=distance)
+    lines = []
+    for row in rows:
+        by = [[r["taken"] for r in taken if int(r["samples"]) == count] for count in counts]
+        times = [f"{found.count(row['strength'])} of {len(found)}" for found in by]
+        lines.append([*bold([row["strength"], with_error(row)], row is best), *times])
+    head = ["strength", "distance ↓", *(f"taken by {count} samples" for count in counts)]
+    files = "label-strengths.csv", "label-strengths-taken.csv"
+    return grid(head, lines) + "\n\n" + footer([*rows, *taken], *files)
+
+
 SETTINGS = (
     *("plain22", "g2-22", "g2-24", "own-g2-24", "own-g3-24", "g3-24", "g3-22-fast", "g4-24-fast"),
     *("gi2-24", "mid1.1-3", "g3-24-fast", "g3-24-long"),

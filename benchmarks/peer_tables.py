@@ -102,3 +102,38 @@ def article_speed(measured: Path) -> str:
     ]
     about = {**found, **found["versions"]}
     return f"{training}\n\n{grid(head, lines)}\n\n{footer([about], 'article-speed.json')}"
+
+
+DRAWN = {
+    "loang": "**loang**",
+    "loang, distilled": "**loang, distilled**",
+    "ddpm-pytorch": "denoising-diffusion-pytorch",
+    "diffusers": "diffusers, its example's network",
+    "diffusers-small": "diffusers, a small network",
+    "smalldiffusion-batch-16": "smalldiffusion",
+}
+
+
+def sampling_speed(measured: Path) -> str:
+    """Images a second that each library draws, and how many times as many loang's are."""
+    found = read_json(measured / "sampling-speed.json")
+    rows = found["rows"]
+    own = [name for name in rows if "loang" in name]
+    lines = [
+        [
+            DRAWN[name],
+            f"{row['parameters'] / 1e6:.1f} M",
+            row["sampler"].removeprefix("GaussianDiffusion.").removeprefix("smalldiffusion."),
+            str(row["evaluations"]),
+            f"{row['images_a_second']:.3g}",
+            f"{row['milliseconds_an_evaluation']:.3g}",
+            *("" if name in own else f"**{row['faster_by'][each]:.0f}**" for each in own),
+        ]
+        for name, row in rows.items()
+    ]
+    head = [
+        *("", "parameters", "sampler", "evaluations", "images/s", "ms an evaluation"),
+        *(f"{name} is faster by" for name in own),
+    ]
+    about = {**found, **found["versions"]}
+    return grid(head, lines) + "\n\n" + footer([about], "sampling-speed.json")

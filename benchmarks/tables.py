@@ -25,8 +25,8 @@ from benchmark_tables import (
     recipe,
     walks,
 )
-from other_tables import onnx_speed, pair, processes, student, student_settings
-from peer_tables import article_speed, same_network
+from other_tables import onnx_speed, pair, processes, strengths, student, student_settings
+from peer_tables import article_speed, same_network, sampling_speed
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -40,8 +40,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "guidance-choice": guidance_choice,
     "same-network": same_network,
     "article-speed": article_speed,
+    "sampling-speed": sampling_speed,
     "student": student,
     "pair": pair,
+    "strengths": strengths,
     "student-settings": student_settings,
     "processes": processes,
     "onnx-speed": onnx_speed,
