@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -216,6 +217,19 @@ def test_what_was_measured_is_not_measured_again(folder, tmp_path, monkeypatch):
     assert (again.settings, again.facts) == (before.settings, before.facts)
 
 
+def test_what_was_measured_of_another_walk_is_none_of_this_one():
+    model = model_of("sampling.guidance=2", "evaluation.guidance_samples=7")
+    model.facts = {"guidance_chosen_by": "a measure", "guidance_set": 3.0}
+
+    def kept(*changes):
+        return guiding.kept(model, changed(model.settings, ("sampling.guidance=3", *changes)))
+
+    assert kept().best == 2
+    assert kept("sampling.guidance=4") is None
+    assert kept("sampling.steps=12") is None
+    assert kept("evaluation.guidance_samples=0") is None
+
+
 def test_measuring_that_fails_costs_no_run(folder, tmp_path, monkeypatch):
     def fail(model, monitor):
         raise RuntimeError("no such luck")
@@ -296,6 +310,7 @@ def test_codes_stay_as_they_were_where_measuring_fails():
         (("distillation.label_samples=0",), 10**9, False),
         (("distillation.label_samples=null",), 10**9, False),
         (("training.objective=denoising",), 10**9, False),
+        (("training.label_dropout=0",), 10**9, False),
     ],
 )
 def test_only_a_student_that_is_long_enough_in_training_is_measured(changes, images, wanted):
@@ -360,6 +375,32 @@ def test_a_student_draws_with_the_strength_that_was_the_best(folder, tmp_path, m
     assert "strength of the labels" not in card
     monkeypatch.setattr(strengths, "LADDER", ladder)
     assert_same(gone_on_with("distillation.label_samples=4")[0], model)
+
+
+def test_a_student_whose_average_was_chosen_keeps_its_strength(folder, tmp_path, monkeypatch):
+    changes = (*SMALL, "evaluation.features=pixels", "evaluation.guidance_samples=0")
+    loang.train(folder, out=tmp_path / "run", budget="160 images", changes=changes, device="cpu")
+    monkeypatch.setattr(strengths, "LADDER", (0.5, 1.0, 2.0))
+    monkeypatch.setattr(strengths, "scored", lambda *given: Score(next(scores)))
+    scores = iter((2.0, 1.0))
+    out, asked = tmp_path / "student", ("distillation.label_samples=4", "ema.snapshots=4")
+    asked = (*asked, "ema.choose=true")
+    model = loang.distill(tmp_path / "run", out=out, budget="160 images", changes=asked)
+    assert model.facts["label_strength"] == 0.5
+    # The validation loss is of other labels, and says so.
+    assert "labels as they were learnt" in (out / "README.md").read_text()
+    again = loang.train(out=out, resume=True)
+    assert_same(again, model)
+    assert again.facts["label_strength"] == 0.5
+
+    # Where no checkpoint has the run's own average, the model file does, with other labels.
+    own = again.denoiser.network.label.weight.detach().clone()
+    shutil.rmtree(out / "checkpoints")
+    again.facts = {name: fact for name, fact in again.facts.items() if "average" not in name}
+    again.save(out / "model.safetensors")
+    opened = averaging._opened(out, "cpu")
+    found = averaging._own(out, *opened)
+    torch.testing.assert_close(found.weights["label.weight"], strengths.by(own, 2.0))
 
 
 def assert_same(one, other):
