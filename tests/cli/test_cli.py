@@ -121,6 +121,19 @@ def test_a_dry_run_shows_everything_and_writes_nothing(run, data, tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
 
 
+def test_a_dry_run_of_many_processes_counts_the_share_of_each(run, data, monkeypatch):
+    asked = ("train", data, "--dry-run", "--images", "64", *TINY)
+    for name, value in {"WORLD_SIZE": 4, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 4}.items():
+        monkeypatch.setenv(name, str(value))
+    status, said, _ = run(*asked)
+    assert status == 0
+    assert "GB of memory each" in said
+    assert "by one of 4 processes" in said
+    status, _, told = run(*asked, "--set", "training.batch=3")
+    assert status == 2
+    assert "A batch of 3 can't be shared by 4 processes" in told
+
+
 MISTAKES = {
     "no data": (("train", "nowhere"), "nowhere"),
     "empty folder": (("train", "{empty}"), "empty"),

@@ -293,6 +293,22 @@ def test_an_archive_that_numpy_would_not_pack_so_is_refused(tmp_path: Path, meth
         open_dataset(path)
 
 
+def test_an_npz_whose_list_is_endless_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "crowded.npz"
+    np.savez(path, images=some(4, 4, 4))
+    with zipfile.ZipFile(path, "a") as file:
+        for number in range(30_000):
+            file.writestr(zipfile.ZipInfo(str(number)), b"")
+    tracemalloc.start()
+    try:
+        with pytest.raises(LoangError, match=r"crowded\.npz.*list of members is too long"):
+            open_dataset(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2**21
+
+
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_the_length_of_a_header_decides_no_memory(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"long.{suffix}"

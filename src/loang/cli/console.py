@@ -21,6 +21,7 @@ from rich.text import Text
 
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
+from loang.team.place import Place
 from loang.training.budget import duration
 from loang.training.display import LastingConsole
 from loang.training.folder import RunFolder
@@ -206,10 +207,13 @@ def show_plan(plan: "loang.training.plan.Plan") -> None:
     say()
     for line in plan.describe():
         say(line)
-    cost = estimate(plan)
+    job = Place.here()
+    cost = estimate(plan, processes=job.size)
+    alone = job.size == 1
     say(
-        f"about {cost.memory / 1e9:.1f} GB of memory, and {duration(cost.seconds)} for"
-        f" {cost.images:,} images, at {cost.rate:.0f} a second (a trial on a few images)"
+        f"about {cost.memory / 1e9:.1f} GB of memory{'' if alone else ' each'}, and"
+        f" {duration(cost.seconds)} for {cost.images:,} images, at {cost.rate:.0f} a second (a"
+        f" trial on a few images{'' if alone else f' by one of {job.size} processes'})"
     )
 
 

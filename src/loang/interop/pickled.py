@@ -19,8 +19,8 @@ from torch import Tensor
 from loang import untrusted
 from loang.errors import LoangError
 from loang.interop.program import Described, Memory, follow
-from loang.interop.zipped import Careful
 from loang.tensors import LARGEST_FILE, TooLarge, require_room
+from loang.zipped import Careful
 
 LARGEST_PROGRAM = 2**24
 """Bytes of the pickle: a thousand tensors with an optimizer's have 0.2 MB."""

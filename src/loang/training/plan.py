@@ -1,5 +1,6 @@
 """What a run will be: settings, images and denoiser, resolved and checked before any step."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,11 +134,7 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         LoangError: a size that the network can't take, a device that is not there, more processes
             than images in a batch; weights that can't be spread over them.
     """
-    if team.size > settings.training.batch:
-        raise LoangError(
-            f"A batch of {settings.training.batch:,} can't be shared by {team.size:,} processes.",
-            f"Start fewer, or make it larger: --set training.batch={team.size}.",
-        )
+    _check_shares(settings.training.batch, team.size)
     on = device.choose(settings.training.device)
     if settings.training.shard and team.size > 1:
         shards.check(settings, on, team)
@@ -157,6 +154,14 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         on,
         team,
     )
+
+
+def _check_shares(batch: int, processes: int) -> None:
+    if processes > batch:
+        raise LoangError(
+            f"A batch of {batch:,} can't be shared by {processes:,} processes.",
+            f"Start fewer, or make it larger: --set training.batch={processes}.",
+        )
 
 
 def _sampling(settings: Settings, denoiser: Denoiser) -> SamplingSettings:
@@ -181,8 +186,8 @@ class Estimate:
     """What a run will cost, from a trial on a few images of noise.
 
     Args:
-        memory: bytes, on the CPU of the whole process, on a GPU of what lies there.
-        rate: training images a second.
+        memory: bytes, on the CPU of each whole process, on a GPU of what lies there.
+        rate: training images a second, of all processes.
         seconds: of training.
         images: of training.
     """
@@ -193,13 +198,25 @@ class Estimate:
     images: int
 
 
-def estimate(plan: Plan, trial: int = 8) -> Estimate:
+def estimate(plan: Plan, trial: int = 8, processes: int = 1) -> Estimate:
     """Take a few training steps on `trial` images, and scale the fastest up.
 
     The first pays for what is set up once, and other programs may slow any of them down tenfold. A
-    large batch runs faster an image than a small one, so the time is an upper bound.
+    large batch runs faster an image than a small one, so the time is an upper bound. Of several
+    processes this one tries alone: what they send each other, and take from each other where they
+    share a processor, is not in it; nor is what is saved where weights are sharded.
+
+    Args:
+        plan: of the run.
+        trial: images in a step that is tried.
+        processes: that are to share each batch.
+
+    Raises:
+        LoangError: they are more than its images.
     """
-    at_once = plan.settings.training.micro_batch or plan.settings.training.batch
+    _check_shares(plan.settings.training.batch, processes)
+    own = math.ceil(plan.settings.training.batch / processes)
+    at_once = min(plan.settings.training.micro_batch or own, own)
     trial = min(trial, at_once)
     changes = {"batch": trial, "micro_batch": None}
     training = plan.settings.training.model_copy(update=changes)
@@ -218,7 +235,7 @@ def estimate(plan: Plan, trial: int = 8) -> Estimate:
     memory = device.memory_used(plan.device) + layers + plan.checkpoint_bytes
     if plan.device.type == "cpu":
         memory += DRAWING
-    rate = trial / min(steps)
+    rate = processes * trial / min(steps)
     budget = plan.budget
     images = budget.images or round((budget.seconds or 0) * rate)
     return Estimate(

@@ -14,10 +14,13 @@ from typing import IO
 import numpy as np
 from jaxtyping import Shaped
 
+from loang import zipped
 from loang.data.memory import require_bytes
 
 LARGEST_HEADER = 10_000
 """Bytes; numpy writes 128, parses no more than these, and would read 4 GB to say so."""
+LARGEST_LIST = 2**20
+"""Bytes: 10,000 arrays in an `.npz`, each with its place and name."""
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """As numpy packs; the other methods can ask for gigabytes before they unpack a byte."""
 _LENGTHS = {
@@ -47,7 +50,7 @@ def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray]
         OSError: the file can't be read.
         Exception: of any kind that numpy and zipfile raise for a damaged file.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipped.opened(path, most=LARGEST_LIST) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         chosen = {name: info for name, info in members.items() if name in wanted}
         sizes = 0

@@ -6,8 +6,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from loang import untrusted
-from loang.interop import zipped
+from loang import untrusted, zipped
 
 WEIGHTS, CONFIG, METADATA = "model.weights.h5", "config.json", "metadata.json"
 MOST_MEMBERS = 256

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from loang import build, model_file, tensors, untrusted
+from loang import build, model_file, tensors, untrusted, zipped
 from loang.config import Settings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
-from loang.interop import zipped
 from loang.interop.keras.archive import LARGEST_LIST
 from loang.interop.keras.hdf5 import Hdf5
 from loang.interop.keras.parts import keras_layout, torch_layout

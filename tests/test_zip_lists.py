@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
+from loang import zipped
 from loang.errors import LoangError
-from loang.interop import zipped
 from loang.interop.keras import archive, back
 from loang.interop.keras.write import MEMBER
 
