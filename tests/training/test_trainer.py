@@ -225,6 +225,41 @@ def moments(subject):
     return [value.clone() for state in subject.optimizer.state.values() for value in state.values()]
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_gradient_without_a_number_of_what_is_trained_beside_is_told_and_changes_nothing(fused):
+    subject = trainer(
+        *("training.objective=consistency", "distillation.steps=2", "optimizer.warm_up=0"),
+        "distillation.matched_from=0",
+    )
+    if not fused:
+        subject.fused = False
+        for group in subject.optimizer.param_groups:
+            group["fused"] = False
+    tracker = subject.objective.parameters()
+    own = subject._gradients
+
+    def gradients(part=None):
+        loss = own(part)
+        next(iter(tracker.values())).grad.fill_(float("inf"))
+        return loss
+
+    def learnt():
+        return torch.cat([each.detach().flatten() for each in tracker.values()])
+
+    subject.step(0.0)
+    before = weights(subject), learnt(), moments(subject)
+    subject._gradients = gradients
+    step = subject.step(0.0)
+    assert torch.isfinite(step.loss)
+    assert not torch.isfinite(step.gradient)
+    assert torch.equal(weights(subject), before[0])
+    assert torch.equal(learnt(), before[1])
+    assert all(map(torch.equal, moments(subject), before[2]))
+    subject._gradients = own
+    assert torch.isfinite(subject.step(0.0).gradient)
+    assert not torch.equal(learnt(), before[1])
+
+
 def test_the_learning_rate_is_halved_at_each_return():
     rates = []
     for returns in range(3):

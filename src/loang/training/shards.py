@@ -18,7 +18,7 @@ from loang.config import Settings
 from loang.errors import LoangError
 from loang.networks.recompute import Recomputable
 from loang.team.team import Team
-from loang.training.weights import Weights
+from loang.training.weights import Weights, sound_beside
 
 T = TypeVar("T")
 SMALL = 1e-6
@@ -139,7 +139,7 @@ class Shards(Weights):
             # Torch may have moved it once, as it set itself up.
             self._own[name].data = part
             self._own[name].grad = gradients.get(name)
-        return norm
+        return sound_beside(norm, beside)
 
     @torch.no_grad()
     def gradient_norms(self) -> dict[str, float]:

@@ -71,14 +71,15 @@ class Weights:
             limit: of the norm over all of the network's gradients.
 
         Returns:
-            That norm, before it was clipped.
+            That norm, before it was clipped; no number where a gradient of these beside is none.
 
         Raises:
             Lost: a process is gone; no sum has changed then.
         """
         found = [*self.trained().values(), *beside]
         self.team.add_up([loss, *(each.grad for each in found if each.grad is not None)])
-        return nn.utils.clip_grad_norm_(self.network.parameters(), limit).detach()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit).detach()
+        return sound_beside(norm, beside)
 
     def gradient_norms(self) -> dict[str, float]:
         """Of each weight that has a gradient: before `settle`, of this process's images alone."""
@@ -112,3 +113,12 @@ class Weights:
         return Checkpoint(
             {file: team.hand_out(tensors.get(file), self.part) for file in files}, state
         )
+
+
+def sound_beside(norm: Float[Tensor, ""], beside: Sequence[nn.Parameter]) -> Float[Tensor, ""]:
+    """The norm, or no number where a gradient of these is none; without waiting for a device."""
+    gradients = [each.grad for each in beside if each.grad is not None]
+    if not gradients:
+        return norm
+    sound = torch.stack(torch._foreach_norm(gradients)).isfinite().all()
+    return torch.where(sound, norm, torch.nan)
