@@ -134,6 +134,17 @@ def test_a_dry_run_of_many_processes_counts_the_share_of_each(run, data, monkeyp
     assert "A batch of 3 can't be shared by 4 processes" in told
 
 
+@pytest.mark.parametrize("asked", [("--help",), ("train", "-h"), ("--version",)])
+def test_of_many_processes_one_gives_help(run, monkeypatch, asked):
+    for name, value in {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        status, said, told = run(*asked)
+        assert (status, told) == (0, "")
+        assert bool(said) == (rank == 0)
+
+
 MISTAKES = {
     "no data": (("train", "nowhere"), "nowhere"),
     "empty folder": (("train", "{empty}"), "empty"),

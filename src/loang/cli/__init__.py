@@ -34,8 +34,12 @@ def main() -> None:
 
     try:
         check_alone(next((each for each in arguments if not each.startswith("-")), None))
-        # By itself, typer prints what was mistyped; of many processes, the leading one does.
-        status = app(arguments, prog_name="loang", standalone_mode=not follows())
+        # By itself, typer prints what was mistyped, and help; of many processes, the leading one.
+        silent = (
+            contextlib.redirect_stdout(io.StringIO()) if follows() else contextlib.nullcontext()
+        )
+        with silent:
+            status = app(arguments, prog_name="loang", standalone_mode=not follows())
         sys.exit(status if isinstance(status, int) else 0)
     except MISTYPED as error:
         sys.exit(error.exit_code)
