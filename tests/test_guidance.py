@@ -127,8 +127,9 @@ def test_each_image_has_its_own_time_in_or_out_of_the_interval(of):
     everywhere = Guided(Classes(schedule=of), 2.0)(x, t, label)
     nowhere = Classes(schedule=of)(x, t, label)
     inside = torch.tensor([False, True, True, True, False, False])
+    # In batches of other sizes, some processors round the last digit otherwise.
     for mixed, guided, plain in zip(found[:2], everywhere[:2], nowhere[:2], strict=True):
-        assert torch.equal(mixed[~inside], plain[~inside])
+        torch.testing.assert_close(mixed[~inside], plain[~inside], rtol=0, atol=1e-12)
         torch.testing.assert_close(mixed[inside], guided[inside], rtol=0, atol=1e-12)
 
 
