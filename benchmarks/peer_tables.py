@@ -9,6 +9,7 @@ from cells import (
     number,
     per_cent,
     read_json,
+    read_rows,
 )
 
 LIBRARIES = {
@@ -137,3 +138,38 @@ def sampling_speed(measured: Path) -> str:
     ]
     about = {**found, **found["versions"]}
     return grid(head, lines) + "\n\n" + footer([about], "sampling-speed.json")
+
+
+TRAINED = {
+    "loang-quick": "**loang, `quick`**",
+    "loang-tutorial": "loang, `tutorial`",
+    "ddpm-pytorch": "denoising-diffusion-pytorch",
+    "diffusers": "diffusers, its example's network",
+    "diffusers-small": "diffusers, a small network",
+    "smalldiffusion": "smalldiffusion",
+    "smalldiffusion-batch-16": "smalldiffusion, batch 16",
+}
+
+
+def peers(measured: Path) -> str:
+    """What was drawn after so many minutes of training by each library, the best first."""
+    rows = sorted(read_rows(measured / "peers.csv"), key=lambda row: float(row["distance"]))
+    lines = []
+    for row in rows:
+        cells = [
+            f"{float(row['distance']):.2g} ± {float(row['error']):.1g}",
+            f"{float(row['kid']):.4f} ± {float(row['kid_error']):.4f}",
+            *(f"{float(row[name]):.2f}" for name in ("precision", "recall")),
+        ]
+        if row["name"] == "real images":
+            lines.append([f"*{row['samples']} other real images*", "", "", "", *cells])
+            continue
+        [cells[0]] = bold(cells[:1], row["name"] == "loang-quick")
+        size = f"{int(row['parameters']) / 1e6:.1f} M"
+        images = number(row["images"], 0)
+        lines.append([TRAINED[row["name"]], row["minutes"], size, images, *cells])
+    head = [
+        *("", "minutes", "parameters", "images seen"),
+        *("Fréchet distance ↓", "KID ↓", "precision ↑", "recall ↑"),
+    ]
+    return grid(head, lines) + "\n\n" + footer(rows, "peers.csv")

@@ -1,10 +1,10 @@
 """How far what peers.py has drawn is from real images, as a table.
 
-    python benchmarks/peers_quality.py peers/*.npy --table docs/measured/peers.csv
+    python benchmarks/peers_quality.py peers/*.npy --table docs/measured/peers.csv --sheet peers.png
 
 Each file is measured as `loang evaluate FILE fashion-mnist` measures it, against 10,000 training
 images; other real images, as many as the largest file has, are a row of their own. Rows that stand
-in the table are not measured again.
+in the table are not measured again. The sheet shows the first of each file.
 """
 
 import argparse
@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from judge import Table
+from peer_tables import TRAINED
 
 import loang
 from loang.evaluation.report import Report
 from loang.evaluation.table import Cell
+from loang.pictures.contact_sheet import Section, contact_sheet
 
 COLUMNS = {"distance": "frechet", "kid": "kid", "precision": "precision", "recall": "recall"}
 
@@ -64,11 +67,23 @@ def rows(report: Report, about: Mapping[str, Any]) -> list[dict[str, Any]]:
     return both
 
 
+def shown(place: Path, count: int = 20) -> Section:
+    """The first of a file, under what ran."""
+    about = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+    name = TRAINED[about["name"]].replace("*", "").replace("`", "")
+    title = f"{name}: {about['minutes']:g} minutes, {about['images']:,} images"
+    return Section(title, list(np.load(place)[:count]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("drawn", type=Path, nargs="+", help=".npy, beside a .json of that name")
     parser.add_argument("--table", type=Path, default=Path("peers.csv"))
+    parser.add_argument("--sheet", type=Path, help="a PNG of the first samples of each file")
     asked = parser.parse_args()
+    if asked.sheet:
+        sections = [shown(place) for place in asked.drawn]
+        contact_sheet(sections, columns=20).save(asked.sheet, optimize=True)
     table = Table(asked.table, ["name", "minutes", "samples"])
     for place in asked.drawn:
         about = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))

@@ -34,6 +34,7 @@ RECIPES: dict[str, list[str]] = {
     "rate 2e-3": ["optimizer.learning_rate=2e-3"],
     "rate falls from the start": ["optimizer.decay_from=0"],
     "rate falls from 0.6": ["optimizer.decay_from=0.6"],
+    "width 24": ["network.width=24"],
     "width 32": ["network.width=32"],
     "width 64": ["network.width=64"],
     "three levels": ["network.multipliers=[1,2,2]", "network.attention=[1,2]"],

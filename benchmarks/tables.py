@@ -23,14 +23,16 @@ from benchmark_tables import (
     longer_guidance,
     objectives,
     recipe,
+    recipe_float32,
     walks,
 )
 from other_tables import onnx_speed, pair, processes, strengths, student, student_settings
-from peer_tables import article_speed, same_network, sampling_speed
+from peer_tables import article_speed, peers, same_network, sampling_speed
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
     "recipe": recipe,
+    "recipe-float32": recipe_float32,
     "objectives": objectives,
     "few-steps": few_steps,
     "few-steps-of-others": few_steps_of_others,
@@ -40,6 +42,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "guidance-choice": guidance_choice,
     "same-network": same_network,
     "article-speed": article_speed,
+    "peers": peers,
     "sampling-speed": sampling_speed,
     "student": student,
     "pair": pair,
