@@ -42,6 +42,20 @@ def test_a_step_that_another_program_slows_down_does_not_count(plan, monkeypatch
     assert cost.seconds == pytest.approx(10)
 
 
+@pytest.mark.parametrize(("processes", "tried"), [(1, 8), (16, 4), (12, 6), (64, 1)])
+def test_each_of_many_processes_tries_its_share_of_a_batch(plan, monkeypatch, processes, tried):
+    assert plan.settings.training.batch == 64
+    clock(monkeypatch, [0.1] * 9)
+    held = []
+    own = plans.layer_bytes
+    monkeypatch.setattr(
+        plans, "layer_bytes", lambda trainer: held.append(len(trainer.part)) or own(trainer)
+    )
+    cost = plans.estimate(plan, processes=processes)
+    assert held == [tried]
+    assert cost.rate == pytest.approx(processes * tried / 0.1)
+
+
 @pytest.mark.parametrize(
     ("seconds", "steps"), [([0.1] * 9, 4), ([2.0] * 9, 2), ([9.0] * 9, 2), ([1.1] * 9, 3)]
 )
