@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loang import files
+from loang import files, lock
 from loang.data import memory, pack
+from loang.data.download import WAITING
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.open import open_dataset
@@ -37,7 +40,8 @@ def photos(tmp_path: Path) -> Path:
 
 def packs() -> list[Path]:
     place = cache_folder() / "packed"
-    return sorted(place.iterdir()) if place.is_dir() else []
+    found = sorted(place.iterdir()) if place.is_dir() else []
+    return [each for each in found if not each.name.endswith(".lock")]
 
 
 def same(one: Dataset, other: Dataset) -> bool:
@@ -144,7 +148,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(photos: Path) -> None:
     cached = open_dataset(photos)
     for place in packs():
         pack.remove(place)
-    (cache_folder() / "packed").rmdir()
+    shutil.rmtree(cache_folder() / "packed")
     (cache_folder() / "packed").write_text("a file where a folder should be")
     dataset = open_dataset(photos)
     assert same(dataset, cached)
@@ -204,23 +208,32 @@ import sys, time
 from loang.data import open_dataset, reading
 reading.DECODED = 1  # tell after each image
 def slow(what, done, total):
+    print(what, flush=True)
     if what == "images read":
-        print(done, flush=True)
         time.sleep(0.02)
 open_dataset(sys.argv[1], on_progress=slow)
 """
 
 
-def test_killed_while_it_packs_leaves_no_pack_and_the_next_tidies_up(photos: Path) -> None:
-    process = subprocess.Popen(
+@pytest.fixture
+def packer(photos: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process, in the midst of packing the photos."""
+    with subprocess.Popen(
         [sys.executable, "-c", PACK, str(photos)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for _ in range(15):
-        process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        read = 0
+        while read < 5:
+            read += process.stdout.readline() == "images read\n"
+        yield process
+        process.kill()
+
+
+def test_killed_while_it_packs_leaves_no_pack_and_the_next_tidies_up(
+    photos: Path, packer: subprocess.Popen[str]
+) -> None:
+    packer.send_signal(signal.SIGKILL)
+    packer.wait()
     (staged,) = packs()
     assert staged.name.startswith(".")
     dataset = open_dataset(photos)
@@ -229,12 +242,43 @@ def test_killed_while_it_packs_leaves_no_pack_and_the_next_tidies_up(photos: Pat
     assert not place.name.startswith(".")
 
 
-def test_two_that_pack_the_same_at_once_both_get_it(photos: Path) -> None:
-    both = [
-        subprocess.Popen([sys.executable, "-c", PACK, str(photos)], stdout=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    assert [process.wait(60) for process in both] == [0, 0]
+def test_of_two_that_would_pack_the_same_at_once_one_waits(
+    photos: Path, packer: subprocess.Popen[str]
+) -> None:
+    told = list[str]()
+    dataset = open_dataset(photos, on_progress=lambda what, done, total: told.append(what))
+    assert told == [WAITING]
+    assert packer.wait(60) == 0
+    (place,) = packs()
+    assert len(dataset.train) + len(dataset.validation) == 40
+    assert pack.read(place) is not None
+
+
+def test_one_that_is_killed_while_another_waits_leaves_the_packing_to_it(
+    photos: Path, packer: subprocess.Popen[str]
+) -> None:
+
+    def kill(what: str, done: int, total: int | None) -> None:
+        told.append(what)
+        if what == WAITING:
+            packer.kill()
+
+    told = list[str]()
+    dataset = open_dataset(photos, on_progress=kill)
+    packer.wait()
+    assert told[0] == WAITING
+    assert "images read" in told
+    assert len(dataset.train) + len(dataset.validation) == 40
+
+
+def test_without_locks_both_pack_and_one_pack_stays(
+    photos: Path, packer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_take", lambda file: None)
+    told = list[str]()
+    open_dataset(photos, on_progress=lambda what, done, total: told.append(what))
+    assert WAITING not in told
+    assert packer.wait(60) == 0
     (place,) = packs()
     assert pack.read(place) is not None
 

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from loang.data.download import WAITING
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
 from loang.team.place import Place
@@ -71,6 +72,8 @@ def download_bar() -> Iterator[OnProgress]:
         if what not in tasks:
             if not console.is_terminal and what == "images read" and (total or 0) >= MANY:
                 print(f"Reading {total:,} images ...", file=sys.stderr)  # not into --json's output
+            if not console.is_terminal and what == WAITING:
+                print("Another process reads these images: waiting for it ...", file=sys.stderr)
             bar.start()
             tasks[what] = bar.add_task(what, total=total)
         bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import Any
 from loang import files
 from loang.data import pack
 from loang.data.environment import cache_folder
+from loang.data.packing import LOCK
 
 DOWNLOADED = {
     "fashion-mnist": "Fashion-MNIST, downloaded",
@@ -73,6 +74,8 @@ def clear() -> int:
 def _packs() -> Iterator[Kept]:
     folder = cache_folder() / "packed"
     for place in folder.iterdir() if folder.is_dir() else ():
+        if place.name.endswith(LOCK):
+            continue
         name = "something that was never finished"
         stale = True
         try:

@@ -14,6 +14,8 @@ from loang.lock import locked
 
 # (name of the file, bytes so far, bytes in all where known)
 Progress = Callable[[str, int, int | None], None]
+WAITING = "images that another process reads"
+"""The name that it is given while that process is waited for."""
 CHUNK = 1 << 16
 
 

@@ -1,4 +1,8 @@
-"""From a collection to a data set, through the cache: what was read once is there at once."""
+"""From a collection to a data set, through the cache: what was read once is there at once.
+
+Whoever comes while another process packs the same waits for it: the processes of a job on one
+machine, of which all but the leader begin together, would else all decode the same images.
+"""
 
 import contextlib
 import hashlib
@@ -16,16 +20,20 @@ from jaxtyping import Shaped
 from loang import files
 from loang.data import pack
 from loang.data.collection import Collection
+from loang.data.download import WAITING
 from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.memory import is_small, read_here_and_there
 from loang.data.reading import Reading
 from loang.data.telling import NAMED, refuse_if_many
 from loang.data.wishes import Wishes
+from loang.lock import locked
 
 VERSION = 1
 """Raised when the same images are packed to other values: older packs are then made anew."""
 WORTH_SAYING = 2**24  # bytes of a pack
+LOCK = ".lock"
+"""How the names of files end that only serve as locks."""
 
 
 def packed(collection: Collection, wishes: Wishes) -> Dataset:
@@ -41,7 +49,10 @@ def packed(collection: Collection, wishes: Wishes) -> Dataset:
     place, contents = _found(collection, wishes)
     said = list[str]()
     if contents is None:
-        contents, said = _keep(Reading(collection, wishes), place)
+        with _alone(place, wishes):
+            place, contents = _found(collection, wishes)  # another process may have been at it
+            if contents is None:
+                contents, said = _keep(Reading(collection, wishes), place)
     bad, total = contents.about["left_out"], contents.about["of"]
     refuse_if_many(bad, total, contents.about["sentence"], wishes.unreadable)
     if bad > NAMED and (place / pack.LEFT_OUT).exists():
@@ -125,6 +136,21 @@ def _keep(reading: Reading, place: Path) -> tuple[pack.Contents, list[str]]:
         " are there at once the next time; `loang doctor --cache` lists and clears it."
     )
     return contents, [said]
+
+
+@contextlib.contextmanager
+def _alone(place: Path, wishes: Wishes) -> Iterator[None]:
+    """Until no other process packs the same images; where no lock can be, all do, and one stays."""
+    slot = place.name.partition("-")[0]
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path = place.with_name(f".{slot}{LOCK}")
+            if not held.enter_context(locked(path, patience=0)):
+                if wishes.on_progress is not None:
+                    wishes.on_progress(WAITING, 0, None)
+                held.enter_context(locked(path, patience=None))
+        yield
 
 
 @contextlib.contextmanager
