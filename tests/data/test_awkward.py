@@ -48,7 +48,7 @@ def test_each_is_read_right_or_named(folder) -> None:
         for part in (dataset.train, dataset.validation)
         for index in range(len(part))
     }
-    (packed,) = (cache_folder() / "packed").iterdir()
+    (packed,) = (cache_folder() / "packed").glob("[!.]*")
     lines = (packed / pack.LEFT_OUT).read_text(encoding="utf-8").splitlines()
     reasons = dict(line.split(": ", 1) for line in lines)
     assert {*read, *reasons} == {*expected}
