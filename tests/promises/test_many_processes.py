@@ -40,9 +40,9 @@ def alone(pictures, changes, out, images=IMAGES):
     return out
 
 
-def losses(run):
+def losses(run, name="loss"):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if line.get("loss") is not None}
+    return {line["step"]: line[name] for line in lines if line.get(name) is not None}
 
 
 def assert_same_curve(one, other, tolerance=1e-4):
@@ -80,6 +80,8 @@ def test_the_losses_are_those_of_one_process(size, extra, pictures, tiny, tmp_pa
     one = alone(pictures, changes, tmp_path / "one")
     many = fine(job(size, *training(pictures, changes, tmp_path / "many")).ended())
     assert_same_curve(one, tmp_path / "many")
+    held_out = [losses(each, "validation_loss_ema") for each in (one, tmp_path / "many")]
+    assert held_out[0] and held_out[1] == pytest.approx(held_out[0], rel=1e-4)
     leader, *others = (said for _, said in many)
     assert "samples.png" in leader
     assert others == [""] * (size - 1)  # one speaks

@@ -112,7 +112,7 @@ def out_of_memory():
 def follow():
     try:
         while told := team.tell():
-            assert obey(told, shared)
+            assert obey(told, shared, shared.images)
     except Dismissed:
         return
     raise AssertionError

@@ -1,10 +1,14 @@
 """A run as a process sees it that another leads: it must learn from the same images."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from trainers import TINY
 
+from jobs import Job
 from loang.errors import LoangError
 from loang.team.place import Place
 from loang.team.team import Dismissed, Team
@@ -61,3 +65,9 @@ def test_its_model_is_drawn_as_the_leader_s(told):
 def test_a_leader_that_has_found_something_wrong_has_told_it():
     with pytest.raises(Dismissed):
         Following(Told(None))
+
+
+def test_the_average_is_validated_by_all():
+    script = Path(__file__).with_name("validating.py")
+    for status, said in Job([(script,)] * 3, PYTHONPATH=":".join(filter(None, sys.path))).ended():
+        assert status == 0, said

@@ -1,12 +1,15 @@
 """A run as a process sees it that another one leads: it computes its part of each batch."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from loang import config, device
 from loang.config import Settings
-from loang.data import Dataset, download
+from loang.data import Dataset, Images, download
 from loang.errors import LoangError
 from loang.model import Model
 from loang.team.joining import join
@@ -25,8 +28,9 @@ from loang.training.trainer import EXAMINE, GATHER, RESTORE, STEP, Trainer
 if TYPE_CHECKING:
     from loang.training.run import Run
 
-TAKE, END = "take", "end"
-"""The leader's words before it hands out where it stands, and when all went well."""
+TAKE, VALIDATE, END = "take", "validate", "end"
+"""The leader's words before it hands out where it stands, for a part of each process in what the
+average is validated by, and when all went well."""
 NOTHING = Checkpoint({}, {})
 """What the others give where the leader's checkpoint is handed out."""
 
@@ -95,14 +99,59 @@ def hand_out(trainer: Trainer) -> None:
         trainer.micro_batch = at_once  # memory is each process's own
 
 
+def validate(trainer: Trainer, images: Images) -> float:
+    """The validation loss of the average, of which each process of the team computes a part.
+
+    To rounding what `Trainer.validate` gives, which it is where each process holds a part of the
+    weights only. To be called within `Trainer.averaged`.
+
+    Args:
+        trainer: the leader's; or, by `obey`, another's.
+        images: held out.
+
+    Returns:
+        The loss at the leader; with others nothing is promised.
+
+    Raises:
+        LoangError: another process can't compute its part.
+        Lost: one is gone.
+    """
+    team = trainer.team
+    if team.size == 1 or trainer.weights.sharded:
+        return trainer.validate(images)
+    if team.leads:
+        team.tell([VALIDATE])
+    part, trouble = team.part(len(trainer.validated(images))), None
+    total, failed = 0.0, 0.0
+    try:
+        total = len(part) * trainer.validate(images, part) if part else 0.0
+    except Exception as error:  # the others wait for what is found here, whatever it is
+        trouble, failed = error, 1.0
+    found = np.concatenate(team.gather(np.array([[total, failed]]), [1] * team.size))
+    if trouble is not None and team.leads:
+        raise trouble
+    if found[:, 1].any():
+        where = " and ".join(map(str, np.flatnonzero(found[:, 1])))
+        raise LoangError(
+            f"Its part of the images fails in process {where}.",
+            "Compute fewer at once, with --set training.micro_batch, if memory is what it lacks.",
+        )
+    return float(found[:, 0].sum() / len(trainer.validated(images)))
+
+
 def dismiss(team: Team, model: Model) -> None:
     """The leader tells the others that all went well, and what has become of it."""
     team.tell([END, dict(model.facts), model.settings.to_dict()])
     team.hand_out(model.denoiser.network.state_dict())
 
 
-def obey(told: list[Any], trainer: Trainer) -> bool:
+def obey(told: list[Any], trainer: Trainer, held_out: Images) -> bool:
     """Do as the leader tells; returns whether it was told anything but the end.
+
+    Args:
+        told: the leader's words.
+        trainer: of this process.
+        held_out: images for validation.
 
     Raises:
         Dismissed: the run has ended early.
@@ -113,6 +162,9 @@ def obey(told: list[Any], trainer: Trainer) -> bool:
             trainer.step(share)
         case [str(order)] if order == TAKE:
             hand_out(trainer)
+        case [str(order)] if order == VALIDATE:
+            with trainer.averaged(), contextlib.suppress(LoangError):  # the leader tells of it
+                validate(trainer, held_out)
         case [str(order)] if order == RESTORE:
             try:
                 trainer.restore(NOTHING)
@@ -169,7 +221,7 @@ class Following:
         # signal acts as always.
         with Interruption():
             while told := self.team.tell():
-                if not obey(told, self.trainer):
+                if not obey(told, self.trainer, self.dataset.validation):
                     break
         if not told:
             raise Dismissed

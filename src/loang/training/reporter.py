@@ -19,7 +19,7 @@ from loang.model import Model
 from loang.team.team import Lost
 from loang.tracking.tracker import End
 from loang.tracking.tracking import Tracking
-from loang.training import card, guiding, strengths
+from loang.training import card, following, guiding, strengths
 from loang.training.averages import Average, Snapshots
 from loang.training.budget import duration
 from loang.training.choice import Choice, Judge, choose
@@ -293,7 +293,7 @@ class Reporter:
     def _validate(self, trainer: Trainer, ledger: Ledger) -> None:
         images = self.plan.dataset.validation
         start = time.monotonic()
-        loss = trainer.validate(images)
+        loss = following.validate(trainer, images)
         if not math.isfinite(loss):
             ledger.validation_loss = None
             raise LoangError(

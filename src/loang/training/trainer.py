@@ -154,7 +154,6 @@ class Trainer:
             self.optimizer.step()
         elif bool(sound):
             self.optimizer.step()
-
         progress.step += 1
         progress.images += self.settings.training.batch
         weights = self.weights.values()
@@ -247,17 +246,20 @@ class Trainer:
             return self.denoiser
         return build_denoiser(self.settings, self.images.spec)
 
-    def validate(self, images: Images) -> float:
+    def validate(self, images: Images, part: range | None = None) -> float:
         """The mean of the objective's error over the images, the same each time.
 
-        Over all of them, or over every so many-th where one takes several evaluations.
+        Args:
+            images: held out.
+            part: of the images that are `validated`, 0 for the first; None takes all of these.
         """
-        shown, judge = self.shown, self.objective
+        every, shown, judge = self.validated(images), self.shown, self.objective
+        numbers = every if part is None else every[part.start : part.stop]
         if self.weights.sharded:
             judge = objective(shown, self.source, self.settings)
         # Without gradients a batch takes a fraction of the memory that it takes in training.
         batch = min(256, 4 * self.micro_batch)
-        return error(shown, judge, images, batch, self.device, self.dtype)
+        return error(shown, judge, images, numbers, batch, self.device, self.dtype)
 
     def averaged(
         self, weights: Mapping[str, Tensor] | None = None

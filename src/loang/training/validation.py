@@ -28,6 +28,7 @@ def error(
     denoiser: Denoiser,
     objective: Objective,
     images: Images,
+    numbers: range,
     batch: int,
     on: torch.device,
     dtype: torch.dtype | None,
@@ -38,6 +39,7 @@ def error(
         denoiser: the objective's.
         objective: whose error it is.
         images: held out.
+        numbers: of the images that are looked at, at least one.
         batch: looked at at once.
         on: device.
         dtype: that the network computes in, under autocast.
@@ -47,8 +49,7 @@ def error(
     total = torch.zeros((), dtype=torch.float64)
     training = denoiser.training
     denoiser.eval()
-    chosen = torch.tensor(validated(len(images), objective.looks))
-    for indices in chosen.split(batch):
+    for indices in torch.tensor(numbers).split(batch):
         x0 = to_model(images[indices.numpy()], images.spec)
         x0 = x0.to(on, memory_format=torch.channels_last)
         label = None
@@ -58,4 +59,4 @@ def error(
             found = objective.error(x0, label, indices)
         total += found.cpu().double().sum()
     denoiser.train(training)
-    return float(total / len(chosen))
+    return float(total / len(numbers))
