@@ -81,7 +81,8 @@ def test_the_losses_are_those_of_one_process(size, extra, pictures, tiny, tmp_pa
     many = fine(job(size, *training(pictures, changes, tmp_path / "many")).ended())
     assert_same_curve(one, tmp_path / "many")
     held_out = [losses(each, "validation_loss_ema") for each in (one, tmp_path / "many")]
-    assert held_out[0] and held_out[1] == pytest.approx(held_out[0], rel=1e-4)
+    assert held_out[0]
+    assert held_out[1] == pytest.approx(held_out[0], rel=1e-4)
     leader, *others = (said for _, said in many)
     assert "samples.png" in leader
     assert others == [""] * (size - 1)  # one speaks
