@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,33 @@ def _own_cache() -> Iterator[None]:
     if before is not None:
         os.environ["LOANG_CACHE"] = before
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched, and the cache is the test's own."""
+    monkeypatch.setenv("LOANG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOANG_OFFLINE", "1")
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process; returns exit status, standard output and errors."""
+    from loang import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from loang import api, build, cli, device, presets
+from loang import api, build, device, presets
 from loang.bench import advice, words, work
 from loang.bench.drawing import DrawingSpeed
 from loang.bench.timing import Timing, timed
@@ -55,20 +55,9 @@ DRAWING = DrawingSpeed(
 
 
 @pytest.fixture
-def said(monkeypatch, capsys):
-    """Runs a command in this process; returns exit status, standard output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["loang", "bench", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as leave:
-            status = leave.code or 0
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return call
+def said(run):
+    """Runs `loang bench`; returns exit status, standard output and errors."""
+    return partial(run, "bench")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from PIL import Image
 
 import loang
 from in_steps import IN_STEPS
-from loang import cli
 
 TINY = [
     part
@@ -29,23 +28,6 @@ TINY = [
     )
     for part in ("--set", change)
 ]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process; returns exit status, standard output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as leave:
-            status = leave.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import loang
-from loang import cli
 from loang.cli import doctor as verb
 from loang.doctor import output
 from loang.doctor.finding import Answer, Diagnosis, Finding, Table
@@ -20,29 +19,7 @@ CHANGES = (
     *("network.width=8", "network.multipliers=1,1", "network.heads=1", "network.blocks=1"),
     *("training.batch=16", "training.reports=1", "schedule.steps=20", "sampling.steps=3"),
 )
-
-
-@pytest.fixture(autouse=True)
-def _sealed(tmp_path, monkeypatch):
-    monkeypatch.setenv("LOANG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOANG_OFFLINE", "1")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process; returns exit status, standard output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as leave:
-            status = leave.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return call
+pytestmark = pytest.mark.usefixtures("sealed")
 
 
 @pytest.fixture(scope="module")

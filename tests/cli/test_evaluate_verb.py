@@ -1,14 +1,12 @@
 """`loang evaluate`: what it writes, what it says, and what it refuses."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
 import loang
 from in_steps import IN_STEPS
-from loang import cli
 from loang.metrics.features.inception import VARIABLE
 
 CHANGES = (
@@ -22,30 +20,7 @@ CHANGES = (
     "schedule.steps=20",
     "sampling.steps=3",
 )
-pytestmark = pytest.mark.usefixtures("unchecked_signatures", "no_last_pictures")
-
-
-@pytest.fixture(autouse=True)
-def _sealed(tmp_path, monkeypatch):
-    monkeypatch.setenv("LOANG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOANG_OFFLINE", "1")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process; returns exit status, standard output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["loang", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as leave:
-            status = leave.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return call
+pytestmark = pytest.mark.usefixtures("sealed", "unchecked_signatures", "no_last_pictures")
 
 
 @pytest.fixture(scope="module")
