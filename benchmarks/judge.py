@@ -6,8 +6,10 @@ so that a long table can be stopped, gone on with, and made in several sittings.
 
 import csv
 import platform
+import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,52 @@ class Judge:
         }
 
 
+def learnt(run: Model, asked: str) -> dict[str, Any]:
+    """What stands beside a number about the run that it comes from.
+
+    Args:
+        run: a model that was trained just now.
+        asked: the device that it was asked to learn on.
+    """
+    on = device.choose(asked)
+    machine = device.describe(on, device.autocast_type(on, run.settings.training.precision))
+    facts = {key: run.facts.get(key) for key in ("images", "seconds", "validation_loss")}
+    return {"trained_" + key: value for key, value in facts.items()} | {"machine": machine}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows that differ in their seeds only.
+
+    Args:
+        name: of what was trained.
+        budget: for how long.
+        rows: one a seed.
+    """
+
+    name: str
+    budget: str
+    rows: list[dict[str, str]]
+
+    def mean(self, key: str = "distance") -> float:
+        """Of a column."""
+        return statistics.mean(float(row[key]) for row in self.rows)
+
+    @property
+    def error(self) -> float:
+        """The standard error of the distance's mean over the seeds; no number of one seed."""
+        values = [float(row["distance"]) for row in self.rows]
+        return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+
+
+def ranked(rows: Sequence[dict[str, str]], key: str) -> list[Ranked]:
+    """Rows by the name in a column and by their budget, the nearest to real images first."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        found.setdefault((row[key], row["budget"]), []).append(row)
+    return sorted((Ranked(*names, some) for names, some in found.items()), key=Ranked.mean)
+
+
 class Table:
     """Rows in a CSV, told apart by some of their columns.
 
@@ -106,9 +154,11 @@ class Table:
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         self.path, self.keys = path, keys
         self.rows: list[dict[str, str]] = []
+        self.columns: list[str] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                self.rows = list(csv.DictReader(file))
+                reader = csv.DictReader(file)
+                self.rows, self.columns = list(reader), list(reader.fieldnames or ())
 
     def has(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of these keys stands there."""
@@ -116,11 +166,15 @@ class Table:
         return any([known[key] for key in self.keys] == wanted for known in self.rows)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append one row, and write it."""
-        new = not self.path.exists()
+        """Append one row, in the order of the columns that are there, and write it.
+
+        Raises:
+            ValueError: it has a column that the others have not.
+        """
+        new, self.columns = not self.columns, self.columns or list(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, self.columns)
             if new:
                 writer.writeheader()
             writer.writerow(row)

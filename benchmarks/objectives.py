@@ -14,13 +14,11 @@ with its own objectives and CSV; `--summary CSV ...` then tells of all.
 
 import argparse
 import shutil
-import statistics
 from pathlib import Path
 
-from judge import Judge, Table
+from judge import Judge, Table, learnt, ranked
 
 import loang
-from loang import device
 from loang.config import SamplingSettings
 from loang.model import Model
 
@@ -108,29 +106,16 @@ def measured(
         seen = judge.distance(way)
         found |= {sampler: seen["distance"], f"{sampler}_error": seen["error"]}
         found["distance"] = min(found["distance"], seen["distance"])
-    facts = {key: run.facts.get(key) for key in ("images", "seconds", "validation_loss")}
-    at = device.choose(arguments.device)
-    learnt_on = device.describe(at, device.autocast_type(at, run.settings.training.precision))
-    about = judge.about() | {"machine": learnt_on}
-    return row | found | {"trained_" + key: value for key, value in facts.items()} | about
+    return row | found | judge.about() | learnt(run, arguments.device)
 
 
 def summary(rows: list[dict[str, str]]) -> None:
     """Mean, and its standard error over the seeds, the best first."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        found.setdefault(row["objective"], []).append(row)
-
-    def mean(name: str, key: str = "distance") -> float:
-        return statistics.mean(float(row[key]) for row in found[name])
-
-    for name in sorted(found, key=mean):
-        values = [float(row["distance"]) for row in found[name]]
-        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    for each in ranked(rows, "objective"):
         print(
-            f"{name:24} {mean(name):.3f} ± {error:.3f} ({len(values)} seeds; "
-            f"ddim {mean(name, 'ddim'):.3f}, ddpm {mean(name, 'ddpm'):.3f}; "
-            f"{mean(name, 'trained_images'):,.0f} images)"
+            f"{each.name:24} {each.budget}: {each.mean():.3f} ± {each.error:.3f}"
+            f" ({len(each.rows)} seeds; ddim {each.mean('ddim'):.3f}, ddpm"
+            f" {each.mean('ddpm'):.3f}; {each.mean('trained_images'):,.0f} images)"
         )
 
 

@@ -11,14 +11,12 @@ then tells of all.
 
 import argparse
 import shutil
-import statistics
 from pathlib import Path
 
 from distill import way
-from judge import Judge, Table
+from judge import Judge, Table, learnt, ranked
 
 import loang
-from loang import device
 
 ONES = ["network.group_channels=4"]
 BEFORE = [*ONES, "training.batch=16", "network.width=48", "optimizer.learning_rate=1e-3"]
@@ -100,28 +98,16 @@ def measured(
     for kind, text in zip(("distance", "guided"), WAYS, strict=True):
         seen = judge.distance(way(text))
         found |= {kind: seen["distance"], f"{kind}_error": seen["error"]}
-    facts = {key: run.facts.get(key) for key in ("images", "seconds", "validation_loss")}
-    at = device.choose(arguments.device)
-    learnt_on = device.describe(at, device.autocast_type(at, run.settings.training.precision))
-    trained = {"trained_" + key: value for key, value in facts.items()}
-    return found | trained | judge.about() | {"machine": learnt_on}
+    return found | judge.about() | learnt(run, arguments.device)
 
 
 def summary(rows: list[dict[str, str]]) -> None:
     """Means, and the standard error over the seeds, the best first."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        found.setdefault(row["recipe"], []).append(row)
-
-    def mean(name: str, key: str = "distance") -> float:
-        return statistics.mean(float(row[key]) for row in found[name])
-
-    for name in sorted(found, key=mean):
-        values = [float(row["distance"]) for row in found[name]]
-        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    for each in ranked(rows, "recipe"):
         print(
-            f"{name:32} {mean(name):.3f} ± {error:.3f}; guided {mean(name, 'guided'):.3f}"
-            f" ({len(values)} seeds; {mean(name, 'trained_images'):,.0f} images)"
+            f"{each.name:32} {each.budget}: {each.mean():.3f} ± {each.error:.3f}; guided"
+            f" {each.mean('guided'):.3f} ({len(each.rows)} seeds;"
+            f" {each.mean('trained_images'):,.0f} images)"
         )
 
 
