@@ -191,3 +191,15 @@ def test_stored_values_come_back_from_the_networks_range(depth, low, high):
         1.0,
     ]
     assert to_pixels(10 * x, spec).max() <= high
+
+
+def test_guidance_by_a_label_that_was_never_hidden_is_refused(model):
+    """The code for "no label" was never trained then."""
+    training = model.settings.training.model_copy(update={"label_dropout": 0.0})
+    model.settings = model.settings.model_copy(update={"training": training})
+    guided = model.settings.sampling.model_copy(update={"guidance": 2.0})
+    for asked in (model.check_guidance, lambda sampling: model.sample(1, sampling=sampling)):
+        with pytest.raises(LoangError, match="never seen an image without a label"):
+            asked(guided)
+    model.check_guidance(guided, guide=copy.deepcopy(model))
+    model.sample(1)

@@ -211,3 +211,13 @@ def test_no_global_generator_is_read_and_weights_depend_on_the_seed_alone():
     assert all(torch.equal(one[name], two[name]) for name in one)
     other = build_denoiser(small_settings("training.seed=1"), ImageSpec(8, 8, 1)).state_dict()
     assert not torch.equal(one["network.first.weight"], other["network.first.weight"])
+
+
+def test_uniform_numbers_stay_below_one_where_there_is_no_float64(monkeypatch):
+    last = torch.tensor([[2**32 - 1]])
+    monkeypatch.setattr(random, "words", lambda *given, **more: last)
+    for widest in (torch.float32, torch.float64):
+        monkeypatch.setattr(random, "_widest", lambda device, found=widest: found)
+        (found,) = random.uniform(**ASK, indices=torch.arange(1))
+        assert found.dtype == widest
+        assert 1 - 1e-7 < float(found) < 1

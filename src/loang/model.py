@@ -16,7 +16,7 @@ from loang.config import SamplingSettings, Settings
 from loang.data.memory import require_bytes
 from loang.data.scaling import to_pixels
 from loang.data.spec import ImageSpec
-from loang.denoiser import Denoiser
+from loang.denoiser import Denoiser, DenoiserLike
 from loang.errors import LoangError
 from loang.files import MODEL
 from loang.named import located
@@ -50,6 +50,12 @@ class Model:
     def knows_labels(self) -> bool:
         """Whether it draws the classes of its images apart."""
         return self.denoiser.classes > 0
+
+    @property
+    def guides_itself(self) -> bool:
+        """Whether it has learnt to draw with a label and without, which guidance sets apart."""
+        learnt = self.settings.training.label_dropout > 0
+        return self.knows_labels and self.denoiser.hides_labels and learnt
 
     def to(self, name: str) -> "Model":
         """This model, its weights moved to the device of that name ("auto", "cpu", "cuda")."""
@@ -103,7 +109,7 @@ class Model:
             )
 
         walk = sampler_of(sampling)(
-            seen_by(self.denoiser, sampling, weaker),
+            self.seen(sampling, weaker),
             schedule.start * noise(0) if start is None else start.to(at),
             levels or levels_of(sampling, schedule),
             lambda step: noise(step + 1),
@@ -117,9 +123,28 @@ class Model:
         """Whether this model can be guided so.
 
         Raises:
-            LoangError: it knows no labels and has no guide, or one of other images.
+            LoangError: it knows no labels, or never learnt to do without one, and has no guide; or
+                one of other images.
         """
-        seen_by(self.denoiser, sampling, None if guide is None else self._weaker(guide))
+        self.seen(sampling, None if guide is None else self._weaker(guide))
+
+    def seen(self, sampling: SamplingSettings, weaker: Denoiser | None = None) -> DenoiserLike:
+        """What a sampler sees: the denoiser, guided as is asked.
+
+        Args:
+            sampling: guidance, and where.
+            weaker: that guides; None hides the label from the denoiser itself.
+
+        Raises:
+            LoangError: as `check_guidance`.
+        """
+        never = self.knows_labels and not self.guides_itself
+        if never and weaker is None and sampling.guidance != 1:
+            raise LoangError(
+                "This model has never seen an image without a label, which guidance would need.",
+                "Leave --guidance away, or name a worse model of these images with --guide.",
+            )
+        return seen_by(self.denoiser, sampling, weaker)
 
     def _weaker(self, guide: "Model") -> Denoiser:
         """The denoiser of a model that guides this one, on this one's device.

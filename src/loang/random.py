@@ -22,6 +22,7 @@ _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+_BELOW_ONE = 1 - 2.0**-24  # the largest float32
 
 
 def normal(
@@ -57,7 +58,8 @@ def uniform(
 ) -> Float[Tensor, " n"]:
     """One number in [0, 1) an index, of 32 bits, float64 where the device has it."""
     bits = words(1, seed=seed, purpose=purpose, step=step, indices=indices)[:, 0]
-    return bits.to(_widest(bits.device)) * 2.0**-32
+    found = bits.to(_widest(bits.device)) * 2.0**-32
+    return found.clamp(max=_BELOW_ONE)  # float32 rounds the largest of them up to 1
 
 
 def integers(

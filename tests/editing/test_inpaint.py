@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 from editing_models import DEEP, GREY, SCHEDULES, SPECS, Gaussian, model_of, pixels_of
+from PIL import Image
 
 from loang import schedule
-from loang.config import SamplingSettings
+from loang.config import DataSettings, SamplingSettings
+from loang.data.spec import ImageSpec
 from loang.denoiser import Estimate
 from loang.editing.inpaint import Known, inpaint, resampled
+from loang.editing.picture import read, read_with_holes
 from loang.errors import LoangError
 from loang.samplers import ddim, ddpm, named
 
@@ -172,3 +175,18 @@ def test_resampling_by_a_sampler_that_knows_none_is_refused():
         inpaint(model_of(), pixels_of(GREY), known_of(GREY), label="hat")
     with pytest.raises(LoangError, match="less than once"):
         inpaint(model_of(), pixels_of(GREY), known_of(GREY), resample=0)
+
+
+def test_a_padded_picture_is_padded_as_training_pads_it(tmp_path):
+    spec = ImageSpec(16, 16, 1)
+    pixels = np.full((16, 32), 60, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    mask = np.zeros((16, 32), np.uint8)
+    mask[6:10, 4:10] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    data = DataSettings(fit="pad")
+    whole = read(tmp_path / "wide.png", spec, data)
+    picture, known = read_with_holes(tmp_path / "wide.png", spec, data, tmp_path / "mask.png")
+    assert whole.pixels[0].min() == 255
+    np.testing.assert_array_equal(picture.pixels[known], whole.pixels[known])
+    assert 0 < (~known).sum() < 30

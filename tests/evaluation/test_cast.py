@@ -57,6 +57,15 @@ def test_the_pixel_gaussian_has_the_mean_and_covariance_of_the_images(blobs):
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(values.T), atol=0.05 * scale.max() ** 2)
 
 
+def test_the_pixel_gaussian_is_of_all_classes_where_they_lie_one_after_another(blobs):
+    """As those of a folder do; it is made of a part of the images."""
+    spec = ImageSpec(2, 2, 1)
+    values = np.repeat(np.array([30, 220], np.uint8), 5_000)[:, None, None, None]
+    stored = np.broadcast_to(values, (10_000, 2, 2, 1)).copy()
+    images = replace(blobs(300, 0), stored=stored, spec=spec, labels=None)
+    assert gaussian(images, 2_000, seed=0).pixels.mean() == pytest.approx(125, abs=5)
+
+
 def test_noise_is_noise():
     spec = ImageSpec(8, 8, 3)
     values = to_model(noise(spec, 50, 0).pixels, spec)

@@ -11,6 +11,7 @@ from loang.evaluation import words
 from loang.evaluation.asked import Asked
 from loang.evaluation.markdown import markdown
 from loang.evaluation.output import write_report
+from loang.training import strengths
 
 CHANGES = (
     "network.width=8",
@@ -57,6 +58,23 @@ def test_checkpoints_are_scored_in_order_and_the_last_is_the_model(trained, tmp_
     assert f"| other real images | – | {words.rows(report.space)[0][2]} |" in table
     write_report(report, tmp_path)
     assert (tmp_path / "report.png").stat().st_size > 0
+
+
+def test_a_model_whose_labels_count_otherwise_is_the_last_of_its_history(tmp_path):
+    """As a student's do, where that was measured to be better."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (150, 8, 8), np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(150) % 3)
+    run = tmp_path / "run"
+    loang.train(tmp_path / "data.npz", out=run, budget="96 images", changes=CHANGES)
+    model = loang.load(run)
+    network = model.denoiser.network
+    network.load_state_dict(dict(strengths.weighed(network.state_dict(), 3.0)))
+    model.facts = {**model.facts, "label_strength": 3.0}
+    model.save(run / "model.safetensors")
+    report = loang.evaluate(run, asked=ASKED, history=True)
+    whole = report.space.columns["samples"].to_dict()
+    assert whole == {key: report.history[-1][key] for key in whole}
 
 
 def test_a_run_without_checkpoints_has_no_history(trained, tmp_path):

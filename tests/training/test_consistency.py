@@ -16,6 +16,7 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.guidance import Guided
 from loang.samplers.consistency import consistency
+from loang.training import consistency as module
 from loang.training.consistency import Consistency
 from loang.training.examples import Source
 from loang.training.leaps import leaps, step, two_leaps
@@ -92,6 +93,12 @@ def objective(schedule, network, *changes, count=64):
 
 def loss(subject, share=1.0):
     return subject.loss(Moment(0, 0, share), torch.arange(64)).weighted.double().mean().item()
+
+
+def test_its_angles_lie_on_the_device_as_that_has_numbers(schedule, monkeypatch):
+    """Apple's GPU has no float64, which the levels are worked out in."""
+    monkeypatch.setattr(module, "widest", lambda device: torch.float32)
+    assert objective(schedule, Walker(schedule)).ends.dtype == torch.float32
 
 
 def test_levels_lie_at_equal_angles_of_signal_and_noise(schedule):

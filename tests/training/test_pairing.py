@@ -57,6 +57,21 @@ def test_noises_are_handed_round_among_images_of_one_label_only():
     assert sorted(order.tolist()) == list(range(30))
 
 
+def test_noises_are_handed_round_among_images_that_were_changed_alike_only():
+    """Else what a network is told of the change would tell it of the noise."""
+    x0, eps = normal(0, 60, 1, 4, 4), normal(1, 60, 1, 4, 4)
+    label = torch.arange(60) % 2
+    told = torch.stack([torch.arange(60) % 3 == 0, torch.arange(60) % 5 == 0], dim=1).float()
+    x0[:, :, :, :2] += 3 * told[:, 0, None, None, None]  # what is told is seen in the image
+    order = nearest(x0, eps, label, told)
+    assert torch.equal(told[order], told)
+    assert torch.equal(label[order], label)
+    assert sorted(order.tolist()) == list(range(60))
+    alike = ((label == 1) & (told == torch.tensor([1.0, 0.0])).all(1)).nonzero()[:, 0]
+    assert len(alike) > 4
+    assert torch.equal(order[alike], alike[nearest(x0[alike], eps[alike], None)])
+
+
 def test_pairing_is_not_rounded_by_autocast():
     # Images that hardly differ: half of the digits do not tell them apart.
     x0, eps = 0.9 + normal(0, 24, 3, 8, 8) / 1000, normal(1, 24, 3, 8, 8)

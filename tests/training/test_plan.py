@@ -5,10 +5,12 @@ import time
 import numpy as np
 import pytest
 
+from in_steps import IN_STEPS
 from loang import presets
 from loang.config import Settings, UNetSettings, changed
 from loang.data.images import Dataset, Images
 from loang.data.spec import ImageSpec
+from loang.errors import LoangError
 from loang.training import plan as plans
 from loang.training.trainer import Trainer
 
@@ -100,3 +102,28 @@ def test_without_guidance_the_preset_is_sampled_otherwise_and_as_a_person_asks()
     tutorial = changed(presets.preset("tutorial"), ("data.size=[8,8]",))
     found = plans.prepare(tutorial, Dataset("some", plain, plain, "f" * 64)).settings.sampling
     assert found == presets.preset("tutorial").sampling
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("sampling.guidance=2", "sampling.guidance_interval=[5,0.2]"), "holds no noise level"),
+        (("sampling.levels=[0.5,1]",), "are not falling times"),
+        (
+            (*IN_STEPS, "sampling.sampler=ddpm", "sampling.variance=learned"),
+            "this network will learn none",
+        ),
+    ],
+)
+def test_samples_that_could_not_be_drawn_in_the_end_are_refused_before_training(changes, words):
+    plain = Images(np.zeros((8, 8, 8, 1), np.uint8), ImageSpec(8, 8, 1))
+    settings = changed(presets.quick(), ("network.width=8", *changes))
+    with pytest.raises(LoangError, match=words):
+        plans.prepare(settings, Dataset("some", plain, plain, "f" * 64))
+
+
+def test_a_variance_that_will_be_learnt_can_be_asked_for():
+    plain = Images(np.zeros((8, 8, 8, 1), np.uint8), ImageSpec(8, 8, 1))
+    wishes = ("sampling.sampler=ddpm", "sampling.variance=learned", "denoiser.learn_variance=true")
+    settings = changed(presets.quick(), ("network.width=8", *IN_STEPS, *wishes))
+    plans.prepare(settings, Dataset("some", plain, plain, "f" * 64))

@@ -40,7 +40,7 @@ from loang.process import like
 from loang.samplers import Noise, State
 from loang.samplers.state import pairs, times
 from loang.schedule import Schedule
-from loang.walking import check_walk, levels_of, sampler_of, seen_by
+from loang.walking import check_walk, levels_of, sampler_of
 
 JUMP = 10
 """Levels of a stretch that is repeated: the paper's."""
@@ -200,7 +200,7 @@ def inpaint(
     filled = []
     for number, part in enumerate(parts):
         noise = noise_of(model, part, seed, "inpaint")
-        seen = Known(seen_by(model.denoiser, sampling), x0, kept)
+        seen = Known(model.seen(sampling), x0, kept)
         labels = label_of(model, label, len(part))
         given = seen, seen.begin(noise(0), levels[0]), levels, _after_first(noise), labels
         if resample > 1:

@@ -1,5 +1,6 @@
 """From one picture to another, through the images of the latents between theirs."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ def slerp(
         shares: 0..1.
     """
     cosine = (one * other).sum() / (one.norm() * other.norm()).clamp(min=1e-30)
-    angle = float(cosine.double().clamp(-1, 1).acos())
+    angle = math.acos(min(max(float(cosine), -1.0), 1.0))
     sine = np.sin(angle)
     frames = []
     for share in shares:

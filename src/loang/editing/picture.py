@@ -132,7 +132,9 @@ def _brought(
     weight = known[..., np.newaxis].astype(np.float32)
     seen = resize_picture(weight, *size, data.fit, 1.0)
     values = resize_picture(pixels.astype(np.float32) * weight, *size, data.fit, behind)
-    values = (values / np.maximum(seen, 1e-6)).clip(pixels.min(), pixels.max())
+    # A sharp filter overshoots. What a picture is padded with need not be within its own values.
+    there = [pixels.min(), pixels.max(), *([behind] if data.fit == "pad" else [])]
+    values = (values / np.maximum(seen, 1e-6)).clip(min(there), max(there))
     if spec.depth != "float32":
         values = np.rint(values)
     known = seen[..., 0] >= WHOLE

@@ -96,7 +96,9 @@ def gaussian(images: Images, count: int, seed: int) -> Images:
     """
     size = int(np.prod(images.spec.shape))
     most = int(min(GAUSSIAN, GAUSSIAN_PRODUCTS / (count * size), GAUSSIAN_VALUES / size))
-    x = to_model(images[np.arange(min(len(images), max(most, LEAST)))], images.spec).flatten(1)
+    # Not the first: a folder's images lie class by class.
+    rows = shuffled(len(images), seed=seed, purpose="evaluation gaussian images")
+    x = to_model(images[np.sort(rows[: max(most, LEAST)])], images.spec).flatten(1)
     mean = x.mean(0)
     x -= mean
     x /= max(len(x) - 1, 1) ** 0.5

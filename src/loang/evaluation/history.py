@@ -13,6 +13,7 @@ from loang.metrics.features import Features
 from loang.model import Model
 from loang.training import checkpoint
 from loang.training.folder import CHECKPOINT, RunFolder, checkpoint_steps
+from loang.training.strengths import of_model, weighed
 
 
 def score_checkpoints(
@@ -51,7 +52,8 @@ def score_checkpoints(
         for step in steps:
             place = folder.checkpoints / f"{CHECKPOINT}{step:08d}"
             held = checkpoint.load(place)
-            network.load_state_dict(dict(held.tensors["ema"]))
+            # With labels that count as the model's do.
+            network.load_state_dict(dict(weighed(held.tensors["ema"], of_model(model))))
             images = sample(place.name).images
             rows = choose(dataset, len(images), seed).reference
             reference = vectors(space, dataset.train, dataset.fingerprint, "train", rows)

@@ -32,6 +32,7 @@ from loang.loss import Loss
 from loang.parameterization import squared_error_ratio
 from loang.process import like
 from loang.sampling import check_interval
+from loang.schedule.base import widest
 from loang.training.examples import Source
 from loang.training.leaps import angle_of, leaps, step, two_leaps
 from loang.training.objective import Moment, Objective
@@ -121,7 +122,7 @@ class Consistency(Objective):
         self.leaps = self.settings.steps if self.settings.method == "leaps" else 1
         """How many lead from noise to the image."""
         levels = torch.tensor(leaps(schedule, self.leaps)[::-1], dtype=torch.float64)
-        self.ends = angle_of(schedule, levels).to(source.device)
+        self.ends = angle_of(schedule, levels).to(source.device, widest(source.device))
         """The angles that leaps end at, from 0 up."""
         walked = round(math.pi / 2 / self.leaps / self._shortest())
         self.looks = 1 + walked * (2 if self.guidance != 1 else 1)

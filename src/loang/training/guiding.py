@@ -36,8 +36,7 @@ class GuidanceScales(Scales):
 def wanted(model: Model, images: int) -> bool:
     """Whether the scale of a run's model is to be measured, after so many images of training."""
     settings = model.settings
-    hides = model.denoiser.hides_labels and settings.training.label_dropout > 0
-    guidable = model.knows_labels and hides and not settings.distilled
+    guidable = model.guides_itself and not settings.distilled
     return guidable and worth(model, images, settings.evaluation.guidance_samples)
 
 

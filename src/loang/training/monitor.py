@@ -87,7 +87,7 @@ def in_few_steps(model: Model, steps: int) -> SamplingSettings:
     plain = SamplingSettings(sampler="ddim", steps=min(steps, schedule.most_steps))
     if model.settings.distilled:
         return own
-    if own.guidance != 1 and not model.knows_labels:  # it wants a guide, who is not here
+    if own.guidance != 1 and not model.guides_itself:  # it wants a guide, who is not here
         return plain
     try:
         taken = len(levels_of(own, schedule)) - 1

@@ -7,20 +7,25 @@ from torch import Tensor
 
 
 def nearest(
-    x0: Float[Tensor, "n c h w"], eps: Float[Tensor, "n c h w"], label: Int[Tensor, " n"] | None
+    x0: Float[Tensor, "n c h w"],
+    eps: Float[Tensor, "n c h w"],
+    label: Int[Tensor, " n"] | None,
+    told: Float[Tensor, "n parameters"] | None = None,
 ) -> Int64[Tensor, " n"]:
     """The order of the noises in which all images together are nearest to theirs.
 
     Li et al. 2024, "Immiscible diffusion", algorithm 1; the same is the optimal transport within
     a batch (Pooladian et al. 2023; Tong et al. 2024). Noises are only handed round, so together
     they are what was drawn: standard normal. They are handed round among images of one label
-    only, else a label would tell something of the noise, which nothing tells it when it samples
-    (Cheng and Schwing 2025, "The curse of conditions").
+    that were changed in the same way only, else what the network is told of an image would tell
+    something of the noise, which nothing tells it when it samples (Cheng and Schwing 2025, "The
+    curse of conditions").
 
     Args:
         x0: images.
         eps: as many noises.
         label: one an image; None where the network is told none.
+        told: how each was changed; None where the network is not told.
 
     Returns:
         The number of each image's noise, on the CPU.
@@ -28,10 +33,16 @@ def nearest(
     images, noises = x0.detach().flatten(1).float(), eps.flatten(1).float()
     # |x0 - eps|² but for two sums that no order changes.
     with torch.autocast(x0.device.type, enabled=False):
-        cost = -(images @ noises.T).double().cpu().numpy()
-    groups = np.zeros(len(cost), np.int64) if label is None else label.cpu().numpy()
+        cost = -(images @ noises.T).cpu().double().numpy()
+    conditions = [np.zeros((len(cost), 1))]
+    conditions += [
+        each.detach().cpu().numpy().reshape(len(cost), -1)
+        for each in (label, told)
+        if each is not None
+    ]
+    groups = np.unique(np.concatenate(conditions, axis=1), axis=0, return_inverse=True)[1].ravel()
     found = np.arange(len(cost))
-    for group in np.unique(groups):
+    for group in range(groups.max(initial=-1) + 1):
         members = np.flatnonzero(groups == group)
         found[members] = members[assignment(cost[np.ix_(members, members)])]
     return torch.from_numpy(found)

@@ -15,11 +15,13 @@ from loang.denoiser import Denoiser
 from loang.errors import LoangError
 from loang.networks.sizes import enough_fold
 from loang.presets import GUIDING, PRESETS, UNGUIDED, preset
+from loang.sampling import check_interval
 from loang.team.team import ALONE, Team
 from loang.training import shards
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
 from loang.training.trainer import Trainer
+from loang.walking import chosen, levels_of
 
 DRAWING = 60_000_000
 """Bytes that drawing pictures takes, matplotlib above all."""
@@ -132,7 +134,8 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
 
     Raises:
         LoangError: a size that the network can't take, a device that is not there, more processes
-            than images in a batch; weights that can't be spread over them.
+            than images in a batch, weights that can't be spread over them; samples that the model
+            could not draw.
     """
     _check_shares(settings.training.batch, team.size)
     on = device.choose(settings.training.device)
@@ -146,6 +149,7 @@ def prepare(settings: Settings, dataset: Dataset, team: Team = ALONE) -> Plan:
         found["network"] = settings.network.model_copy(update={"fold": fold})
     settings = settings.model_copy(update=found)
     denoiser = build_denoiser(settings, spec)
+    _check_walk(settings.sampling, denoiser)
     return Plan(
         settings.model_copy(update={"sampling": _sampling(settings, denoiser)}),
         dataset,
@@ -161,6 +165,19 @@ def _check_shares(batch: int, processes: int) -> None:
         raise LoangError(
             f"A batch of {batch:,} can't be shared by {processes:,} processes.",
             f"Start fewer, or make it larger: --set training.batch={processes}.",
+        )
+
+
+def _check_walk(sampling: SamplingSettings, denoiser: Denoiser) -> None:
+    """Whether samples could be drawn so: a run draws them when its training is over."""
+    levels_of(sampling, denoiser.schedule)
+    if sampling.guidance != 1:
+        check_interval(sampling.guidance_interval)
+    drawn = chosen(sampling, denoiser.schedule)
+    if drawn.sampler == "ddpm" and drawn.variance == "learned" and not denoiser.learns_variance:
+        raise LoangError(
+            "sampling.variance is learned, and this network will learn none.",
+            "Train it with denoiser.learn_variance=true, or take fixed-small or fixed-large.",
         )
 
 

@@ -60,8 +60,7 @@ def wanted(model: Model, images: int) -> bool:
     """Whether a run's model is to be measured so, after so many images of training."""
     network, settings = model.denoiser.network, model.settings
     coded = isinstance(getattr(network, "label", None), nn.Embedding)
-    hides = model.denoiser.hides_labels and settings.training.label_dropout > 0
-    able = settings.distilled and model.knows_labels and hides and coded
+    able = settings.distilled and model.guides_itself and coded
     return able and worth(model, images, settings.distillation.label_samples or 0)
 
 

@@ -58,7 +58,7 @@ class Watch:
         if not self._waiting:
             return
         numbers = [number for number, _ in self._waiting]
-        values = torch.stack([torch.stack(step) for _, step in self._waiting]).double().tolist()
+        values = torch.stack([torch.stack(step) for _, step in self._waiting]).tolist()
         self._waiting = []
         for number, (loss, gradient) in zip(numbers, values, strict=True):
             if math.isfinite(loss) and math.isfinite(gradient):
