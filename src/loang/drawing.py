@@ -16,7 +16,7 @@ from loang.errors import LoangError
 from loang.identity import samples_name
 from loang.model import Model
 from loang.pictures.single import save_stack
-from loang.sampling import Asked, given, option
+from loang.sampling import Asked, check_count, check_seed, given, option
 from loang.streaming import Array, Singles, Stream
 
 SHEETS = (".png", ".webp")
@@ -113,10 +113,8 @@ def draw(
     Raises:
         LoangError: there is no such class, or the place can't be written.
     """
-    if count < 1 or batch < 1:
-        raise LoangError(f"{min(count, batch)} images can't be drawn.", "Ask for 1 or more.")
-    if not 0 <= seed < 2**63:
-        raise LoangError(f"The seed {seed} is out of range.", "Choose one from 0 to 2**63 - 1.")
+    check_count(count, batch)
+    check_seed(seed)
     settings = settings or model.settings.sampling
     index = None if label is None else model.class_index(label)
     check_place(out, model.spec)

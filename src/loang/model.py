@@ -19,9 +19,11 @@ from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser, DenoiserLike
 from loang.errors import LoangError
 from loang.files import MODEL
+from loang.labels import Labels, label_of, one_each
 from loang.named import located
 from loang.sampled import Sampled
 from loang.samplers import State
+from loang.sampling import check_count, check_whole
 from loang.walking import check_walk, chosen, in_evaluation, levels_of, sampler_of, seen_by
 
 
@@ -68,7 +70,7 @@ class Model:
         *,
         seed: int = 0,
         sampling: SamplingSettings | None = None,
-        labels: Int[Tensor, " n"] | None = None,
+        labels: Labels | None = None,
         levels: Sequence[float] | None = None,
         start: Float[Tensor, "n c h w"] | None = None,
         guide: "Model | None" = None,
@@ -91,17 +93,19 @@ class Model:
             precision: "auto", "float32" or "bfloat16"; None takes that of training.
 
         Raises:
-            LoangError: the levels can't be, a distilled model has learnt no such walk, or neither
-                the labels nor the guide can guide.
+            LoangError: the levels or labels can't be, a distilled model has learnt no such walk, or
+                neither the labels nor the guide can guide.
         """
+        check_count(len(indices), 1)
+        check_whole(seed)
         schedule = self.denoiser.schedule
         sampling = chosen(sampling or self.settings.sampling, schedule)
         check_walk(self.settings, schedule, sampling, levels)
         weaker = None if guide is None else self._weaker(guide)
         at = self.device
         numbers = torch.as_tensor(list(indices), dtype=torch.long, device=at)
-        labels = self.labels(indices) if labels is None else labels
-        labels = None if labels is None else labels.to(at)
+        told = self.labels(indices) if labels is None else self._told(labels, len(indices))
+        told = None if told is None else told.to(at)
 
         def noise(step: int) -> Tensor:
             return random.normal(
@@ -113,7 +117,7 @@ class Model:
             schedule.start * noise(0) if start is None else start.to(at),
             levels or levels_of(sampling, schedule),
             lambda step: noise(step + 1),
-            labels,
+            told,
         )
         dtype = device.autocast_type(at, precision or self.settings.training.precision)
         networks = [self.denoiser] if weaker is None else [self.denoiser, weaker]
@@ -180,8 +184,8 @@ class Model:
         *,
         seed: int = 0,
         sampling: SamplingSettings | None = None,
-        label: int | None = None,
-        labels: Int[Tensor, " count"] | None = None,
+        label: int | str | None = None,
+        labels: Labels | None = None,
         first: int = 0,
         batch: int = 64,
         guide: "Model | None" = None,
@@ -196,8 +200,9 @@ class Model:
             count: how many; 1 or more.
             seed: of the noise; the same seed gives the same images.
             sampling: sampler and steps; None takes the model's own.
-            label: one class for all; None takes the classes in turn, if the model knows any.
-            labels: one a sample, in place of `label`.
+            label: one class for all, by name or number; None takes the classes in turn, if the
+                model knows any.
+            labels: one number a sample, in place of `label`.
             first: the number of the first sample: `sample(2, first=3)` is the end of `sample(5)`.
             batch: how many are drawn at once.
             guide: a worse model of the same images, for autoguidance.
@@ -207,6 +212,10 @@ class Model:
         Raises:
             LoangError: as `walk`; or they do not fit in memory, or are not all numbers.
         """
+        check_count(count, batch)
+        if label is not None and labels is not None:
+            raise LoangError("Both label and labels are given.", "Leave one of them away.")
+        told = None if labels is None else self._told(labels, count)
         steps = len(levels_of(sampling or self.settings.sampling, self.denoiser.schedule)) - 1
         # Asked first: a stranger's model may draw images of any size.
         one = math.prod(self.spec.shape) * np.dtype(self.spec.depth).itemsize
@@ -216,10 +225,10 @@ class Model:
         parts = [numbers[start : start + batch] for start in range(0, count, batch)]
         images = []
         for done, part in enumerate(parts):
-            if labels is None:
+            if told is None:
                 asked = self.labels(part, label)
             else:
-                asked = labels[part.start - first : part.stop - first]
+                asked = told[part.start - first : part.stop - first]
             walk = self.walk(
                 part, seed=seed, sampling=sampling, labels=asked, guide=guide, precision=precision
             )
@@ -238,40 +247,41 @@ class Model:
             )
         return to_pixels(x, self.spec)
 
-    def labels(self, indices: Sequence[int], label: int | None = None) -> Int[Tensor, " n"] | None:
+    def labels(
+        self, indices: Sequence[int], label: int | str | None = None
+    ) -> Int[Tensor, " n"] | None:
         """The labels of the samples of those numbers; None for a model that knows no classes.
 
         Args:
             indices: numbers of samples.
             label: one class for all; None takes the classes in turn, i modulo their number.
+
+        Raises:
+            LoangError: as `class_index`.
         """
-        classes = len(self.spec.class_names)
+        one = None if label is None else self.class_index(label)
         if not self.knows_labels:
             return None
-        chosen = [index % classes if label is None else label for index in indices]
+        classes = len(self.spec.class_names)
+        chosen = [index % classes if one is None else one for index in indices]
         return torch.tensor(chosen, dtype=torch.long)
 
-    def class_index(self, name: str) -> int:
+    def class_index(self, name: str | int) -> int:
         """The label of a class, by its name (whole, or a part that is unmistakable) or its number.
 
         Raises:
             LoangError: the model knows no classes, or none or several of that name.
         """
-        names = self.spec.class_names
+        self._require_classes()
+        return label_of(self.spec, name)
+
+    def _told(self, labels: Labels, count: int) -> Int[Tensor, " n"]:
+        self._require_classes()
+        return one_each(self.spec, labels, count, with_none=self.denoiser.hides_labels)
+
+    def _require_classes(self) -> None:
         if not self.knows_labels:
             raise LoangError("This model knows no classes.", "Leave --label away.")
-        lower = [known.casefold() for known in names]
-        wanted = name.casefold()
-        if wanted in lower:
-            return lower.index(wanted)
-        if name.isdecimal() and int(name) < len(names):
-            return int(name)
-        singular = wanted.removesuffix("s")
-        found = [i for i, known in enumerate(lower) if singular and singular in known]
-        if len(found) != 1:
-            what = "several classes match" if found else "no class is called"
-            raise LoangError(f"For this model {what} {name!r}.", f"There are {', '.join(names)}.")
-        return found[0]
 
     def _repr_html_(self) -> str:
         """For notebooks: a few samples, as far as some seconds go."""

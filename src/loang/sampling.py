@@ -60,9 +60,14 @@ def given(asked: Asked) -> dict[str, Any]:
             "Given levels are all the steps there are: they go without "
             + " and ".join(sorted(others))
             + ".",
-            "Leave away --levels, or the other.",
+            "Leave away --levels, or " + " and ".join(f"--{each}" for each in sorted(others)) + ".",
         )
+    for key, read in (("levels", read_levels), ("guidance_interval", read_interval)):
+        if isinstance(values.get(key), str):  # in Python too, as on the command line
+            values[key] = read(values[key])
     check_interval(values.get("guidance_interval"))
+    if not hasattr(values.get("steps", 1), "__index__"):
+        raise LoangError(f"--steps can't be {values['steps']!r}.", "Give a whole number.")
     try:
         # How many steps there may be depends on the model.
         SamplingSettings(**{key: value for key, value in values.items() if key != "steps"})
@@ -76,15 +81,55 @@ def given(asked: Asked) -> dict[str, Any]:
     return values
 
 
+def check_count(count: int, batch: int) -> None:
+    """Whether so many images can be drawn, so many at once.
+
+    Raises:
+        LoangError: one of them is below 1.
+    """
+    if count < 1:
+        raise LoangError(f"{count} images can't be drawn.", "Ask for 1 or more.")
+    if batch < 1:
+        raise LoangError(f"A batch of {batch} can't be drawn.", "Ask for 1 or more.")
+
+
+def check_seed(seed: int) -> None:
+    """Whether a person may ask for this seed.
+
+    Raises:
+        LoangError: it is out of range.
+    """
+    if not 0 <= seed < 2**63:
+        raise LoangError(f"The seed {seed} is out of range.", "Choose one from 0 to 2**63 - 1.")
+
+
+def check_whole(seed: int) -> None:
+    """Whether a seed is a whole number; None is no seed that changes from time to time.
+
+    Raises:
+        LoangError: it is none.
+    """
+    if not hasattr(seed, "__index__"):
+        raise LoangError(
+            f"The seed {seed} is no whole number.", "Give one; the same gives the same images."
+        )
+
+
 def check_interval(interval: tuple[float, float] | None) -> None:
     """Whether guidance would ever be asked for.
 
     Raises:
         LoangError: the interval is empty.
     """
-    if interval is None or interval[0] < interval[1]:
+    if interval is None:
         return
+    if len(interval) != 2:
+        raise LoangError(
+            f"{len(interval)} numbers are no interval.", "Name least and most noise / signal."
+        )
     low, high = interval
+    if low < high:
+        return
     example = f"{high:g}:{low:g}" if high < low else "0.2:5"
     raise LoangError(
         f"The interval of guidance, {low:g} to {high:g}, holds no noise level.",

@@ -68,6 +68,12 @@ class ImageSpec:
         channels = f"{self.channels} channel{'s' * (self.channels != 1)}"
         return f"{self.height}x{self.width}, {channels}, {self.depth}"
 
+    @property
+    def listed(self) -> str:
+        """The names of its classes, for people; in quotes where one of them has a comma."""
+        quoted = any("," in name for name in self.class_names)
+        return ", ".join(repr(name) if quoted else name for name in self.class_names)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

@@ -16,11 +16,11 @@ from loang.editing import start_from as changing
 from loang.editing.asked import Ends, check_apart
 from loang.editing.encode import EVALUATIONS
 from loang.editing.picture import read, read_with_holes
-from loang.editing.walk import OnStep, check_seed
+from loang.editing.walk import OnStep
 from loang.errors import LoangError
 from loang.model import Model
 from loang.pictures.single import save_single, suffix_of
-from loang.sampling import Asked
+from loang.sampling import Asked, check_seed
 
 FRAME_MS = 120
 ANIMATIONS = (".gif",)

@@ -13,6 +13,7 @@ from loang.data.scaling import to_pixels
 from loang.errors import LoangError
 from loang.model import Model
 from loang.samplers import Noise, State
+from loang.sampling import check_count
 from loang.walking import chosen, in_evaluation
 
 OnStep = Callable[[int, int], None]
@@ -41,7 +42,7 @@ def label_of(model: Model, label: str | None, count: int) -> Int[Tensor, " n"] |
         if model.knows_labels and model.settings.training.label_dropout == 0:
             raise LoangError(
                 "The model was always told the classes of its images, and none is asked for.",
-                f"Add --label. There are {', '.join(model.spec.class_names)}.",
+                f"Add --label. There are {model.spec.listed}.",
             )
         classes = model.denoiser.classes
         return torch.full((count,), classes, device=model.device) if classes else None
@@ -106,8 +107,7 @@ def batches(count: int, batch: int) -> list[range]:
     Raises:
         LoangError: none are asked for.
     """
-    if count < 1 or batch < 1:
-        raise LoangError(f"{min(count, batch)} pictures can't be drawn.", "Ask for 1 or more.")
+    check_count(count, batch)
     return [range(start, min(start + batch, count)) for start in range(0, count, batch)]
 
 
@@ -118,13 +118,3 @@ def counted(
     if on_step is None:
         return None
     return lambda number: on_step(part * steps + min(number, steps), parts * steps)
-
-
-def check_seed(seed: int) -> None:
-    """Whether there is such a seed.
-
-    Raises:
-        LoangError: there is none.
-    """
-    if not 0 <= seed < 2**63:
-        raise LoangError(f"The seed {seed} is out of range.", "Choose one from 0 to 2**63 - 1.")

@@ -9,7 +9,7 @@ from loang.evaluation.subject import is_model
 from loang.hub.address import is_hub
 from loang.metrics.features import known
 from loang.sampling import Asked as AskedOfSampling
-from loang.sampling import given
+from loang.sampling import check_count, check_seed, given
 from loang.training.folder import CONFIG
 
 COUNT = 1000
@@ -46,12 +46,8 @@ class Asked:
                 f"Nothing can be measured on {self.count} samples.",
                 "Ask for 2 at least; some hundreds say something, thousands are better.",
             )
-        if self.batch < 1:
-            raise LoangError(f"A batch of {self.batch} can't be drawn.", "Ask for 1 or more.")
-        if not 0 <= self.seed < 2**63:
-            raise LoangError(
-                f"The seed {self.seed} is out of range.", "Choose one from 0 to 2**63 - 1."
-            )
+        check_count(1, self.batch)
+        check_seed(self.seed)
         if not self.features:
             raise LoangError("There is no feature space to measure in.", "Name one, or auto.")
         for name in self.features:

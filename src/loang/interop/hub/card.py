@@ -100,7 +100,7 @@ def text(contents: Contents, repo: str, license: str | None, revision: str | Non
         run_card.table(model),
     ]
     if spec.class_names:
-        parts.append(f"Classes: {', '.join(spec.class_names)}.")
+        parts.append(f"Classes: {spec.listed}.")
     if trained:
         parts.append(
             f"{run_card.losses(model)} They say whether training went on well, not how good the"
