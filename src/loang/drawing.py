@@ -87,6 +87,7 @@ def draw(
     guide: Model | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_kept: Callable[[int], object] = lambda done: None,
+    on_others: Callable[[int], object] = lambda more: None,
 ) -> list[Path]:
     """Draw samples and write them; returns what was written.
 
@@ -109,6 +110,7 @@ def draw(
         guide: a worse model of the same images, for autoguidance.
         on_step: called with (steps done, steps in all).
         on_kept: called with the number of samples that are there already, if there are any.
+        on_others: called with the number of images in the folder that are numbered beyond these.
 
     Raises:
         LoangError: there is no such class, or the place can't be written.
@@ -145,6 +147,8 @@ def draw(
         told = on_step and _of_all(on_step, first // at_once, math.ceil(count / at_once))
         stream.put(first, draws(min(at_once, count - first), first=first, on_step=told))
     stream.finish()
+    if isinstance(stream, Singles) and (others := stream.beyond(count)):
+        on_others(others)
     return written
 
 

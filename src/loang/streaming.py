@@ -84,6 +84,12 @@ class Singles(Stream):
         self.folder = folder
         self.spec = spec
 
+    def beyond(self, count: int) -> int:
+        """How many images of higher numbers are there, from another time."""
+        suffix = pictures.single_path(self.folder, 0, self.spec).suffix
+        found = (each.stem for each in self.folder.glob(f"*{suffix}"))
+        return sum(stem.isdecimal() and int(stem) >= count for stem in found)
+
     def _sound(self, done: int) -> int:
         if done < 0:
             return 0

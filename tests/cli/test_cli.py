@@ -12,7 +12,10 @@ import torch
 from PIL import Image
 
 import loang
+from checking import unchecked
 from in_steps import IN_STEPS
+from loang import api
+from loang.errors import LoangError
 
 TINY = [
     part
@@ -28,6 +31,9 @@ TINY = [
     )
     for part in ("--set", change)
 ]
+
+
+TINY_WIDER = ["--set", "network.width=16"]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,7 @@ def test_training_says_where_everything_is_and_what_to_try_next(run, data, tmp_p
         assert (out / name).stat().st_size > 0
     assert f"loang sample {out}" in said
     assert f"loang show denoising {out}" in said
+    assert run(*f"sample {out} --guidance 2 --out {tmp_path / 'more.png'}".split())[0] == 0
     assert "100%" in said
     assert "validation" in said
     assert opened(out / "walk.gif")[0] > 2
@@ -101,6 +108,18 @@ def test_a_dry_run_shows_everything_and_writes_nothing(run, data, tmp_path, monk
     assert "GB of memory" in said
     assert "1 min" in said
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
+
+
+def test_a_dry_run_of_a_run_that_is_gone_on_with_shows_that_run(run, trained, data):
+    status, said, _ = run("train", "--resume", "--out", trained, "--dry-run")
+    assert status == 0
+    assert "network.width = 8" in said
+    assert "64 images" in said
+    before = sorted(path.name for path in trained.iterdir())
+    status, _, told = run("train", "--resume", "--out", trained, "--dry-run", *TINY_WIDER)
+    assert status == 2
+    assert "keeps its settings: network.width is 8, not 16" in told
+    assert sorted(path.name for path in trained.iterdir()) == before
 
 
 def test_a_dry_run_of_many_processes_counts_the_share_of_each(run, data, monkeypatch):
@@ -333,3 +352,45 @@ def test_importing_is_light(code):
     heavy = ["matplotlib", "accelerate", "tensorflow", "diffusers", "torch"]
     check = f"{code}, sys; print([name for name in {heavy} if name in sys.modules])"
     assert in_a_process("-c", check)[1].stdout.strip() == "[]"
+
+
+def test_what_is_to_be_tried_next_can_be_done_on_a_short_schedule(run, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    np.save(tmp_path / "data.npy", images)
+    out = tmp_path / "run"
+    status, said, _ = run("train", tmp_path / "data.npy", "--images", 32, "--out", out, *TINY)
+    assert status == 0
+    (line,) = [line for line in said.splitlines() if "--sampler ddpm" in line]
+    assert "--steps 20" in line
+    asked = line.split()[1:-1]
+    assert run(*asked, tmp_path / "more.png")[0] == 0
+
+
+def test_images_of_another_time_in_the_folder_are_told(run, trained, tmp_path):
+    asked = ("sample", trained, "--steps", 2, "--out", f"{tmp_path}/many/")
+    status, said, _ = run(*asked, "-n", 5)
+    assert status == 0
+    assert "Warning" not in said
+    (tmp_path / "many" / "mine.png").write_bytes(b"")
+    status, said, _ = run(*asked, "-n", 3, "--seed", 2)
+    assert status == 0
+    assert "Warning: 2 more images lie there, numbered from 3 on" in said
+    assert len(list((tmp_path / "many").glob("*.png"))) == 6
+
+
+def test_python_takes_numbers_of_numpy_and_one_text_for_a_list(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    np.save(tmp_path / "data.npy", images)
+    with unchecked():  # signatures are what a person need not keep to
+        plan = api.plan(
+            tmp_path / "data.npy",
+            size=(np.int64(8), np.int64(8)),
+            seed=np.int64(3),
+            budget="20 images",
+            changes="network.width=8",
+        )
+        assert plan.settings.training.seed == 3
+        assert plan.settings.network.width == 8
+        assert plan.settings.data.size == (8, 8)
+        with pytest.raises(LoangError, match="knows no tracker 'nobody'"):
+            api.start(tmp_path / "data.npy", track="nobody", out=tmp_path / "run")

@@ -89,6 +89,18 @@ def test_images_that_another_tool_made_are_measured_by_the_same_ruler(run, place
     assert report["data"]["images"]["height"] == 8
 
 
+def test_two_comparisons_do_not_lie_in_one_place(run, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.load(place / "data.npz")["images"]
+    for name in ("one", "two", "three"):
+        np.save(f"{name}.npy", images[:20])
+    for other in ("two", "three"):
+        paths = ("one.npy", f"{other}.npy", place / "data.npz")
+        assert run("evaluate", "--compare", *paths, "--features", "pixels")[0] == 0
+    found = sorted(path.name for path in (tmp_path / "evaluations").iterdir())
+    assert found == ["one-and-three", "one-and-two"]
+
+
 def test_two_are_compared(run, place, tmp_path):
     images = np.full((70, 8, 8), 128, np.uint8) + np.arange(70, dtype=np.uint8)[:, None, None]
     np.save(tmp_path / "flat.npy", images)

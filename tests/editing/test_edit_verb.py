@@ -9,6 +9,7 @@ from PIL import Image
 
 from loang import cli
 from loang.config import DataSettings
+from loang.data import ImageSpec
 from loang.data.encoded.picture import read_picture
 from loang.editing.picture import read, read_with_holes
 from loang.errors import LoangError
@@ -223,3 +224,16 @@ def test_stretches_that_a_student_does_not_repeat_are_refused(run, tmp_path):
     status, said = run(*asked, "--jump", 3, "--out", tmp_path / "out.png")
     assert status != 0
     assert "--jump does nothing" in said
+
+
+def test_other_channels_are_told(tmp_path):
+    Image.fromarray(np.full((8, 8, 4), 128, np.uint8)).save(tmp_path / "torn.png")
+    data = DataSettings(background="black")
+    grey = read(tmp_path / "torn.png", ImageSpec(8, 8, 1), data)
+    assert grey.notices == (
+        f"{tmp_path / 'torn.png'} has 4 channels, and this model's images 1: it is converted, and"
+        " laid on black.",
+    )
+    assert read(tmp_path / "torn.png", ImageSpec(8, 8, 4), data).notices == ()
+    colour, _ = read_with_holes(tmp_path / "torn.png", ImageSpec(8, 8, 3), data)
+    assert colour.notices == ()  # what is transparent is a hole there

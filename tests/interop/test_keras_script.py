@@ -98,6 +98,16 @@ def test_the_script_is_run_beside_the_file(tmp_path, monkeypatch):
     assert np.abs(pixels.astype(int) - wanted.astype(int)).max() <= 1
 
 
+def test_a_class_that_is_none_is_refused_in_words(tmp_path, monkeypatch, capsys):
+    choose_back_end()
+    path, drawing = write(model_of(GREY), tmp_path / "m.keras", steps=2)
+    monkeypatch.setattr(sys, "argv", [str(drawing), str(path), "--label", "2"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(drawing), run_name="__main__")
+    there = ", ".join(GREY.class_names)
+    assert f"there is no class '2': there are {there}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "L"), (3, "RGB"), (5, "RGB")])
 def test_the_scripts_sheet_has_its_images_row_by_row(channels, mode):
     pixels = np.random.default_rng(0).integers(256, size=(3, 4, 6, channels)).astype("uint8")

@@ -196,3 +196,15 @@ def test_a_sampler_that_a_person_has_changed_is_left_to_them(tmp_path):
     assert made.script is None
     assert (tmp_path / export.SCRIPT).read_text() == "mine"
     assert any("left as it is" in line for line in made.sentences())
+
+
+def test_a_label_of_no_class_is_refused_in_words(tmp_path, monkeypatch, capsys):
+    """The number after the last class is that of no class, and was no wish of anybody's."""
+    spec, changes = OTHERS[PLAIN]
+    made = export.export(model_of(spec, changes), tmp_path / "model.onnx")
+    count = len(spec.class_names)
+    for label in (count, -1):
+        with pytest.raises(SystemExit):
+            sampled(made.path, tmp_path, monkeypatch, "-n", 1, "--label", label)
+        told = capsys.readouterr().err
+        assert f"--label {label}: there are {count} classes, from 0 up" in told

@@ -1,9 +1,9 @@
 """Training, distilling, averaging: what makes models."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from loang import files
 from loang.config import Settings
@@ -113,13 +113,10 @@ def _start(
     settings = resolve(data, **asked)
     folder = RunFolder(Path(out) if out is not None else default_folder(settings))
     places, gone = None, None
+    track = [track] if isinstance(track, str) else track
     trackers, unsaid = chosen(track, folder.path, resume=resume)
     if resume:
-        stored, about = folder.read_config()
-        settings = asked_again(stored, data, **asked)
-        places = not_named_anew(
-            about.get(PLACES), stored.data, settings.data, (data, asked.get("labels_file"))
-        )
+        (stored, about), settings, places = _gone_on_with(folder, data, **asked)
         gone = f"Name the images, wherever they are: loang train DATA --resume --out {folder.path}"
     else:
         folder.check(overwrite)
@@ -158,6 +155,16 @@ def _start(
         run.reporter.tracking = tracking
         undo.pop_all()
     return run
+
+
+def _gone_on_with(
+    folder: RunFolder, data: str | Path | None, **asked: Unpack[Asked]
+) -> tuple[tuple[Settings, Mapping[str, Any]], Settings, dict[str, Any]]:
+    """What a folder says of its run; its settings for this session; where its images lie."""
+    stored, about = folder.read_config()
+    settings, named_anew = asked_again(stored, data, **asked), (data, asked.get("labels_file"))
+    places = not_named_anew(about.get(PLACES), stored.data, settings.data, named_anew)
+    return (stored, about), settings, places
 
 
 def distill(
@@ -212,16 +219,32 @@ def distill(
 def plan(
     data: str | Path | Given | None = None,
     *,
+    out: str | Path | None = None,
+    resume: bool = False,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
 ) -> "loang.training.plan.Plan":
-    """What `train` would start from; nothing is written."""
-    settings = resolve(None if data is None else named(data), **asked)
-    dataset = open_images(settings, on_progress)
+    """What `train` would start from, or go on with; nothing is written.
+
+    Args:
+        data: as of `train`.
+        out: the folder of the run that is gone on with; None takes the default one.
+        resume: whether it is gone on with.
+        on_progress: told of a download.
+        asked: as of `train`.
+
+    Raises:
+        LoangError: a mistake in any of these.
+    """
+    data, places = None if data is None else named(data), None
+    settings = resolve(data, **asked)
+    if resume:
+        folder = RunFolder(default_folder(settings) if out is None else Path(out))
+        settings, places = _gone_on_with(folder, data, **asked)[1:]
 
     from loang.training.plan import prepare
 
-    return prepare(settings, dataset)
+    return prepare(settings, open_images(settings, on_progress, places=places))
 
 
 def average(

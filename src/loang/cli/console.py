@@ -241,6 +241,8 @@ def show_result(folder: RunFolder) -> None:
         say(f"  loang evaluate {place}")
         return
     way = "--sampler ddpm --steps 250"
+    if settings.schedule.kind not in ("edm", "flow"):
+        way = f"--sampler ddpm --steps {min(250, settings.schedule.steps)}"
     if settings.sampling.guidance != 1:
         way = "--guidance 1"  # more variety, and less clear
     elif about["images"].get("class_names") and getattr(settings.network, "no_label", True):

@@ -94,7 +94,8 @@ def interpolate(
         list[Path] | None, typer.Argument(help="Two pictures.", show_default="two --seeds")
     ] = None,
     seeds: Annotated[
-        tuple[int, int] | None, typer.Option(help="Between their first samples instead.")
+        tuple[int, int] | None,
+        typer.Option(metavar="A B", help="Between their first samples instead."),
     ] = None,
     frames: Annotated[int, typer.Option(help="How many, the ends with them.")] = 9,
     out: Annotated[

@@ -81,7 +81,7 @@ def evaluate(
         show_report,
         stage_bar,
     )
-    from loang.evaluation.asked import Asked, default_folder
+    from loang.evaluation.asked import Asked, comparison_folder, default_folder
 
     if compare is not None and (history or data is not None):
         raise LoangError(
@@ -113,7 +113,7 @@ def evaluate(
     )
     with resumable(), stage_bar(quiet=json) as on_stage, download_bar() as on_progress:
         if compare is not None:
-            folder = out or Path("evaluations") / "comparison"
+            folder = out or comparison_folder(*map(Path, compare))
             comparison = api.compare(
                 *compare,
                 subject,

@@ -132,6 +132,10 @@ def sample(
             guide=weaker,
             on_step=on_step,
             on_kept=lambda done: say(f"{done:,} are there already; going on with them."),
+            on_others=lambda more: say(
+                f"Warning: {more:,} more images lie there, numbered from {count:,} on, which are"
+                " none of these samples. Delete them, or name another folder with --out."
+            ),
         )
     for path in written:
         say(f"  {shown(path)}")

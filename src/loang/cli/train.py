@@ -98,7 +98,8 @@ def train(
         if dry_run:
             if Place.here().rank > 0:  # one of them tells
                 return
-            show_plan(api.plan(data, **asked, on_progress=on_progress))
+            planned = api.plan(data, **asked, out=out, resume=resume, on_progress=on_progress)
+            show_plan(planned)
             return
         run = api.start(
             data,

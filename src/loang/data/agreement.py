@@ -95,8 +95,8 @@ def agree(
     if size is None and len(sizes) > 1:
         height, width = _automatic_size(sizes)
         notices.append(
-            f"{_describe_sizes(sizes, name)}: all are brought to {height}x{width}. --size chooses"
-            " another, and data.fit how: crop, pad or stretch."
+            f"{_describe_sizes(sizes, name)}: all are brought to {height}x{width}. Training"
+            " chooses another by --size, and how by --fit: crop, pad or stretch."
         )
     else:
         height, width = size or next(iter(sizes))

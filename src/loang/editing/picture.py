@@ -54,13 +54,13 @@ def read(path: Path, spec: ImageSpec, data: DataSettings) -> Picture:
     pixels, header, notices = _read(path, spec)
     low, high = FULL_RANGE.get(spec.depth, (0.0, 1.0))
     if pixels.shape[2] != spec.channels:
+        notices = [*notices, *_converted(path, pixels.shape[2], spec, data)]
         pixels = convert_pixels(pixels, spec.channels, low, high, data.background)
     behind = high if data.background == "white" else low
     size = spec.height, spec.width
     pixels = resize_picture(pixels, *size, data.fit, behind, alpha=spec.channels == 4)
-    return Picture(
-        pixels, spec, (*notices, *_resized(path, header, spec, data), *_cut(pixels, spec))
-    )
+    told = *notices, *_resized(path, header, spec, data), *_cut(pixels, spec)
+    return Picture(pixels, spec, told)
 
 
 def read_with_holes(
@@ -104,6 +104,7 @@ def read_with_holes(
         pixels = pixels[..., :3]
     low, high = FULL_RANGE.get(spec.depth, (0.0, 1.0))
     if pixels.shape[2] != spec.channels:
+        notices = [*notices, *_converted(path, pixels.shape[2], spec, data)]
         pixels = convert_pixels(pixels, spec.channels, low, high, data.background)
     behind = high if data.background == "white" else low
     pixels, known = _brought(pixels, known, spec, data, behind)
@@ -212,6 +213,14 @@ def _at_depth(
     factor = spec.high / 255 if pixels.shape[2] != 4 else 257.0
     return np.rint(pixels * factor).astype(np.uint16), [
         f"{path} has 8 bits, and this model's images 16: its values are multiplied by {factor:g}."
+    ]
+
+
+def _converted(path: Path, channels: int, spec: ImageSpec, data: DataSettings) -> list[str]:
+    laid = f", and laid on {data.background}" if channels == 4 else ""
+    return [
+        f"{path} has {channels} channel{'s' * (channels > 1)}, and this model's images"
+        f" {spec.channels}: it is converted{laid}."
     ]
 
 

@@ -82,5 +82,13 @@ def default_folder(subject: Path) -> Path:
     run = subject if subject.is_dir() else subject.parent
     if (run / CONFIG).is_file():
         return run / "evaluation"
-    name = subject.name if is_hub(subject) else subject.resolve().stem
-    return Path("evaluations") / (name or "images")
+    return Path("evaluations") / _name(subject)
+
+
+def comparison_folder(first: Path, second: Path) -> Path:
+    """Where the comparison of two goes."""
+    return Path("evaluations") / f"{_name(first)}-and-{_name(second)}"
+
+
+def _name(subject: Path) -> str:
+    return (subject.name if is_hub(subject) else subject.resolve().stem) or "images"

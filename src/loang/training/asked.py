@@ -144,6 +144,7 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
 
 def _as_named(settings: Settings, changes: Sequence[str]) -> Settings:
     """A preset measures no guidance scales where a person has named one, and not the measuring."""
+    changes = [changes] if isinstance(changes, str) else changes
     keys = {change.partition("=")[0].strip() for change in changes}
     named = {f"sampling.{key}" for key in presets.GUIDING}
     if "evaluation.guidance_samples" in keys or not keys & named:
@@ -173,8 +174,16 @@ def _with(settings: Settings, data: str | Path | None, asked: Asked) -> Settings
         values["data"]["source"] = str(data)
     for name, (section, key) in _PLACES.items():
         if (value := asked.get(name)) is not None:
-            values[section][key] = value
-    return config.changed(config.load(values), asked.get("changes", ()))
+            values[section][key] = _plain(value)
+    changes = asked.get("changes", ())
+    return config.changed(config.load(values), [changes] if isinstance(changes, str) else changes)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy's, which a person in Python often has, as Python's own."""
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value.item() if hasattr(value, "item") else value
 
 
 def open_images(

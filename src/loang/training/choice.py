@@ -133,8 +133,9 @@ class Choice:
             said.append(f"{len(near)} more are within one standard error of it.")
         if not self.by_samples:
             said.append(
-                "It is chosen by loss, which may prefer another length than the samples would: with"
-                " evaluation.samples=1000 it is chosen by samples."
+                "It is chosen by loss, which may prefer another length than the samples would: they"
+                " are measured with evaluation.samples=1000 in training, and afterwards by loang"
+                " average RUN --best --samples 1000."
             )
         return said
 

@@ -94,7 +94,13 @@ def main() -> None:
         noise = rng.standard_normal(shape, "float32")
     labels = np.arange(len(noise)) % max(len(names), 1)
     if asked.label is not None:
-        labels[:] = names.index(asked.label) if asked.label in names else int(asked.label)
+        known = {str(number): number for number in range(len(names))}
+        known |= {name: number for number, name in enumerate(names)}
+        if asked.label not in known:
+            parser.error(
+                f"there is no class {asked.label!r}: there are {', '.join(names) or 'none'}"
+            )
+        labels[:] = known[asked.label]
 
     network = keras.saving.load_model(asked.model, compile=False)
     x = draw(network, about, noise, labels, rng)

@@ -33,6 +33,8 @@ def main() -> None:
     normal = np.random.default_rng(asked.seed).standard_normal
     noise = np.load(asked.noise, allow_pickle=False) if asked.noise else normal(shape)
     x, n, classes = noise.astype(np.float32) * walk["start"], len(noise), network["classes"]
+    if asked.label is not None and not 0 <= asked.label < classes:
+        parser.error(f"--label {asked.label}: there are {classes} classes, from 0 up")
     label = np.arange(n) % max(classes, 1) if asked.label is None else np.full(n, asked.label)
 
     def clipped(x0: np.ndarray) -> np.ndarray:
