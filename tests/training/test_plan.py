@@ -127,3 +127,46 @@ def test_a_variance_that_will_be_learnt_can_be_asked_for():
     wishes = ("sampling.sampler=ddpm", "sampling.variance=learned", "denoiser.learn_variance=true")
     settings = changed(presets.quick(), ("network.width=8", *IN_STEPS, *wishes))
     plans.prepare(settings, Dataset("some", plain, plain, "f" * 64))
+
+
+def notes(*changes, preset="quick", classes=("dark", "bright")):
+    labels = np.arange(8) % 2 if classes else None
+    images = Images(
+        np.zeros((8, 8, 8, 1), np.uint8), ImageSpec(8, 8, 1, class_names=classes), labels
+    )
+    if preset == "quick":
+        changes = ("network.width=8", "network.multipliers=1,1", *changes)
+    settings = changed(presets.preset(preset), changes)
+    plan = plans.prepare(settings, Dataset("pictures", images, images, "f" * 64))
+    return [line for line in plan.describe() if line.startswith("Note:")]
+
+
+@pytest.mark.parametrize("classes", [(), ("dark", "bright")])
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_what_the_presets_set_is_read(preset, classes):
+    assert notes(preset=preset, classes=classes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (("schedule.steps=100",), "schedule.steps=100 decides nothing here: it is of schedules in"),
+        (("schedule.sigma_max=9",), "schedule.sigma_max=9.0 decides nothing here: it is of sch"),
+        ((*IN_STEPS, "schedule.beta_end=0.1"), "schedule.beta_end=0.1 decides nothing"),
+        (("training.min_snr_gamma=3",), "it is of training.weighting=min-snr"),
+        (("ema.decay=0.9",), "it is of ema.kind=constant"),
+        (("sampling.eta=0.5",), "it is of the sampler ddim"),
+        (("sampling.guidance=1", "sampling.guidance_rescale=0.5"), "guidance_rescale=0.5 decides"),
+        (("data.told=true",), "it is of images changed by data.flips"),
+        (("distillation.steps=3",), "it is of loang distill"),
+    ],
+)
+def test_a_setting_that_decides_nothing_is_told(changes, named):
+    (said,) = notes(*changes)
+    assert named in said
+
+
+def test_a_setting_that_decides_something_is_not_told():
+    assert notes("data.told=true", "data.flips=true") == []
+    assert notes(*IN_STEPS, "sampling.eta=0.5", "schedule.steps=100") == []
+    assert notes("training.weighting=min-snr", "training.min_snr_gamma=3") == []

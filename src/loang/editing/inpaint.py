@@ -167,8 +167,8 @@ def inpaint(
         seed: of the noise.
         sampling: sampler and steps; None takes the model's own, or 50 of DDPM's for resampling.
         resample: how often each stretch is gone through: 1 is the sampler's own walk; with more
-            the steps are DDPM's, or DDIM's where that is the sampler, with its eta. None as of
-            `repeats`.
+            the steps are DDPM's with the posterior's own variance, or DDIM's where that is the
+            sampler, with its eta. None as of `repeats`.
         jump: levels of a stretch.
         label: a class by name or number; None is no class.
         batch: how many are drawn at once.

@@ -51,7 +51,7 @@ UNREAD = {
         *("stratified", "pairing"),
     ),
     "sampling": (
-        *("sampler", "steps", "spacing", "levels", "eta"),
+        *("sampler", "steps", "spacing", "levels", "eta", "variance", "churn", "tolerance"),
         *("guidance", "guidance_interval", "guidance_rescale"),
     ),
 }

@@ -10,6 +10,7 @@ import torch
 from loang import augment, device, files
 from loang.build import build_denoiser
 from loang.config import SamplingSettings, Section, Settings, UNetSettings
+from loang.config.unread import unread
 from loang.data import Dataset
 from loang.denoiser import Denoiser
 from loang.errors import LoangError
@@ -105,6 +106,7 @@ class Plan:
         return [
             *data.notices,
             *([warning] if warning else []),
+            *self._unread(),
             f"{data.name}: {len(data.train):,} image{'s' * (len(data.train) != 1)} to learn from,"
             f" {len(data.validation):,} held out, {spec.height}x{spec.width}, {channels}"
             + (f", {classes} classes" if classes else ""),
@@ -112,6 +114,13 @@ class Plan:
             f" on {device.describe(self.device, dtype)}, for {self.budget}",
             *self._describe_snapshots(),
         ]
+
+    def _unread(self) -> list[str]:
+        settings = self.settings
+        if settings.distilled:  # refused by training/distill.py
+            return []
+        plain = preset(settings.preset) if settings.preset in PRESETS else Settings()
+        return [f"Note: {sentence}" for sentence in unread(settings, plain)]
 
     def _describe_snapshots(self) -> list[str]:
         average = self.settings.ema
