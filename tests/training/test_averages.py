@@ -233,6 +233,18 @@ def test_half_of_the_precision_costs_less_than_the_fit(tmp_path):
         assert 0 < (one - other).abs().max() < 2**-9 * 5  # values of about 5, shares of about 2
 
 
+def test_an_average_of_which_too_much_was_rounded_away_is_refused(tmp_path):
+    """Its shares of 200 snapshots are some hundreds, and sum to 1."""
+    path = wandering(800)
+    short = 0.006
+    whole = snapshots_of(tmp_path / "whole", path, 200)
+    half = snapshots_of(tmp_path / "half", path, 200, precision="float16")
+    assert whole.average(short).error < NEAR
+    with pytest.raises(LoangError, match=r"rounded away is \d\.\d%.*snapshot_precision=float32"):
+        half.average(short)
+    half.average(0.03)
+
+
 def test_it_is_refused_beyond_the_reach_which_is_named(tmp_path):
     stored = snapshots_of(tmp_path, wandering(160))
     for length in (1e-4, 0.01, 0.27):

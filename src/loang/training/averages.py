@@ -29,6 +29,10 @@ _NAME = "step-"
 _TYPES = ("F64", "F32", "F16", "BF16")
 _ABOUT: Mapping[str, tuple[type, ...]] = {"images": (int,), "seconds": (int, float)}
 MOST_LENGTHS = 4
+ROUNDED = 0.2
+"""Of a type's epsilon: the root mean square of what is rounded away, relative to a value."""
+COARSE = 0.01
+"""Of the weights' size: the most that may be rounded away of an average."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,8 @@ class Snapshots:
             length: the standard deviation of its profile, as a share of the run.
 
         Raises:
-            LoangError: there are no snapshots, one is damaged, or they can't represent the length.
+            LoangError: there are no snapshots, one is damaged, or they can't represent the length,
+                or not in the precision that they are stored in.
         """
         if not SHORTEST <= length < LONGEST:
             raise LoangError(
@@ -169,12 +174,22 @@ class Snapshots:
         total = {
             name: torch.zeros(shape, dtype=torch.float64) for name, shape in self.shapes.items()
         }
-        place = 0
+        place, rounded = 0, 0.0
         for each in about:
-            for key, weight in self._read(each["step"]).items():
+            read = self._read(each["step"])
+            for key, weight in read.items():
                 number, _, name = key.partition("/")
                 total[name].add_(weight, alpha=float(shares[place + int(number)]))
-            place += len(each["lengths"])
+            end = place + len(each["lengths"])
+            coarsest = max(torch.finfo(weight.dtype).eps for weight in read.values())
+            rounded += float((shares[place:end] ** 2).sum()) * (ROUNDED * coarsest) ** 2
+            place = end
+        if rounded > COARSE**2:
+            raise LoangError(
+                f"Of an average of length {length:g} what the snapshots have rounded away is"
+                f" {rounded**0.5:.1%}: it takes large shares of them, of either sign.",
+                "Ask for a longer one, or train with --set ema.snapshot_precision=float32.",
+            )
         weights = {name: weight.float() for name, weight in total.items()}
         return Average(weights, length, error, len(steps), about[-1])
 
