@@ -142,6 +142,7 @@ def sampling_speed(measured: Path) -> str:
 
 TRAINED = {
     "loang-quick": "**loang, `quick`**",
+    "loang-quick-unlabelled": "loang, `quick` without labels",
     "loang-tutorial": "loang, `tutorial`",
     "ddpm-pytorch": "denoising-diffusion-pytorch",
     "diffusers": "diffusers, its example's network",

@@ -4,8 +4,8 @@
     python benchmarks/peers.py sample NAME --minutes 5 15 45 -n 250 --out peers
     python benchmarks/peers_quality.py peers/*.npy --table docs/measured/peers.csv
 
-NAME is loang-quick, loang-tutorial, ddpm-pytorch, diffusers, diffusers-small, smalldiffusion or
-smalldiffusion-batch-16. `train` writes after each of those times the weights (NAME-5m.safetensors;
+NAME is loang-quick, loang-quick-unlabelled, loang-tutorial, ddpm-pytorch, diffusers,
+diffusers-small, smalldiffusion or smalldiffusion-batch-16. `train` writes after each of those times the weights (NAME-5m.safetensors;
 for loang a run's folder, of a run that was told its time) and NAME-5m.json, which tells what ran;
 `sample` adds NAME-5m.npy, uint8, N x 28 x 28 x 1, and where it is stopped a second call goes on.
 loang does not depend on any of the others; the environment that the published figures come from:
@@ -27,6 +27,8 @@ drawn from the average) and sampler:
   sampled as the preset is, by 13 evaluations: the measuring of guidance that follows a run is left
   away, as it takes seconds more and looks at distances as they are judged by. It alone learns the
   labels, and draws all classes in turn.
+- loang-quick-unlabelled: the same, which learns no labels, and so is drawn from as the preset is
+  where nothing guides: by 8 evaluations.
 - loang-tutorial: that preset, with one report at the end only, as its validation would eat up the
   time. 32x32, samples are brought to 28x28; DDIM in place of its own 500 steps of DDPM.
 - ddpm-pytorch: denoising-diffusion-pytorch. Unet and GaussianDiffusion as in its README, batch,
@@ -84,6 +86,7 @@ SPEC = ImageSpec(28, 28, 1)
 
 OWN = {  # preset, and what is set besides
     "loang-quick": ("quick", ("evaluation.guidance_samples=0",)),
+    "loang-quick-unlabelled": ("quick", ("evaluation.guidance_samples=0", "data.labels=false")),
     "loang-tutorial": (
         "tutorial",
         ("training.reports=1", "sampling.sampler=ddim", f"sampling.steps={EVALUATIONS}"),
