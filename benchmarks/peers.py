@@ -5,8 +5,9 @@
     python benchmarks/peers_quality.py peers/*.npy --table docs/measured/peers.csv
 
 NAME is loang-quick, loang-quick-unlabelled, loang-tutorial, ddpm-pytorch, diffusers,
-diffusers-small, smalldiffusion or smalldiffusion-batch-16. `train` writes after each of those times the weights (NAME-5m.safetensors;
-for loang a run's folder, of a run that was told its time) and NAME-5m.json, which tells what ran;
+diffusers-small, smalldiffusion or smalldiffusion-batch-16. `train` writes after each of those times
+the weights (NAME-5m.safetensors; for loang a run's folder, of a run that was told its time) and
+NAME-5m.json, which tells what ran;
 `sample` adds NAME-5m.npy, uint8, N x 28 x 28 x 1, and where it is stopped a second call goes on.
 loang does not depend on any of the others; the environment that the published figures come from:
 
