@@ -206,6 +206,19 @@ def test_pairing_hands_the_noises_of_the_batch_round_and_changes_nothing_else():
     assert fresh[0] == fresh[1]
 
 
+def test_noises_are_paired_within_what_the_network_is_told():
+    """Of the label and of the change: else it would be told of the noise by them."""
+    subject = trainer(
+        *("training.batch=32", "training.pairing=immiscible", "data.flips=true", "data.told=true")
+    )
+    examples = subject.batch(0, 32)
+    assert len(examples.told.unique(dim=0)) > 1
+    order = subject.objective.noises(Moment(0, 0, 0.0), torch.arange(32), examples)
+    assert order.tolist() != list(range(32))
+    assert torch.equal(examples.label[order], examples.label)
+    assert torch.equal(examples.told[order], examples.told)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

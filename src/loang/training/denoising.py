@@ -172,10 +172,8 @@ class Denoising(Objective):
             if len(numbers) < batch:
                 examples = self.source(moment.position, batch)
             eps = self.noise("train", moment.step, every)
-            self._pairs = (
-                moment,
-                pairing.nearest(*(examples.x0, eps, examples.label, examples.told)),
-            )
+            x0, label, told = examples
+            self._pairs = moment, pairing.nearest(x0, eps, label, told)
         return self._pairs[1][numbers]
 
     @torch.no_grad()
