@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from answering import answering
 from in_steps import IN_STEPS
 from loang import build, presets
 from loang.config import changed
@@ -20,12 +21,7 @@ TINY = ("network.width=8", "network.multipliers=1,1", "network.heads=1", "sampli
 @pytest.fixture(scope="module")
 def model():
     settings = changed(presets.quick(), [*TINY, *IN_STEPS])
-    denoiser = build.build_denoiser(settings, SPEC)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # a fresh network answers 0 everywhere
-        for parameter in denoiser.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return Model(denoiser, SPEC, settings)
+    return answering(settings, SPEC)
 
 
 def test_a_class_is_asked_for_by_name_or_number(model):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from answering import answering
 from in_steps import IN_STEPS
 from loang import build, drawing, presets
 from loang.config import changed
@@ -31,12 +32,7 @@ def model():
             *IN_STEPS,
         ],
     )
-    denoiser = build.build_denoiser(settings, SPEC)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # a fresh network answers 0 everywhere
-        for parameter in denoiser.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return Model(denoiser, SPEC, settings, {"step": 3})
+    return answering(settings, SPEC, {"step": 3})
 
 
 @pytest.mark.parametrize(

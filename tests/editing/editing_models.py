@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
+from answering import answering
 from in_steps import IN_STEPS
-from loang import build, presets
+from loang import presets
 from loang.config import changed
 from loang.data.spec import ImageSpec
 from loang.denoiser import Estimate
-from loang.model import Model
 from loang.process import like
 
 GREY = ImageSpec(8, 8, 1, class_names=("boot", "bag"))
@@ -32,12 +32,7 @@ def model_of(spec=GREY, schedule="cosine", *changes):
     network = ("network.width=8", "network.multipliers=1,1", "network.heads=1")
     wishes = [*network, "sampling.steps=6", *IN_STEPS, *SCHEDULES[schedule], *changes]
     settings = changed(presets.quick(), wishes)
-    denoiser = build.build_denoiser(settings, spec)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # a fresh network answers 0 everywhere
-        for parameter in denoiser.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return Model(denoiser, spec, settings)
+    return answering(settings, spec)
 
 
 def student_of(method):
