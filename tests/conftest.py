@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-from checking import unchecked
+import checking
 from undrawing import undrawn
 
 # Several processes test at once: one thread each is faster than all of them for each.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
-install_import_hook("loang", "checking.numeric").__enter__()
+checking.install()
 
 # By how long they take, most of all in few tests; each stays with one process, for its fixtures.
 FIRST = (
@@ -39,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # How long an example takes says nothing on a machine that does other work too.
 settings.register_profile("loang", deadline=None)
 settings.load_profile("loang")
+
+
+@pytest.fixture(autouse=True)
+def _checked_anew() -> None:
+    """Each test has its own share of checks."""
+    checking.anew()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,7 +88,7 @@ def run(
 @pytest.fixture(scope="module")
 def unchecked_signatures() -> Iterator[None]:
     """Asked for by a file of tests that train whole runs, whose point is no shape and no type."""
-    with unchecked():
+    with checking.unchecked():
         yield
 
 

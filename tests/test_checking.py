@@ -5,8 +5,9 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError, config
 
+import checking
 import loang
-from checking import unchecked
+from checking import FIRST, ONE_IN, numeric, sparing, unchecked
 from in_steps import IN_STEPS
 from loang import drawing
 from loang.loss import denoising_loss
@@ -39,20 +40,36 @@ def test_a_wrong_shape_is_seen_and_after_whole_runs_seen_again():
 
 def test_what_is_made_within_a_function_is_checked_too():
     """Only where nothing is checked is it left as it is."""
-    from checking import numeric
 
     def given(number: int) -> int:
         return number
 
-    assert numeric(given) is not given
+    assert sparing(given, typechecker=numeric) is not given
     with unchecked():
-        assert numeric(given) is given
-        assert numeric(doubled) is not doubled  # as of a module that is imported just then
+        assert sparing(given, typechecker=numeric) is given
+        assert sparing(doubled, typechecker=numeric) is not doubled  # as of a module that is new
+
+
+def test_of_a_loop_the_first_calls_and_some_of_the_others_are_checked():
+    checked = sparing(doubled, typechecker=numeric)
+
+    def mistakes(calls):
+        seen = []
+        for number in range(calls):
+            try:
+                assert checked("a") == "aa"
+            except TypeCheckError:
+                seen.append(number)
+        return seen
+
+    assert mistakes(3 * ONE_IN) == [*range(FIRST), ONE_IN - 1, 2 * ONE_IN - 1, 3 * ONE_IN - 1]
+    checking.anew()
+    assert mistakes(FIRST + 1) == list(range(FIRST))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A whole run, every function of it checked."""
+    """A whole run; whatever its functions are given first is checked, and more."""
     assert not config.jaxtyping_disable
     folder = tmp_path_factory.mktemp("checked")
     rng = np.random.default_rng(0)
