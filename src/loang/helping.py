@@ -21,7 +21,8 @@ from loang.data.spec import ImageSpec
 from loang.identity import weights_digest
 from loang.model import Model
 from loang.team.joining import join
-from loang.team.team import ALONE, Dismissed, Team
+from loang.team.lost import Dismissed
+from loang.team.team import ALONE, Team
 
 KEPT = 2
 """Models that a process keeps: one, and its guide."""

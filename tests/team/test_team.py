@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from jobs import Job
+from loang.team.lost import Dismissed, Lost
 from loang.team.place import Place
-from loang.team.team import ALONE, Dismissed, Lost, Team
+from loang.team.team import ALONE, Team
 
 SCRIPT = Path(__file__).with_name("together.py")
 
@@ -68,7 +69,7 @@ from torch import distributed as dist
 from loang.team import pulse
 pulse.BEAT, pulse.GIVEN_UP = 0.2, 2.0
 from loang.team.joining import join
-from loang.team.team import Lost
+from loang.team.lost import Lost
 team = join()
 if not team.leads:
     os.kill(os.getpid(), signal.SIGSTOP)

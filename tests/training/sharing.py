@@ -8,7 +8,7 @@ from trainers import trainer
 
 from loang.errors import LoangError
 from loang.team.joining import join
-from loang.team.team import Dismissed
+from loang.team.lost import Dismissed
 from loang.training.checkpoint import snapshot
 from loang.training.examination import examine
 from loang.training.following import hand_out, obey

@@ -10,8 +10,9 @@ from trainers import TINY
 
 from jobs import Job
 from loang.errors import LoangError
+from loang.team.lost import Dismissed
 from loang.team.place import Place
-from loang.team.team import Dismissed, Team
+from loang.team.team import Team
 from loang.training.asked import open_images, resolve
 from loang.training.display import Display
 from loang.training.following import END, Following

@@ -6,8 +6,9 @@ them. So nothing can be decided differently in two places, and what is written i
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -17,10 +18,11 @@ from torch import Tensor
 from torch import distributed as dist
 
 from loang import device
-from loang.errors import LoangError
 from loang.team.aside import aside
+from loang.team.lost import Dismissed, Lost
 from loang.team.place import Place
 from loang.team.pulse import Pulse
+from loang.team.sums import Sum, buckets
 
 AT_ONCE = 256
 """Bytes of a message that go with its length; longer ones take a second round."""
@@ -32,36 +34,6 @@ BUCKET = 2**25
 """Numbers that are added up in one go."""
 
 T = TypeVar("T")
-
-
-class Lost(LoangError):
-    """A process of the job has ended before its time.
-
-    Args:
-        names: of those that are known to be gone.
-        why: what failed here.
-    """
-
-    def __init__(self, names: list[str], why: str) -> None:
-        who = " and ".join(names) or f"a process of this job ({why})"
-        super().__init__(f"{who[0].upper()}{who[1:]} was lost.", "Start the job again.")
-        self.names = names
-        self.why = why
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.names, self.why)
-
-
-class Dismissed(LoangError):
-    """The leader has ended early, and has told why; the others only end."""
-
-    def __init__(self) -> None:
-        super().__init__("The leading process of this job has ended early.", "See what it says.")
-        self.exit_status = 1
-        self.told = True
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), ()
 
 
 class Team:
@@ -167,14 +139,38 @@ class Team:
         """
         if self.size == 1 or not tensors:
             return
-        added: list[tuple[list[Tensor], Tensor]] = []
-        for bucket in _buckets(tensors):
-            flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
-            self._wait(partial(dist.all_reduce, flat, async_op=True))
-            added.append((bucket, flat))
-        for bucket, flat in added:
-            for tensor, piece in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
-                tensor.detach().copy_(piece.view(tensor.shape))
+        self.end_sums([self.begin_sum(bucket) for bucket in buckets(tensors, BUCKET)], tensors)
+
+    def begin_sum(self, tensors: Sequence[Tensor]) -> Sum:
+        """The sum of each with its counterparts in all processes: under way, not there yet.
+
+        Args:
+            tensors: as of `add_up`, of which there may be none; they are copied.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        if not tensors:
+            return Sum([], torch.empty(0), None)
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+        work = self._begin(partial(dist.all_reduce, flat, async_op=True))
+        return Sum([tensor.shape for tensor in tensors], flat, work)
+
+    def end_sums(self, sums: Sequence[Sum], tensors: Iterable[Tensor]) -> None:
+        """Wait for these sums, and put them in their places.
+
+        Args:
+            sums: begun.
+            tensors: as many and of the same shapes as these are of; each becomes its sum.
+
+        Raises:
+            Lost: a process is gone. None of them was changed then.
+        """
+        for each in sums:
+            if each.work is not None:
+                self._await(each.work)
+        for tensor, part in zip(tensors, chain(*(each.parts() for each in sums)), strict=True):
+            tensor.detach().copy_(part)
 
     def whole(self, part: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "_ ..."]:
         """What all processes have of something, one after the other, everywhere.
@@ -263,10 +259,11 @@ class Team:
         self._wait(partial(dist.broadcast, tensor, src=0, group=self.control, async_op=True))
 
     def _wait(self, begin: "Callable[[], dist.Work | None]") -> None:
-        """Until what is begun here is done everywhere, or can't be any more.
+        """Until what is begun here is done everywhere, or can't be any more."""
+        self._await(self._begin(begin))
 
-        Looked at now and then, and not waited for within torch: so a signal is heard, a process
-        that is gone is noticed, and nothing on a GPU goes on from a sum that never came.
+    def _begin(self, begin: "Callable[[], dist.Work | None]") -> "dist.Work":
+        """What all processes do together, begun here.
 
         Raises:
             Lost: a process is gone.
@@ -276,7 +273,23 @@ class Team:
             raise Dismissed
         try:
             work = begin()
-            assert work is not None
+        except RuntimeError as error:
+            self._explain(error)
+            raise
+        assert work is not None
+        return work
+
+    def _await(self, work: "dist.Work") -> None:
+        """Until it is done everywhere, or can't be any more.
+
+        Looked at now and then, and not waited for within torch: so a signal is heard, a process
+        that is gone is noticed, and nothing on a GPU goes on from a sum that never came.
+
+        Raises:
+            Lost: a process is gone.
+            Dismissed: the leader has ended early.
+        """
+        try:
             pause = SHORTEST
             while not work.is_completed():
                 self._check()
@@ -316,18 +329,6 @@ def _of_a_connection(error: Exception) -> bool:
     """Whether an error is of two processes that no longer hear each other."""
     words = ("onnection", "timed out", "Timed out", "ocket", "Broken pipe", "NCCL")
     return any(each in str(error) for each in words)
-
-
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    bucket: list[Tensor] = []
-    numbers = 0
-    for tensor in tensors:
-        if bucket and numbers + tensor.numel() > BUCKET:
-            yield bucket
-            bucket, numbers = [], 0
-        bucket.append(tensor)
-        numbers += tensor.numel()
-    yield bucket
 
 
 def _as_bytes(array: np.ndarray) -> Tensor:

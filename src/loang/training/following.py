@@ -13,7 +13,8 @@ from loang.data import Dataset, Images, download
 from loang.errors import LoangError
 from loang.model import Model
 from loang.team.joining import join
-from loang.team.team import Dismissed, Team
+from loang.team.lost import Dismissed
+from loang.team.team import Team
 from loang.training.asked import open_images
 from loang.training.checkpoint import Checkpoint
 from loang.training.display import Display

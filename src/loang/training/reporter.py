@@ -16,7 +16,7 @@ from loang import device, files, pictures
 from loang.config import Settings
 from loang.errors import LoangError
 from loang.model import Model
-from loang.team.team import Lost
+from loang.team.lost import Lost
 from loang.tracking.tracker import End
 from loang.tracking.tracking import Tracking
 from loang.training import card, following, guiding, strengths

@@ -9,7 +9,7 @@ from loang.build import build_denoiser
 from loang.errors import LoangError
 from loang.lock import Lock, holder
 from loang.model import Model
-from loang.team.team import Lost
+from loang.team.lost import Lost
 from loang.training import checkpoint
 from loang.training.budget import Clock, Marks, duration, learning_rate
 from loang.training.checkpoint import Checkpoint

@@ -118,6 +118,9 @@ class Shards(Weights):
             for weight in weights.values():
                 weight.grad = None
 
+    def last(self) -> None:
+        """Nothing: torch adds up each backward pass by itself."""
+
     @torch.no_grad()
     def settle(
         self, loss: Float[Tensor, ""], beside: Sequence[nn.Parameter], limit: float

@@ -196,6 +196,7 @@ class Trainer:
             device.release_memory(self.device)
 
     def _gradients(self, part: range | None = None) -> Float[Tensor, ""]:
+        own = part is None
         part = self.part if part is None else part
         training, moment = self.settings.training, self.moment
         self.denoiser.train()
@@ -207,6 +208,8 @@ class Trainer:
             numbers = torch.arange(start, min(start + self.micro_batch, part.stop))
             with self.dropout(moment.step, start), self.autocast():
                 loss = self.objective.loss(moment, numbers)
+            if own and start + self.micro_batch >= part.stop:
+                self.weights.last()
             (loss.weighted.sum() / training.batch).backward()
             total += loss.plain.detach().sum() / training.batch
         return total

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from loang.team.team import Team
 from loang.training.checkpoint import Checkpoint
+from loang.training.gradient_sum import GradientSum
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ class Weights:
     def __init__(self, network: nn.Module, on: torch.device, team: Team) -> None:
         self.network = network.to(on)
         self.team = team
+        self.sum = GradientSum(team, list(self.trained().values())) if team.size > 1 else None
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What an optimizer changes, by name; the same objects each time."""
@@ -59,6 +61,13 @@ class Weights:
     def begin(self) -> None:
         """Forget the gradients of the batch before."""
         self.network.zero_grad(set_to_none=True)
+        if self.sum:
+            self.sum.begin()
+
+    def last(self) -> None:
+        """The next backward pass completes what this process computes of a batch."""
+        if self.sum:
+            self.sum.last()
 
     def settle(
         self, loss: Float[Tensor, ""], beside: Sequence[nn.Parameter], limit: float
@@ -76,8 +85,8 @@ class Weights:
         Raises:
             Lost: a process is gone; no sum has changed then.
         """
-        found = [*self.trained().values(), *beside]
-        self.team.add_up([loss, *(each.grad for each in found if each.grad is not None)])
+        if self.sum:
+            self.sum.end([loss, *(each.grad for each in beside if each.grad is not None)])
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit).detach()
         return sound_beside(norm, beside)
 
