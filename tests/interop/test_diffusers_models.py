@@ -289,6 +289,14 @@ def test_a_labelled_pipeline_draws_the_same_by_each_scheduler_that_is_ddim(
     assert np.abs(found - expected).max() < closeness
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # diffusers' own
+@pytest.mark.parametrize("name", scheduler.SAMPLERS)
+def test_what_a_configuration_leaves_out_is_what_diffusers_takes(name):
+    whole = dict(getattr(diffusers, name)().config)
+    read = scheduler.read({"_class_name": name}, learns_variance=False)
+    assert read == scheduler.read({**whole, "_class_name": name}, learns_variance=False)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_is_imported_goes_back_bit_by_bit(tmp_path, name):
     """diffusers' own configuration and weights too, so neither side loses anything."""

@@ -34,6 +34,8 @@ SAMPLERS = {
 """Those that are trained on the same schedule, and the sampler nearest to each."""
 CLIPPING = {"DDPMScheduler": True, "DDIMScheduler": True, "HeunDiscreteScheduler": False}
 """Those that can clip, and whether they do where nothing is said."""
+LEADING = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
+"""Those whose walks are spaced as "leading" ones where nothing is said; others' as "linspace"."""
 _OF_A_WALK = (
     *("algorithm_type", "disable_corrector", "euler_at_final", "final_sigmas_type", "flow_shift"),
     *("interpolation_type", "lambda_min_clipped", "lower_order_final", "predict_x0"),
@@ -112,9 +114,8 @@ def read(values: Mapping[str, Any], *, learns_variance: bool) -> Scheduler:
     else:
         keys.ignore("variance_type")
     spacings = {"leading": "leading", "linspace": "linspace", "trailing": "trailing"}
-    spacing = keys.one_of(
-        "timestep_spacing", "leading" if sampler in ("ddpm", "ddim") else "linspace", spacings
-    )
+    usual = "leading" if name in LEADING else "linspace"
+    spacing = keys.one_of("timestep_spacing", usual, spacings)
     if spacing != "trailing" and sampling["steps"] < steps:
         sampling["spacing"] = "trailing"
         notices.append(
@@ -128,7 +129,7 @@ def read(values: Mapping[str, Any], *, learns_variance: bool) -> Scheduler:
         )
     if sampler not in ("ddpm", "ddim"):
         notices.append(f"In the place of its {name}, loang walks by its own {sampler}.")
-    if not keys.flag("set_alpha_to_one", True):
+    if not keys.flag("set_alpha_to_one", name != "PNDMScheduler"):
         notices.append("Its walks end at the noise of the first step; loang's, at the image.")
     keys.ignore("steps_offset", "tensor_format")  # the first is of a spacing that is not loang's
     keys.finish()
