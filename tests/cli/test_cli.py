@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,6 +309,33 @@ def answers_within(limit, tries, *arguments):
         if seconds < limit:
             return answers
     raise AssertionError(f"{tries} times it took more than {limit} s")
+
+
+def test_a_run_among_its_own_images_is_refused(run, tmp_path, monkeypatch):
+    """Its pictures would be images to learn from, and it could not be gone on with."""
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        picture = rng.integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run("train", ".", "--images", 32, "--out", tmp_path, *TINY)
+    assert status == 2
+    assert "holds the images" in errors
+    assert len(list(tmp_path.iterdir())) == 20
+    assert run("train", ".", "--images", 32, "--out", "mine", *TINY)[0] == 0
+    assert run("train", "--resume", "--out", "mine")[0] == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(("arguments", "expected"), [(("--cache",), 0), (("--cache", "--json"), 1)])
+def test_a_full_disk_behind_what_is_printed_is_a_sentence(arguments, expected):
+    """Where the words are all that is asked for, they are missed; else the work is done."""
+    command = [sys.executable, "-m", "loang", "doctor", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == expected
+    assert done.stderr.count("\n") == 1
+    assert "can't be written: No space left on device." in done.stderr
 
 
 def test_help_answers_at_once():

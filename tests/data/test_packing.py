@@ -395,6 +395,22 @@ def test_relative_and_absolute_names_are_one_pack(
     assert one.train[:].shape == (len(names), 8, 6, 1)
 
 
+def test_a_pack_is_told_by_the_name_that_is_asked_for(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by what somebody called it who packed it first."""
+    (photos / "bags" / "bad.png").write_bytes(b"no picture")
+    monkeypatch.chdir(photos)
+    first = open_dataset(".")
+    monkeypatch.chdir(photos.parent)
+    second = open_dataset("photos")
+    assert len(packs()) == 1
+    assert (first.name, second.name) == (".", "photos")
+    assert "images in .: bags/bad.png" in first.notices[0]
+    assert "images in photos: bags/bad.png" in second.notices[0]
+    assert open_dataset("photos/").fingerprint == first.fingerprint
+
+
 @pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are UTF-8 there")
 def test_names_that_are_no_utf8_are_read(photos: Path) -> None:
     for place in (b"boots/\xff\xfe.png", b"bags/bad \xff.png"):

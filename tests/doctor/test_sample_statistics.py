@@ -32,6 +32,14 @@ def test_other_real_images_have_nothing_wrong_with_them():
     assert sum(each != {"samples"} for each in found) <= 1
 
 
+def test_a_certain_difference_that_is_not_seen_at_once_is_not_called_none():
+    flatter = (lambda x: x.mean((2, 3), True) + 0.85 * (x - x.mean((2, 3), True)))(real(500, 1))
+    found = topics(flatter)["samples"]
+    assert found.verdict == "note"
+    assert "contrast (" in found.what
+    assert topics(real(64, 1))["samples"].verdict == "good"
+
+
 SPOILT = {
     "tinted": (lambda x: x + torch.tensor([0.2, 0.0, -0.1])[:, None, None], "+0.2"),
     "noisy": (lambda x: x + 0.2 * torch.randn(x.shape, generator=torch.manual_seed(0)), "grain"),

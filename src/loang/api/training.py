@@ -119,7 +119,7 @@ def _start(
         (stored, about), settings, places = _gone_on_with(folder, data, **asked)
         gone = f"Name the images, wherever they are: loang train DATA --resume --out {folder.path}"
     else:
-        folder.check(overwrite)
+        folder.check(overwrite, settings.data.source)
     folder.check_free()
     dataset = open_images(settings, on_progress, places=places, gone=gone)
 

@@ -1,6 +1,7 @@
 """The command line: one file a verb. It parses, calls the Python API and prints."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -13,6 +14,9 @@ from loang.errors import LoangError, LoangWarning
 
 MISTYPED: Any = typer.BadParameter.__base__
 """What a slip in a command's syntax raises; typer has no name of its own for it."""
+
+UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How a system refuses what is printed; of a file that loang writes itself, that is told there."""
 
 _shown_otherwise = warnings.showwarning
 
@@ -55,6 +59,14 @@ def main() -> None:
     except BrokenPipeError:  # `loang ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if debug or error.filename is not None or error.errno not in UNWRITTEN:
+            raise
+        reason = error.strerror
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            print(f"loang: What it prints can't be written: {reason}.", file=sys.stderr)
+        sys.exit(1)
 
 
 def _show_warning(

@@ -15,9 +15,10 @@ A folder whose arrays are all plain `.npy` files, memory-mapped when opened:
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -69,6 +70,19 @@ class Contents:
         """Size and channels that were wished for."""
         wished: list[Any] = self.about["asked"]
         return wished
+
+    def called(self, name: str) -> "Contents":
+        """The same, told by another name of the place: it was packed by who calls it otherwise."""
+        old = self.about["name"]
+        if old == name:
+            return self
+        word = re.compile(rf"(?<!\S){re.escape(old)}(?=[,;:.]?(?:\s|$))")
+        sentence, *notices = (
+            word.sub(lambda found: name, said)
+            for said in (self.about["sentence"], *self.about["notices"])
+        )
+        about = {**self.about, "name": name, "notices": notices, "sentence": sentence}
+        return replace(self, about=about)
 
     def check(self) -> None:
         """Whether all parts fit together.

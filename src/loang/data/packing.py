@@ -25,7 +25,7 @@ from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.memory import is_small, read_here_and_there
 from loang.data.reading import Reading
-from loang.data.telling import NAMED, refuse_if_many
+from loang.data.telling import NAMED, readable, refuse_if_many
 from loang.data.wishes import Wishes
 from loang.lock import locked
 
@@ -53,6 +53,7 @@ def packed(collection: Collection, wishes: Wishes) -> Dataset:
             place, contents = _found(collection, wishes)  # another process may have been at it
             if contents is None:
                 contents, said = _keep(Reading(collection, wishes), place)
+    contents = contents.called(readable(collection.name))
     bad, total = contents.about["left_out"], contents.about["of"]
     refuse_if_many(bad, total, contents.about["sentence"], wishes.unreadable)
     if bad > NAMED and (place / pack.LEFT_OUT).exists():

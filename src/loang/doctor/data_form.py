@@ -86,6 +86,9 @@ def _small(dataset: Dataset, origin: Origin) -> list[Finding]:
         return []
     share = len(small) / max(1, origin.looked)
     tiny = sum(min(size) < LEAST for size in small.values())
+    if max(spec.height, spec.width) < LEAST:  # as they are, and not for being enlarged
+        where = f"All images are of {spec.height}x{spec.width}"
+        return [Finding("note", "small", f"{where}: there is little in them to learn.")]
     listed = named(f"{place} ({h}x{w})" for place, (h, w) in small.items())
     part = "" if origin.looked >= dataset.survey["of"] else f" of {origin.looked:,} looked at"
     return [

@@ -41,7 +41,7 @@ FEW_STEPS = {
     "ddim": 10,
     "euler": 10,
     "euler-ancestral": 20,
-    "dpmpp-2m-sde": 10,
+    "dpmpp-2m-sde": 5,
     "heun": 5,
     "dpmpp-2m": 5,
     "dpmpp-3m": 5,
@@ -256,7 +256,7 @@ def _steps(sampling: SamplingSettings, most: int) -> tuple[Finding, ...]:
             "sampling",
             f"It samples with {_way(sampling)}, which is few: {sampling.sampler.upper()} needs"
             f" {least} or more.",
-            f"Draw with `loang sample --steps {min(5 * least, most)}`.",
+            f"Draw from it with --steps {min(5 * least, most)}.",
         ),
     )
 

@@ -105,14 +105,7 @@ def examine(pairs: Mapping[str, Pair], count: int, way: str) -> Part:
     found = [*_grainy(pairs["grain"]), *_tinted(pairs), *_contrast(pairs["contrast"])]
     found += [*_ends(pairs), *_alike(pairs["variety"], count)]
     if not found:
-        found = [
-            Finding(
-                "good",
-                "samples",
-                f"{count:,} samples ({way}) are as bright, as contrasty, as fine and as varied as"
-                " real images, as far as so many tell.",
-            )
-        ]
+        found = [_like_real(pairs, f"{count:,} samples ({way})")]
     rows = [
         [name, number(pair.samples), number(pair.real), _difference(pair)]
         for name, pair in pairs.items()
@@ -131,6 +124,20 @@ def examine(pairs: Mapping[str, Pair], count: int, way: str) -> Part:
         },
     }
     return Part(tuple(found), facts, (table,))
+
+
+def _like_real(pairs: Mapping[str, Pair], samples: str) -> Finding:
+    """Where no difference is one that is seen at once; by chance or not."""
+    small = [
+        f"{name} ({number(pair.samples)} beside {number(pair.real)})"
+        for name, pair in pairs.items()
+        if pair.certain
+    ]
+    if small:
+        what = f"{samples} differ from real images by more than chance, if not by much: in "
+        return Finding("note", "samples", f"{what}{', '.join(small)}.")
+    what = "are as bright, as contrasty, as fine and as varied as real images, as far as so many"
+    return Finding("good", "samples", f"{samples} {what} tell.")
 
 
 def _difference(pair: Pair) -> str:

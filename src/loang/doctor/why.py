@@ -42,7 +42,7 @@ def _answer(causes: Sequence[str], findings: Sequence[Finding], told: set[Findin
     if not known:
         return (
             "Nothing else that was examined explains it. Look at the images themselves, draw with"
-            " more steps (`loang sample --steps`), or train longer."
+            " more --steps, or train longer."
         )
     said = []
     for lead, finding in zip(LEADS, known, strict=False):

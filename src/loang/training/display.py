@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -61,7 +62,17 @@ class Display:
 
 
 class LastingConsole(Console):
-    """A console that falls silent where nobody reads it any more; rich's own ends the program."""
+    """A console that falls silent where nothing can be written any more; rich's own fails."""
+
+    def print(self, *objects: Any, **more: Any) -> None:
+        """As rich's; where the disk behind it is full, say, that is told once, elsewhere."""
+        try:
+            super().print(*objects, **more)
+        except OSError as error:
+            reason = error.strerror or error
+            self.on_broken_pipe()
+            with contextlib.suppress(OSError):
+                print(f"loang: What is said can't be written: {reason}.", file=sys.stderr)
 
     def on_broken_pipe(self) -> None:
         """Nothing is printed from here on, neither now nor when the program ends."""

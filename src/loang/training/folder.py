@@ -14,6 +14,7 @@ README.md                    a card with the run's own numbers
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,13 +58,23 @@ class RunFolder:
         """Whether a run was ever started here."""
         return self.config.exists() or self.checkpoints.exists() or self.log.exists()
 
-    def check(self, overwrite: bool) -> None:
+    def check(self, overwrite: bool, source: str | None = None) -> None:
         """Whether a new run may be started here; cheap, and before anything is read or built.
+
+        Args:
+            overwrite: whether a run that lies here may go.
+            source: of its images, as `settings.data.source`.
 
         Raises:
             LoangError: it holds a run and may not be overwritten, holds files of somebody else's
-                that a run would replace, or can't be written.
+                that a run would replace, is the folder of the images, or can't be written.
         """
+        # os.path.realpath raises nothing, whatever the source is.
+        if source is not None and os.path.realpath(source) == os.path.realpath(self.path):
+            raise LoangError(
+                f"{self.path} holds the images, among which the run's own pictures would lie.",
+                "Name another folder with --out; one within it will do, and is passed over.",
+            )
         if self.holds_run():
             if not overwrite:
                 self._refuse_run()
@@ -133,8 +144,8 @@ class RunFolder:
         what = f"a run of {done[-1]:,} steps" if done else "a run"
         raise LoangError(
             f"{self.path} holds {what} already.",
-            "Go on with it with --resume, replace it with --overwrite,"
-            " or name another folder with --out.",
+            f"Go on with it: loang train --resume --out {files.shown(self.path)}. Or replace it"
+            " with --overwrite, or name another folder with --out.",
         )
 
     def check_averages(self) -> None:

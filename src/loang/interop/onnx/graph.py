@@ -59,9 +59,10 @@ def graph(
     newest = require("onnx", extra="onnx", purpose="to write ONNX").defs.onnx_opset_version()
     if not OLDEST <= opset <= newest:
         why = "lacks what the network is made of" if opset < OLDEST else "is not known here"
+        # How far torch goes, it says only when it is asked to write.
         raise LoangError(
             f"Opset {opset} {why}.",
-            f"Choose --opset {OLDEST} to {newest}; {OPSET} is what is taken otherwise.",
+            f"Choose --opset {OLDEST} or a few more; {OPSET} is what is taken otherwise.",
         )
     for chosen in [exporter] if exporter else _in_order(opset):
         make = _traced if chosen == "torchscript" else _decomposed
