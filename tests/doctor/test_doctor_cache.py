@@ -78,6 +78,38 @@ def test_clearing_tells_programs_how_much_it_freed(run):
 
 
 @pytest.mark.usefixtures("packed")
+def test_what_is_not_loangs_is_neither_listed_nor_deleted(run, tmp_path):
+    cache, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    names = ("thesis.tex", "holiday/a.txt", "features/mine.safetensors", "packed/mine/about.json")
+    theirs = [*(cache / name for name in names), elsewhere / "a.txt"]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("theirs")
+    (cache / "packed" / "-".join(["0123456789abcdef"] * 3)).symlink_to(elsewhere)
+    (cache / "hub").mkdir()
+    (cache / "hub" / "0123456789abcdef.json").write_text("ours")
+    size = sum(each.bytes for each in kept())
+    assert {each.path.name for each in kept()} >= {"hub"}
+    assert len(kept()) == 2
+    status, said, _ = run("doctor", "--cache", "--clear", "--yes", "--json")
+    assert (status, json.loads(said)["freed"]) == (0, size)
+    assert not kept()
+    assert all(path.read_text() == "theirs" for path in theirs)
+    assert not (cache / "hub").exists()
+
+
+@pytest.mark.usefixtures("packed")
+def test_only_what_is_gone_is_counted_as_freed(run, monkeypatch):
+    monkeypatch.setattr("loang.data.pack.remove", lambda folder: None)  # as if it may not
+    status, said, _ = run("doctor", "--cache", "--clear", "--yes")
+    assert status == 0
+    assert "0 bytes were freed" in said
+    assert "can't be deleted" in said
+    assert kept()
+
+
+@pytest.mark.usefixtures("packed")
 def test_without_a_terminal_nothing_is_deleted_unasked(run):
     status, _, errors = run("doctor", "--cache", "--clear")
     assert status == 2

@@ -61,7 +61,8 @@ def show_cache(target: str | None, *, listed: bool, clear: bool, yes: bool, json
     if json:
         typer.echo(as_json.dumps({"folder": str(cache_folder()), "freed": freed}))
     else:
-        say(f"{files.amount(freed)} were freed.")
+        left = "" if freed >= total else f"; {files.amount(total - freed)} can't be deleted"
+        say(f"{files.amount(freed)} were freed{left}.")
 
 
 def _agrees(size: str) -> bool:

@@ -1,9 +1,14 @@
-"""What lies in the cache: packs of images, downloads, features; listed, and cleared."""
+"""What lies in the cache: packs of images, downloads, features; listed, and cleared.
 
+A person may have named a folder as the cache that holds files of theirs, so that only what is
+called as loang calls its own is listed, and deleted.
+"""
+
+import contextlib
 import json
-import shutil
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +16,25 @@ from typing import Any
 from loang import files
 from loang.data import pack
 from loang.data.environment import cache_folder
-from loang.data.packing import LOCK
 
-DOWNLOADED = {
-    "fashion-mnist": "Fashion-MNIST, downloaded",
-    "features": "feature networks",
+_HASH = "[0-9a-f]{16}"
+_PACK = re.compile(rf"\.?{_HASH}-{_HASH}-{_HASH}(\.{_HASH}\.\d+)?")
+"""The folder of a pack, or of one that is not finished: see packing.py."""
+_OTHERS = {
+    "fashion-mnist": (
+        "Fashion-MNIST, downloaded",
+        re.compile(r"(train|t10k)-(images-idx3|labels-idx1)-ubyte\.gz(\.part)?"),
+    ),
+    "features": (
+        "feature networks",
+        re.compile(
+            rf"own-{_HASH}-v1\.safetensors|[\w-]+-[0-9a-f]{{24}}\.safetensors"
+            r"|weights-inception-[\d-]+-[0-9a-f]{8}\.pth(\.part)?"
+        ),
+    ),
+    "hub": ("what data sets of the hub hold", re.compile(rf"{_HASH}\.json")),
 }
+"""Folders in the cache, what they hold, and what the files are called that loang puts there."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,7 @@ class Kept:
 
     Args:
         path: its folder.
+        parts: what to delete: that folder, or files in it.
         what: what it is, in words.
         bytes: on the disk.
         used: when it was made or changed, in seconds since 1970.
@@ -32,6 +51,7 @@ class Kept:
     """
 
     path: Path
+    parts: tuple[Path, ...]
     what: str
     bytes: int
     used: float
@@ -39,7 +59,8 @@ class Kept:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**self.__dict__, "path": str(self.path)}
+        about = {name: value for name, value in self.__dict__.items() if name != "parts"}
+        return {**about, "path": str(self.path)}
 
     def __str__(self) -> str:
         day = time.strftime("%Y-%m-%d", time.localtime(self.used))
@@ -54,27 +75,29 @@ def kept() -> list[Kept]:
 
 
 def clear() -> int:
-    """Delete all of the cache; returns how many bytes that was.
+    """Delete all of the cache; returns how many bytes are gone.
 
     Runs that learn from a pack at this moment go on where the system keeps open files alive
-    (Linux, macOS); on Windows these files stay.
-
-    Raises:
-        LoangError: the cache can't be changed.
+    (Linux, macOS); on Windows these files stay, as does what the system lets nobody delete.
     """
-    there = kept()
-    for each in there:
-        with files.writing(each.path):
-            shutil.rmtree(
-                each.path, ignore_errors=True
-            ) if each.path.is_dir() else each.path.unlink()
-    return sum(each.bytes for each in there)
+    freed = 0
+    for each in kept():
+        for part in each.parts:
+            if part.is_dir():
+                pack.remove(part)
+            else:
+                with contextlib.suppress(OSError):
+                    part.unlink()
+        freed += each.bytes - _size(each.parts)
+        with contextlib.suppress(OSError):  # it has other files, or is gone with its pack
+            each.path.rmdir()
+    return freed
 
 
 def _packs() -> Iterator[Kept]:
     folder = cache_folder() / "packed"
     for place in folder.iterdir() if folder.is_dir() else ():
-        if place.name.endswith(LOCK):
+        if not _PACK.fullmatch(place.name) or not place.is_dir() or place.is_symlink():
             continue
         name = "something that was never finished"
         stale = True
@@ -85,7 +108,7 @@ def _packs() -> Iterator[Kept]:
             name = f"{count:,} images of {name}"
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        yield Kept(place, name, _size(place), _time(place), stale)
+        yield Kept(place, (place,), name, _size([place]), _time(place), stale)
 
 
 def _is_there(name: str) -> bool:
@@ -95,17 +118,21 @@ def _is_there(name: str) -> bool:
 
 
 def _others() -> Iterator[Kept]:
-    folder = cache_folder()
-    for place in folder.iterdir() if folder.is_dir() else ():
-        if place.name != "packed":
-            name = DOWNLOADED.get(place.name, place.name)
-            yield Kept(place, name, _size(place), _time(place))
+    for name, (what, ours) in _OTHERS.items():
+        folder = cache_folder() / name
+        found = [
+            path
+            for path in (folder.iterdir() if folder.is_dir() else ())
+            if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+        ]
+        if found:
+            yield Kept(folder, tuple(found), what, _size(found), _time(folder))
 
 
-def _size(place: Path) -> int:
-    if place.is_file():
-        return place.stat().st_size
-    return sum(path.lstat().st_size for path in place.rglob("*") if path.is_file())
+def _size(parts: Iterable[Path]) -> int:
+    """Bytes of files, and of all in folders; what is not there has none."""
+    inside = (path for part in parts for path in (part, *part.rglob("*")))
+    return sum(path.lstat().st_size for path in inside if path.is_file())
 
 
 def _time(place: Path) -> float:
