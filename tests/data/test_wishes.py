@@ -146,3 +146,16 @@ def test_padding_does_not_change_the_range_of_real_numbers(tmp_path: Path) -> No
         assert (part[:][:, :, [0, 1, -2, -1]] == np.float32(plain.high)).all()
     inside = {part.tobytes() for part in dataset.train[:][:, :, 2:6, 0]}
     assert inside <= {picture.tobytes() for picture in kelvin}
+
+
+@pytest.mark.parametrize("wish", [{"size": (16, 16), "fit": "pad"}, {"channels": 4}])
+def test_percentiles_are_those_of_the_pictures_own_values(
+    tmp_path: Path, wish: dict[str, object]
+) -> None:
+    for number, picture in enumerate(GENERATOR.integers(100, 4000, (20, 16, 10), np.uint16)):
+        Image.fromarray(picture).save(tmp_path / f"{number:02}.png")
+    plain = open_dataset(tmp_path, range="percentiles").spec
+    found = open_dataset(tmp_path, range="percentiles", **wish)
+    assert (found.spec.low, found.spec.high) == (plain.low, plain.high)
+    filled = everything(found)["00.png"][..., -1][:, [0, -1]]
+    assert (filled == plain.high).all()

@@ -1,10 +1,12 @@
 """Opens a data set by name, of any source, as images to learn from and images held out."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from loang.data.collection import Collection
 from loang.data.download import Progress
@@ -15,7 +17,7 @@ from loang.data.packing import packed
 from loang.data.places.given import Given, named
 from loang.data.sources import source_of
 from loang.data.telling import check_spec
-from loang.data.value_range import range_of
+from loang.data.value_range import range_of, spaced
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
 
@@ -76,9 +78,12 @@ def _brought(dataset: Dataset, wishes: Wishes) -> Dataset:
     found, notices = None, dataset.notices
     if wishes.range != "auto":
         train = dataset.train.pixels
-        everything = np.arange(len(train))
-        ends = float(train.min()), float(train.max())
-        found = range_of(wishes.range, spec.depth, *ends, train, everything, dataset.name)
+        one, ends = math.prod(spec.shape), (float(train.min()), float(train.max()))
+
+        def sample(most: int) -> Shaped[np.ndarray, "n h w c"]:
+            return train[spaced(len(train), one, most)]
+
+        found = range_of(wishes.range, spec.depth, *ends, sample, dataset.name)
         notices += found.notices
 
     def bring(images: Images) -> Images:

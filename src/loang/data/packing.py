@@ -29,7 +29,7 @@ from loang.data.telling import NAMED, readable, refuse_if_many
 from loang.data.wishes import Wishes
 from loang.lock import locked
 
-VERSION = 1
+VERSION = 2
 """Raised when the same images are packed to other values: older packs are then made anew."""
 WORTH_SAYING = 2**24  # bytes of a pack
 LOCK = ".lock"

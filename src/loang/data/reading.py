@@ -1,5 +1,6 @@
 """Reads a whole collection: looks at all headers, decodes all images by threads, splits them."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from loang.data.resize import convert_pixels, resize_picture
 from loang.data.spec import FULL_RANGE, ImageSpec
 from loang.data.split import content_digest, sides
 from loang.data.telling import NAMED, check_spec, readable, refuse_if_many, unlearned
-from loang.data.value_range import range_of
+from loang.data.value_range import range_of, spaced
 from loang.data.wishes import Wishes
 from loang.data.workers import in_threads
 from loang.errors import LoangError
@@ -213,8 +214,7 @@ class Reading:
             self.shape.depth,
             self.lowest,
             self.highest,
-            self.pixels,
-            self.rows,
+            self._sample,
             self.collection.name,
         )
         filling = self.filling
@@ -224,6 +224,16 @@ class Reading:
             header = self.headers[index]
             picture = filling.anew(self.pixels[row], header.height, header.width, self.range)
             pack.rewrite(path, self.pixels, row, picture)
+
+    def _sample(self, most: int) -> Shaped[np.ndarray, "..."]:
+        """About so many of the pictures' own values."""
+        some = spaced(len(self.rows), math.prod(self.shape.sides), most)
+        if not self.filling.any:
+            return self.pixels[self.rows[some]]
+        headers = [self.headers[index] for index in self.numbers[some].tolist()]
+        pictures = zip(self.pixels[self.rows[some]], headers, strict=True)
+        own = [self.filling.own(picture, of.height, of.width).ravel() for picture, of in pictures]
+        return np.concatenate(own)
 
     def contents(self) -> pack.Contents:
         """Range, split, labels and names of what was read."""

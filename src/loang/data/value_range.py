@@ -1,6 +1,7 @@
 """Which stored values a network is shown as -1 and as 1."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,8 +37,7 @@ def range_of(
     depth: str,
     lowest: float,
     highest: float,
-    pixels: Shaped[np.ndarray, "m h w c"],
-    rows: Int[np.ndarray, " n"],
+    sample: Callable[[int], Shaped[np.ndarray, "..."]],
     what: str,
 ) -> Range:
     """The range of images whose values run from `lowest` to `highest`.
@@ -49,6 +49,14 @@ def range_of(
       images, so that a few hot pixels do not press all others together.
     - "unit": 0 and the high end of "auto" are shown as 0 and 1, and nothing as less: as code does
       that divides by 255.
+
+    Args:
+        rule: which.
+        depth: of the values.
+        lowest: of all.
+        highest: of all.
+        sample: gives about so many of the values; see `spaced`.
+        what: what a person calls the place.
 
     Raises:
         LoangError: there is nothing to learn, or no such range.
@@ -63,7 +71,7 @@ def range_of(
                 f"The values in {what} begin at {lowest:g}, and in [0, 1] there is none below 0.",
                 "Choose data.range=auto, data or percentiles.",
             )
-        found = range_of("auto", depth, lowest, highest, pixels, rows, what)
+        found = range_of("auto", depth, lowest, highest, sample, what)
         return Range(-found.high, found.high)
     if rule == "full":
         if depth == "float32":
@@ -75,9 +83,7 @@ def range_of(
     _check(lowest, highest, what)
     if rule == "data":
         return Range(lowest, highest, (_sentence(lowest, highest, lowest, highest),))
-    one = max(1, math.prod(pixels.shape[1:]))
-    step = max(1, math.ceil(len(rows) * one / SAMPLED))
-    values = pixels[rows[::step]].astype(np.float32, copy=False)
+    values = sample(SAMPLED).astype(np.float32, copy=False)
     low, high = (float(end) for end in np.percentile(values, PERCENTILES))
     if depth != "float32":
         low, high = float(math.floor(low)), float(math.ceil(high))
@@ -90,6 +96,17 @@ def range_of(
             f" {PERCENTILES[1]}th percentile: what lies beyond is cut to them.",
         ),
     )
+
+
+def spaced(count: int, one: int, most: int) -> Int[np.ndarray, " n"]:
+    """Which of so many images to look at, evenly spaced, to see about `most` values.
+
+    Args:
+        count: how many images there are.
+        one: values of an image.
+        most: values in all.
+    """
+    return np.arange(0, count, max(1, math.ceil(count * one / most)))
 
 
 def integer_range(depth: str, highest: int) -> Range:
