@@ -159,3 +159,38 @@ def test_percentiles_are_those_of_the_pictures_own_values(
     assert (found.spec.low, found.spec.high) == (plain.low, plain.high)
     filled = everything(found)["00.png"][..., -1][:, [0, -1]]
     assert (filled == plain.high).all()
+
+
+@pytest.mark.parametrize("depth", ["uint8", "float32"])
+def test_where_code_divides_by_255_black_and_no_opacity_are_0(tmp_path: Path, depth: str) -> None:
+    high = 255 if depth == "uint8" else 5
+    values = GENERATOR.uniform(0, high, (20, 8, 4, 1)).astype(depth)
+    values.flat[0] = high
+    np.save(tmp_path / "some.npy", values)
+    wish = {"size": (8, 8), "fit": "pad", "background": "black"}
+    dataset = open_dataset(tmp_path / "some.npy", range="unit", **wish)
+    assert (dataset.spec.low, dataset.spec.high) == (-high, high)
+    assert all((picture[:, [0, 1, 6, 7]] == 0).all() for picture in everything(dataset).values())
+
+
+def test_opacity_is_as_stored_where_code_divides_by_255(tmp_path: Path) -> None:
+    stored = GENERATOR.integers(0, 256, (20, 6, 5, 4), np.uint8)
+    for number, picture in enumerate(stored):
+        Image.fromarray(picture).save(tmp_path / f"{number:02}.png")
+    found = everything(open_dataset(tmp_path, range="unit", channels=4))
+    assert all(np.array_equal(found[f"{n:02}.png"], picture) for n, picture in enumerate(stored))
+
+
+@pytest.mark.parametrize(
+    ("rule", "highest", "said"),
+    [("percentiles", 3000.0, "data.range=data"), ("data", 1e-31, "Scale")],
+)
+def test_ranges_that_leave_nothing_to_compute_with_are_told(
+    tmp_path: Path, rule: str, highest: float, said: str
+) -> None:
+    sparse = np.zeros((20, 20, 20), np.float32)
+    sparse[::4, 3, 3] = highest
+    np.save(tmp_path / "sparse.npy", sparse)
+    with pytest.raises(LoangError, match=f"run from 0 to {highest:g}") as caught:
+        open_dataset(tmp_path / "sparse.npy", range=rule)
+    assert said in caught.value.remedy

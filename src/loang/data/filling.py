@@ -58,12 +58,12 @@ class Filling:
         """The picture, with the ends of the range that was found."""
         filled = picture.copy()
         if self.padded:
-            filled[...] = found.high if self.white else found.low
+            filled[...] = found.high if self.white else found.black
             place = inner(tall, wide, self.shape.height, self.shape.width)
             filled[place] = picture[place]
         if self.shape.transparent:
             share = (picture[..., 3].astype(np.float64) - self.low) / (self.high - self.low)
-            opacity = found.low + share * (found.high - found.low)
+            opacity = found.black + share * (found.high - found.black)
             whole = picture.dtype.kind == "u"
             filled[..., 3] = np.rint(opacity) if whole else opacity
             if self.padded:

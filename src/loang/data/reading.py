@@ -218,7 +218,7 @@ class Reading:
             self.collection.name,
         )
         filling = self.filling
-        if not filling.any or (self.range.low, self.range.high) == (filling.low, filling.high):
+        if not filling.any or (self.range.black, self.range.high) == (filling.low, filling.high):
             return
         for row, index in enumerate(self.numbers.tolist()):
             header = self.headers[index]

@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from loang.data.spec import FULL_RANGE, LARGEST_FLOAT
+from loang.data.spec import FULL_RANGE, LARGEST_FLOAT, NARROWEST
 from loang.errors import LoangError
 
 Rule = Literal["auto", "full", "data", "percentiles", "unit"]
 PERCENTILES = (0.1, 99.9)
+_ENDS = f"{PERCENTILES[0]}th and the {PERCENTILES[1]}th percentile"
 SAMPLED = 2**24
 """Values that percentiles are taken of, at the most."""
 
@@ -25,11 +26,18 @@ class Range:
         low: becomes -1.
         high: becomes 1; what lies beyond the ends is shown as lying on them.
         notices: sentences.
+        dark: the value that black is filled with; None: `low`.
     """
 
     low: float
     high: float
     notices: tuple[str, ...] = ()
+    dark: float | None = None
+
+    @property
+    def black(self) -> float:
+        """The stored value of what is added as black, or has no opacity."""
+        return self.low if self.dark is None else self.dark
 
 
 def range_of(
@@ -72,7 +80,7 @@ def range_of(
                 "Choose data.range=auto, data or percentiles.",
             )
         found = range_of("auto", depth, lowest, highest, sample, what)
-        return Range(-found.high, found.high)
+        return Range(-found.high, found.high, dark=0.0)
     if rule == "full":
         if depth == "float32":
             raise LoangError(
@@ -82,18 +90,25 @@ def range_of(
         return Range(*FULL_RANGE[depth])
     _check(lowest, highest, what)
     if rule == "data":
+        _check_width(lowest, highest, what)
         return Range(lowest, highest, (_sentence(lowest, highest, lowest, highest),))
     values = sample(SAMPLED).astype(np.float32, copy=False)
     low, high = (float(end) for end in np.percentile(values, PERCENTILES))
     if depth != "float32":
         low, high = float(math.floor(low)), float(math.ceil(high))
-    _check(low, high, what)
+    if low == high:
+        raise LoangError(
+            f"The {_ENDS} of the values in {what} are both {low:g}, though they run from"
+            f" {lowest:g} to {highest:g}.",
+            "Choose data.range=data, as nearly all values are the same.",
+        )
+    _check_width(low, high, what)
     return Range(
         low,
         high,
         (
-            f"{_sentence(lowest, highest, low, high)} These are the {PERCENTILES[0]}th and the"
-            f" {PERCENTILES[1]}th percentile: what lies beyond is cut to them.",
+            f"{_sentence(lowest, highest, low, high)} These are the {_ENDS}: what lies beyond is"
+            " cut to them.",
         ),
     )
 
@@ -153,6 +168,15 @@ def _check(lowest: float, highest: float, what: str) -> None:
     if max(-lowest, highest) > LARGEST_FLOAT:
         raise LoangError(
             f"The values in {what} run from {lowest:g} to {highest:g}, which is too far.",
+            "Scale them, for instance to [-1, 1].",
+        )
+
+
+def _check_width(low: float, high: float, what: str) -> None:
+    if high - low < NARROWEST:
+        raise LoangError(
+            f"The values in {what} run from {low:g} to {high:g}, a range too narrow to be"
+            " computed with.",
             "Scale them, for instance to [-1, 1].",
         )
 
