@@ -45,8 +45,10 @@ def test_what_was_written_has_its_size_and_hash_whatever_its_parts(tmp_path):
 
 
 def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path):
-    (tmp_path / ".model.safetensors.999999999.safetensors").write_text("half")
+    for name in (".model.safetensors.999999999.safetensors", ".writable.999999999"):
+        (tmp_path / name).write_text("half")
     kept = [".gitignore", ".lock", f".a.json.{os.getpid()}.json", "b.999999999.json"]
+    kept += [f".many.npy.0123456789abcdef.999999999.{end}" for end in ("part", "json")]
     for name in kept:
         (tmp_path / name).write_text("")
     files.remove_leftovers(tmp_path)

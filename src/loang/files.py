@@ -25,8 +25,8 @@ class Unwritable(LoangError):
     """What the system refuses when something is to be written."""
 
 
-_BESIDE = re.compile(r"\..+\.(\d+)(\.\w+)?")
-
+_BESIDE = re.compile(r"\.(.+)\.(\d+)(\.\w+)?")
+"""What `replacing` calls a file until it is whole: the name, the process, and the suffix again."""
 
 FILES_ONLY = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS)
 """How some network file systems refuse to flush a folder; flushed files are all that they need."""
@@ -143,7 +143,9 @@ def remove_leftovers(folder: Path) -> None:
 
     for path in folder.glob(".*"):
         found = _BESIDE.fullmatch(path.name)
-        if found and path.is_file() and not psutil.pid_exists(int(found[1])):
+        # Without the suffix again the number may be anything: samples that are yet to come, say.
+        ours = found and Path(found[1]).suffix == (found[3] or "")
+        if found and ours and path.is_file() and not psutil.pid_exists(int(found[2])):
             with contextlib.suppress(OSError):
                 path.unlink()
 
