@@ -56,6 +56,22 @@ def test_a_lock_that_was_given_back_is_free(tmp_path):
     Lock(tmp_path / ".lock", "The run").release()
 
 
+def test_a_lock_whose_file_goes_with_it_has_one_holder_all_the_same(tmp_path, monkeypatch):
+    path, take = tmp_path / ".lock", locks._take
+    first = Lock(path, "The run", stays=False)
+
+    def late(file):
+        first.release()  # between the opening of the file and its lock
+        return take(file)
+
+    monkeypatch.setattr(locks, "_take", late)
+    second = Lock(path, "The run", stays=False)
+    with pytest.raises(LoangError):
+        Lock(path, "The run", stays=False)
+    second.release()
+    assert not path.exists()
+
+
 @pytest.fixture
 def no_locks(monkeypatch):
     """A file system that knows no locks, as some network ones."""

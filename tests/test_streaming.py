@@ -1,6 +1,7 @@
 """Samples that are written as they are drawn: the memory of a batch, and gone on with."""
 
 import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -79,6 +80,23 @@ def test_what_was_interrupted_is_gone_on_with(model, out, stopping, tmp_path):
     assert kept == [8]
     assert drawn == [range(8, 10)]
     assert contents(out) == contents(whole)
+    assert {path.name for path in out.parent.iterdir()} == {out.name}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_second_writer_is_refused_and_the_first_goes_on(model, out, seed):
+    refused = []
+
+    def again(done, steps):
+        with pytest.raises(LoangError, match=f"is being written by process {os.getpid()} on"):
+            drawing.draw(model, 10, out, batch=4, seed=seed)
+        refused.append(done)
+
+    drawing.draw(model, 10, out, batch=4, on_step=again)
+    assert refused
+    kept = contents(out)
+    drawing.draw(model, 10, out, batch=4)
+    assert contents(out) == kept
     assert {path.name for path in out.parent.iterdir()} == {out.name}
 
 

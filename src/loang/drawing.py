@@ -1,5 +1,6 @@
 """From a model to files: a sheet of samples, single images or an array, and the walk to them."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -92,7 +93,8 @@ def draw(
     """Draw samples and write them; returns what was written.
 
     An array and single images are written as they are drawn, so that any number takes the memory of
-    a batch, and the same call after an interruption goes on where that stopped (streaming.py).
+    a batch, and the same call after an interruption goes on where that stopped (streaming.py). One
+    process at a time writes to such a place.
 
     Args:
         model: from `loang.load`.
@@ -113,40 +115,43 @@ def draw(
         on_others: called with the number of images in the folder that are numbered beyond these.
 
     Raises:
-        LoangError: there is no such class, or the place can't be written.
+        LoangError: there is no such class, or the place can't be written, or another process
+            writes there now.
     """
     check_count(count, batch)
     check_seed(seed)
     settings = settings or model.settings.sampling
     index = None if label is None else model.class_index(label)
     check_place(out, model.spec)
-    written = [out]
-    if gif:
-        shown = range(min(count, batch, pictures.columns(model.spec) * pictures.rows(model.spec)))
-        labels = model.labels(shown, index)
-        walk = model.walk(shown, seed=seed, sampling=settings, labels=labels, guide=guide)
-        written.append(_beside(out, ".gif"))
-        every = every or pictures.spacing(
-            len(walking.levels_of(settings, model.denoiser.schedule)) - 1
-        )
-        pictures.save_walk(model.frames(walk, every), model.spec, written[-1])
     draws = partial(
         helping.sample, model, seed=seed, sampling=settings, label=index, batch=batch, guide=guide
     )
-    if not is_streamed(out):
-        save(draws(count, on_step=on_step), model.spec, out)
-        return written
-    name = samples_name(model, seed, settings, guide=guide, label=index)
-    stream: Stream = (
-        Singles(out, model.spec, name) if _is_folder(out) else Array(out, count, model.spec, name)
-    )
-    if done := min(stream.done, count):
-        on_kept(done)
-    at_once = batch * helping.helpers()
-    for first in range(done, count, at_once):
-        told = on_step and _of_all(on_step, first // at_once, math.ceil(count / at_once))
-        stream.put(first, draws(min(at_once, count - first), first=first, on_step=told))
-    stream.finish()
+    stream: Stream | None = None
+    if is_streamed(out):
+        name = samples_name(model, seed, settings, guide=guide, label=index)
+        folder = _is_folder(out)
+        stream = Singles(out, model.spec, name) if folder else Array(out, count, model.spec, name)
+    written = [out]
+    with contextlib.nullcontext() if stream is None else stream.claimed():
+        if gif:
+            most = min(count, batch, pictures.columns(model.spec) * pictures.rows(model.spec))
+            labels = model.labels(range(most), index)
+            walk = model.walk(range(most), seed=seed, sampling=settings, labels=labels, guide=guide)
+            written.append(_beside(out, ".gif"))
+            every = every or pictures.spacing(
+                len(walking.levels_of(settings, model.denoiser.schedule)) - 1
+            )
+            pictures.save_walk(model.frames(walk, every), model.spec, written[-1])
+        if stream is None:
+            save(draws(count, on_step=on_step), model.spec, out)
+            return written
+        if done := min(stream.done, count):
+            on_kept(done)
+        at_once = batch * helping.helpers()
+        for first in range(done, count, at_once):
+            told = on_step and _of_all(on_step, first // at_once, math.ceil(count / at_once))
+            stream.put(first, draws(min(at_once, count - first), first=first, on_step=told))
+        stream.finish()
     if isinstance(stream, Singles) and (others := stream.beyond(count)):
         on_others(others)
     return written

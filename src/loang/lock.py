@@ -50,28 +50,46 @@ class Lock:
 
     Args:
         path: the lock's file, in a folder that is there.
-        what: what is locked, for messages: "the run in runs/photos".
+        what: what is locked, for messages: "The run in runs/photos".
+        stays: whether the file is left there when the lock is given back.
 
     Raises:
         LoangError: another process holds it; says which.
         OSError: the file can't be written.
     """
 
-    def __init__(self, path: Path, what: str) -> None:
-        file = path.open("a+", encoding="utf-8")
-        try:
-            before = _take_or_refuse(file, path, what)
-            _note(file, {**_this_process(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
-        except BaseException:
+    def __init__(self, path: Path, what: str, stays: bool = True) -> None:
+        file, before = _claim(path, what)
+        while not stays and not _stands(file, path):  # who had it has just removed it
             file.close()
-            raise
+            file, before = _claim(path, what)
         self.broken: Mapping[str, Any] | None = before or None
         """Who held it last, if it ended without a word."""
-        self._release = weakref.finalize(self, _free, file)
+        self._release = weakref.finalize(self, _free, file, None if stays else path)
 
     def release(self) -> None:
         """Let others write; a second call does nothing."""
         self._release()
+
+
+def _claim(path: Path, what: str) -> tuple[IO[str], Mapping[str, Any]]:
+    """The lock's file, held and signed, and who held it before without giving it back."""
+    file = path.open("a+", encoding="utf-8")
+    try:
+        before = _take_or_refuse(file, path, what)
+        _note(file, {**_this_process(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+    except BaseException:
+        file.close()
+        raise
+    return file, before
+
+
+def _stands(file: IO[str], path: Path) -> bool:
+    """Whether an open file is the one of that name still."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def refuse_if_held(path: Path, what: str) -> None:
@@ -126,7 +144,7 @@ def _may_live(facts: Mapping[str, Any]) -> bool:
 def _refusal(path: Path, what: str, facts: Mapping[str, Any], sure: bool) -> LoangError:
     return LoangError(
         f"{what} is being written by {holder(facts)}.",
-        "Wait for it, stop it, or name another folder with --out"
+        "Wait for it, stop it, or name another place with --out"
         + (
             "."
             if sure or facts.get("host") == socket.gethostname()
@@ -150,9 +168,15 @@ def _note(file: IO[str], facts: Mapping[str, Any]) -> None:
     file.flush()
 
 
-def _free(file: IO[str]) -> None:
+def _free(file: IO[str], removed: Path | None) -> None:
     with contextlib.suppress(OSError, ValueError), file:
         _note(file, {})
+        # While it is held: whoever waits for this file sees that it stands there no more.
+        if removed is not None and sys.platform != "win32":
+            removed.unlink(missing_ok=True)
+    if removed is not None and sys.platform == "win32":
+        with contextlib.suppress(OSError):  # Windows removes nothing that a process has open
+            removed.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":

@@ -7,6 +7,7 @@ was interrupted is gone on with, and a command that is repeated afterwards draws
 import contextlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,39 @@ from jaxtyping import Shaped
 
 from loang import files, pictures
 from loang.data.spec import ImageSpec
+from loang.lock import Lock
 
 
 class Stream(ABC):
     """Where samples go, number by number.
 
     Args:
+        place: the file or folder where they will be.
         note: the file that says how far it has come.
+        lock: the file that says who writes there now, whichever samples.
         name: of all that decides the samples; another's are not gone on with.
     """
 
-    def __init__(self, note: Path, name: str) -> None:
+    def __init__(self, place: Path, note: Path, lock: Path, name: str) -> None:
+        self.place = place
         self.note = note
+        self.lock = lock
         self.name = name
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """The right to write there, and to read how far it has come, while this lasts.
+
+        Raises:
+            LoangError: another process has it, or the place can't be written.
+        """
+        with files.writing(self.place):
+            self.lock.parent.mkdir(parents=True, exist_ok=True)
+            lock = Lock(self.lock, str(self.place), stays=False)
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def done(self) -> int:
@@ -80,7 +101,7 @@ class Singles(Stream):
     """
 
     def __init__(self, folder: Path, spec: ImageSpec, name: str) -> None:
-        super().__init__(folder / ".samples.json", name)
+        super().__init__(folder, folder / ".samples.json", folder / ".samples.lock", name)
         self.folder = folder
         self.spec = spec
 
@@ -115,8 +136,8 @@ class Array(Stream):
 
     def __init__(self, path: Path, count: int, spec: ImageSpec, name: str) -> None:
         self.part = path.with_name(f".{path.name}.{name}.{count}.part")
-        super().__init__(self.part.with_suffix(".json"), name)
-        self.path = path
+        lock = path.with_name(f".{path.name}.lock")
+        super().__init__(path, self.part.with_suffix(".json"), lock, name)
         self.shape = (count, spec.height, spec.width, spec.channels)
         self.kind = np.dtype(spec.depth)
 
@@ -127,7 +148,7 @@ class Array(Stream):
         return done if opened.shape == self.shape and opened.dtype == self.kind else 0
 
     def _write(self, first: int, pixels: Shaped[np.ndarray, "n h w c"]) -> None:
-        with files.writing(self.path):
+        with files.writing(self.place):
             if first == 0:
                 self._create()
             opened = self._opened("r+")
@@ -135,10 +156,10 @@ class Array(Stream):
             opened.flush()
 
     def _complete(self) -> None:
-        with files.writing(self.path):
+        with files.writing(self.place):
             files.flush(self.part)
-            files.rename(self.part, self.path)
-            files.flush(self.path.parent)
+            files.rename(self.part, self.place)
+            files.flush(self.place.parent)
 
     def _create(self) -> None:
         """The whole file, written out: a full disk says so now, and not as a signal later."""
