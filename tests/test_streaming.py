@@ -131,6 +131,23 @@ def test_other_samples_are_not_gone_on_with(model, out, stopping, change):
     assert len(found) == count
 
 
+def test_unfinished_arrays_of_other_commands_are_told_and_stay(model, tmp_path, stopping):
+    out, left = tmp_path / "many.npy", []
+    for count in (12, 13):
+        stopping(2)
+        with pytest.raises(Stopped):
+            drawing.draw(model, count, out, batch=4, on_unfinished=left.append)
+    stopping(None)
+    drawing.draw(model, 4, out, batch=4, on_unfinished=left.append)
+    (parts,) = left
+    assert parts == sorted(tmp_path.glob(".many.npy.*.part"))
+    assert len(parts) == 2
+    kept = []
+    drawing.draw(model, 12, out, batch=4, on_kept=kept.append, on_unfinished=left.append)
+    assert kept == [8]
+    assert left[1:] == [[part for part in parts if ".13." in part.name]]
+
+
 def test_an_image_that_is_missing_is_drawn_with_all_after_it(model, tmp_path, stopping):
     out = tmp_path / "many"
     stopping(2)

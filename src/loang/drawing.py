@@ -89,6 +89,7 @@ def draw(
     on_step: Callable[[int, int], None] | None = None,
     on_kept: Callable[[int], object] = lambda done: None,
     on_others: Callable[[int], object] = lambda more: None,
+    on_unfinished: Callable[[list[Path]], object] = lambda parts: None,
 ) -> list[Path]:
     """Draw samples and write them; returns what was written.
 
@@ -113,6 +114,8 @@ def draw(
         on_step: called with (steps done, steps in all).
         on_kept: called with the number of samples that are there already, if there are any.
         on_others: called with the number of images in the folder that are numbered beyond these.
+        on_unfinished: called with the hidden files that interrupted commands have left beside the
+            array, if there are any: each goes on with its own when it is repeated.
 
     Raises:
         LoangError: there is no such class, or the place can't be written, or another process
@@ -152,6 +155,8 @@ def draw(
             told = on_step and _of_all(on_step, first // at_once, math.ceil(count / at_once))
             stream.put(first, draws(min(at_once, count - first), first=first, on_step=told))
         stream.finish()
+        if isinstance(stream, Array) and (parts := stream.unfinished()):
+            on_unfinished(parts)
     if isinstance(stream, Singles) and (others := stream.beyond(count)):
         on_others(others)
     return written

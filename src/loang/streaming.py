@@ -141,6 +141,13 @@ class Array(Stream):
         self.shape = (count, spec.height, spec.width, spec.channels)
         self.kind = np.dtype(spec.depth)
 
+    def unfinished(self) -> list[Path]:
+        """What other commands that were interrupted have left beside it, of full size each."""
+        mark = f".{self.place.name}."
+        beside = self.place.parent.iterdir()
+        found = (each for each in beside if each.name.startswith(mark) and each.suffix == ".part")
+        return sorted(each for each in found if each != self.part)
+
     def _sound(self, done: int) -> int:
         if not 0 <= done <= self.shape[0]:
             return 0

@@ -255,6 +255,15 @@ def test_samples_as_a_sheet_as_an_array_and_one_by_one(run, trained, tmp_path):
     assert opened(sheet)[1].shape[1] >= 16
 
 
+def test_what_interrupted_commands_have_left_beside_an_array_is_told(run, trained, tmp_path):
+    part = tmp_path / ".many.npy.0123456789abcdef.1280.part"
+    part.write_bytes(bytes(200_000))
+    status, said, errors = run("sample", trained, "-n", 2, "--out", tmp_path / "many.npy")
+    assert (status, errors) == (0, "")
+    assert f"0.2 MB of unfinished samples beside these: {part}. Repeat such a command" in said
+    assert part.exists()
+
+
 def test_the_walk_is_written_beside_the_samples_and_ends_with_them(run, trained, tmp_path):
     run("sample", trained, "-n", 4, "--out", tmp_path / "s.png", "--gif", "--every", 2)
     frames, last = opened(tmp_path / "s.gif")

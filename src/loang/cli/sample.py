@@ -136,6 +136,20 @@ def sample(
                 f"Warning: {more:,} more images lie there, numbered from {count:,} on, which are"
                 " none of these samples. Delete them, or name another folder with --out."
             ),
+            on_unfinished=_tell_unfinished,
         )
     for path in written:
         say(f"  {shown(path)}")
+
+
+def _tell_unfinished(parts: list[Path]) -> None:
+    """That the disk still holds what other commands have left, and what becomes of it."""
+    from loang.cli.console import say
+    from loang.files import amount, shown
+
+    size = amount(sum(part.stat().st_size for part in parts))
+    say(
+        f"Warning: interrupted commands have left {size} of unfinished samples beside these:"
+        f" {', '.join(map(shown, parts))}. Repeat such a command, which goes on with its own and"
+        " puts them in the place of these, or delete the files."
+    )
