@@ -1,11 +1,10 @@
 """What a measurement suggests, in sentences."""
 
-import os
-
 import torch
 
 from loang.bench.drawing import DrawingSpeed
 from loang.bench.training import TrainingSpeed
+from loang.processors import available
 
 WORTH = 1.2
 """The factor of speed from which a change is worth a word."""
@@ -71,11 +70,3 @@ def _of_machine(kind: str, precision: str, busy: float) -> list[str]:
     elif precision == "float32":
         said.append("bfloat16 is faster, where the GPU has it: --precision auto.")
     return said
-
-
-def available() -> int:
-    """Processors that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Windows and macOS
-        return os.cpu_count() or 1

@@ -1,10 +1,11 @@
 """The same work on many items, by threads."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from loang.processors import available
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,7 +19,7 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
 
     An exception, Ctrl-C among them, ends it as soon as what has begun is done.
     """
-    threads = os.cpu_count() or 1
+    threads = available()
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque[Future[Result]]()
         try:

@@ -3,13 +3,13 @@
 import abc
 import bisect
 import itertools
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from loang.data.encoded.header import Unreadable
+from loang.processors import available
 from loang.untrusted import shown
 
 NEAR, FAR = 2, 600
@@ -110,7 +110,7 @@ class Rows:
             raise Unreadable(reason) from error
         if cursor.next < self._starts[part + 1]:
             self._cursors[part] = cursor
-        while len(self._cursors) > CURSORS * _threads():
+        while len(self._cursors) > CURSORS * available():
             del self._cursors[next(iter(self._cursors))]  # the one that was read longest ago
         self._recent.append((start, rows))
         self._forget()
@@ -121,7 +121,7 @@ class Rows:
         while len(self._recent) > 1:
             later = [rows for _, rows in list(self._recent)[1:]]
             count, held = sum(map(len, later)), sum(rows.nbytes for rows in later)
-            if count < NEAR * _threads() or (count < FAR * _threads() and held < KEPT):
+            if count < NEAR * available() or (count < FAR * available() and held < KEPT):
                 return
             self._recent.popleft()
 
@@ -146,7 +146,3 @@ class _Cursor:
         rows.validate(full=True)
         self.next += len(rows)
         return rows
-
-
-def _threads() -> int:
-    return os.cpu_count() or 1
