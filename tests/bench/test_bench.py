@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import time
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.nn import functional
@@ -52,6 +54,12 @@ DRAWING = DrawingSpeed(
     memory=2**30,
     operations=[],
 )
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    """No other program works here, as far as is seen."""
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 0.0)
 
 
 @pytest.fixture
@@ -197,6 +205,15 @@ def test_a_guided_walk_is_said_to_be_one(model):
     )
     assert speed.values["guided"] is True
     assert any("Guidance asks" in sentence for sentence in speed.advice)
+
+
+def test_others_are_blamed_for_what_they_do_now_alone(model, monkeypatch):
+    """The load average counts what waits, and the last minute of this process itself."""
+    loaded = api.load(model, device="cpu")
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    assert not any("Other" in line for line in api.bench_drawing(loaded, seconds=0.01).advice)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: time.sleep(0.05) or 100.0)
+    assert any("Other" in line for line in api.bench_drawing(loaded, seconds=0.01).advice)
 
 
 def test_a_batch_that_does_not_fit_ends_the_search(model, monkeypatch):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from loang.config import SamplingSettings
 from loang.data.download import Progress
 from loang.errors import LoangError
+from loang.processors import busy_otherwise
 from loang.training.asked import Asked, open_images, resolve
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
@@ -58,8 +59,9 @@ def bench_training(
     from loang.bench.training import training_speed
     from loang.training.plan import prepare
 
-    busy = _busy()
-    speed = training_speed(prepare(settings, dataset), seconds, on_stage)
+    plan = prepare(settings, dataset)
+    busy = busy_otherwise()
+    speed = training_speed(plan, seconds, on_stage)
     said = advice.of_training(speed, busy)
     return Speed(words.of_training(speed), said, words.values(speed, said))
 
@@ -87,7 +89,7 @@ def bench_drawing(
     from loang.bench import advice, words
     from loang.bench.drawing import drawing_speed
 
-    busy = _busy()
+    busy = busy_otherwise()
     speed = drawing_speed(model, sampling, seconds, on_stage)
     said = advice.of_drawing(speed, busy)
     return Speed(words.of_drawing(speed), said, words.values(speed, said))
@@ -104,10 +106,3 @@ def check_seconds(seconds: float) -> None:
             f"Nothing can be measured in {seconds:g} seconds.",
             "Choose --seconds between 1 and 3600; 10 will do.",
         )
-
-
-def _busy() -> float:
-    """Processors that were busy over the last minute."""
-    import psutil
-
-    return float(psutil.getloadavg()[0])
