@@ -1,14 +1,17 @@
 """What `loang bench` measures: counted work is exact, shares add up, words follow the numbers."""
 
+import contextlib
 import dataclasses
 import json
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 import torch
+from torch.autograd import DeviceType
 from torch.nn import functional
 
 from loang import api, build, device, presets
@@ -121,6 +124,26 @@ def test_the_slowest_operation_is_found_by_its_name():
     found = work.slowest(run, CPU)
     assert found[0].name == "mm"
     assert 0.5 < sum(each.share for each in found) <= 1 + 1e-9
+
+
+def test_a_gpus_time_counts_once_and_under_torchs_names(monkeypatch):
+    """What the profiler gives on CUDA: an operation with its kernel's time, and the kernel."""
+
+    def event(key, on, took):
+        return SimpleNamespace(key=key, device_type=on, self_device_time_total=took)
+
+    events = [
+        event("aten::conv", DeviceType.CPU, 300),
+        event("sm90_xmma_fprop", DeviceType.CUDA, 300),
+        event("aten::silu", DeviceType.CPU, 100),
+        event("silu_kernel", DeviceType.CUDA, 100),
+        event("cudaLaunchKernel", DeviceType.CPU, 0),
+    ]
+    profiled = contextlib.nullcontext(SimpleNamespace(key_averages=lambda: events))
+    monkeypatch.setattr(work, "profile", lambda activities: profiled)
+    monkeypatch.setattr(device, "wait", lambda on: None)
+    found = work.slowest(lambda: None, torch.device("cuda"))
+    assert found[:2] == [Operation("conv", 0.75), Operation("silu", 0.25)]
 
 
 def test_runs_are_counted_and_ordered():

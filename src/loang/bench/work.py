@@ -76,6 +76,8 @@ def slowest(run: Callable[[], object], on: torch.device, count: int = 5) -> list
         device.wait(on)
     taken: dict[str, float] = {}
     for event in profiler.key_averages():
+        if event.device_type.name != "CPU":  # a kernel, whose time its operation has as well
+            continue
         time = event.self_device_time_total if gpu else event.self_cpu_time_total
         taken[event.key] = taken.get(event.key, 0.0) + float(time)
     total = sum(taken.values()) or 1.0
