@@ -24,6 +24,8 @@ from loang.config import changed
 from loang.data import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.training import memory
+from loang.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 TINY = (
@@ -200,6 +202,22 @@ def test_training_is_measured_and_nothing_kept(said, data, tmp_path, monkeypatch
     assert "images a second" in out
     assert "the slowest operations: " in out
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("room", [2, 16])
+def test_no_more_is_trained_on_at_once_than_memory_has_room_for(data, monkeypatch, room):
+    at_once, step = set(), Trainer.step
+
+    def noted(self, share):
+        at_once.add(self.micro_batch)
+        return step(self, share)
+
+    monkeypatch.setattr(Trainer, "step", noted)
+    monkeypatch.setattr(memory, "layer_bytes", lambda trainer: 10**9)
+    monkeypatch.setattr(device, "memory_free", lambda: int(1.2e9 * room))
+    speed = api.bench_training(data, seconds=0.01, changes=TINY, device="cpu")
+    assert at_once == ({2} if room == 2 else {4, 16})
+    assert (speed.values["larger"] is not None) == (room == 16)
 
 
 def test_every_number_as_json(said, data, model, tmp_path):

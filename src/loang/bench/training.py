@@ -7,6 +7,8 @@ from loang import device
 from loang.bench import work
 from loang.bench.timing import Timing, timed
 from loang.bench.work import Operation, Peak
+from loang.config import Settings
+from loang.training.memory import images_that_fit
 from loang.training.plan import Plan
 from loang.training.trainer import Trainer
 
@@ -69,7 +71,7 @@ def training_speed(
         on_stage: told what is measured now.
     """
     on, settings = plan.device, plan.settings
-    trainer = Trainer(plan.denoiser, plan.dataset.train, settings, on)
+    trainer = _trainer(plan, settings)
     batch = settings.training.batch
     on_stage("steps of training")
     step = timed(lambda: trainer.step(0.0), on, seconds)
@@ -98,12 +100,22 @@ def training_speed(
     )
 
 
+def _trainer(plan: Plan, settings: Settings) -> Trainer:
+    """As a run makes one: on a CPU it computes no more images at once than memory has room for."""
+    trainer = Trainer(plan.denoiser, plan.dataset.train, settings, plan.device)
+    if plan.device.type == "cpu":
+        trainer.micro_batch = images_that_fit(trainer, device.memory_free())
+    return trainer
+
+
 def _larger(plan: Plan, batch: int, seconds: float) -> tuple[int, float] | None:
     """Whether the device would rather have more images at once."""
     wanted = TRIED * batch
     training = plan.settings.training.model_copy(update={"batch": wanted, "micro_batch": None})
     settings = plan.settings.model_copy(update={"training": training})
-    trainer = Trainer(plan.denoiser, plan.dataset.train, settings, plan.device)
+    trainer = _trainer(plan, settings)
+    if trainer.micro_batch < wanted:  # on a CPU a trial would end the process without a word
+        return None
     try:
         step = timed(lambda: trainer.step(0.0), plan.device, seconds, least=1)
     except (RuntimeError, MemoryError) as error:
