@@ -137,6 +137,19 @@ def check_folder(folder: Path) -> None:
                 place.rmdir()
 
 
+def check_file(path: Path) -> None:
+    """Whether a file of that name can be written, there or not; see `check_folder`.
+
+    Raises:
+        LoangError: it can't.
+    """
+    check_folder(path.parent)
+    if path.is_dir():
+        raise LoangError(
+            f"{path} can't be written: it is a folder.", "Name a file with --out, in it perhaps."
+        )
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what `replacing` left half written in a folder when its process was killed."""
     import psutil

@@ -280,6 +280,38 @@ def test_times_that_measure_nothing_are_refused(said, model, data, seconds):
         assert "Nothing can be measured" in error
 
 
+def test_a_place_that_cant_be_written_is_told_before_anything_is_measured(
+    said, model, data, tmp_path, monkeypatch
+):
+    for verb in ("training", "drawing"):
+        monkeypatch.setattr(api, f"bench_{verb}", lambda *_, **__: pytest.fail("measured"))
+    for line in (("sample", model), ("train", data)):
+        for out in (data / "speed.json", tmp_path):
+            status, _, error = said(*line, "--out", out)
+            assert status == 2
+            assert "can't be" in error
+
+
+def test_what_was_measured_is_printed_though_it_cant_be_written_any_more(
+    said, model, tmp_path, monkeypatch
+):
+    speed = api.Speed(["20 images a second"], [], {"rate": 20})
+
+    def measure(*_, **__):
+        (tmp_path / "there").rmdir()
+        (tmp_path / "there").write_text("a file")
+        return speed
+
+    monkeypatch.setattr(api, "bench_drawing", measure)
+    for json_too, printed in (((), "20 images a second"), (("--json",), '"rate": 20')):
+        (tmp_path / "there").unlink(missing_ok=True)
+        (tmp_path / "there").mkdir()
+        status, out, error = said("sample", model, *json_too, "--out", tmp_path / "there" / "a")
+        assert status == 2
+        assert printed in out
+        assert "can't be written" in error
+
+
 def test_mistakes_are_told(said, tmp_path):
     assert "There is no model" in said("sample", tmp_path / "none")[2]
     assert said("train", "--preset", "quik")[0] == 2

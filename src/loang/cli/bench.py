@@ -41,6 +41,8 @@ def train(
     out: Out = None,
 ) -> None:
     """How many images a second a run would train on here; trains nothing that is kept."""
+    _check(out)
+
     from loang import api
     from loang.cli import options as of_images
     from loang.cli.console import download_bar
@@ -86,6 +88,7 @@ def sample(
         guidance_interval=sampling.read_interval(guidance_interval),
     )
     sampling.given(asked)  # slips are told before torch is there
+    _check(out)
 
     from loang import api, drawing
 
@@ -95,24 +98,33 @@ def sample(
     _show(speed, json, out)
 
 
+def _check(out: Path | None) -> None:
+    """Whether what is measured can be written: told before it is."""
+    from loang import files
+
+    if out is not None:
+        files.check_file(out)
+
+
 def _show(speed: "Speed", json: bool, out: Path | None) -> None:
+    """Print, and only then write: a disk that is full by now costs the file alone."""
     from loang import files
     from loang.cli.console import say
 
     text = json_format.dumps(speed.values, indent=1)
+    if json:
+        print(text, flush=True)
+    else:
+        for line in speed.lines:
+            say(line)
+        if speed.advice:
+            say()
+        for sentence in speed.advice:
+            say(f"- {sentence}")
     if out is not None:
         files.write_text(out, text + "\n")
-    if json:
-        print(text)
-        return
-    for line in speed.lines:
-        say(line)
-    if speed.advice:
-        say()
-    for sentence in speed.advice:
-        say(f"- {sentence}")
-    if out is not None:
-        say(f"  {files.shown(out)}")
+        if not json:
+            say(f"  {files.shown(out)}")
 
 
 def _say(what: str) -> None:
