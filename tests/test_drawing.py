@@ -10,6 +10,7 @@ from loang import build, drawing, presets
 from loang.config import changed
 from loang.data import ImageSpec
 from loang.data.encoded.picture import count_pages, read_picture
+from loang.editing import output
 from loang.errors import LoangError
 from loang.model import Model
 
@@ -49,3 +50,21 @@ def test_folders_stacks_and_arrays_hold_the_same_samples(tmp_path: Path, kind: s
 def test_another_suffix_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     with pytest.raises(LoangError, match="no kind of file"):
         drawing.draw(model("uint8"), 3, tmp_path / "samples.jpg")
+
+
+def test_a_sheet_that_its_format_cant_hold_is_refused_before_anything_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, most = model("uint8"), 16383 // 10 * 8  # images of 8 pixels with gaps of 2, 8 in a row
+    monkeypatch.setattr(Model, "sample", lambda *_, **__: pytest.fail("drawn"))
+    for count in (most + 8, 10 * most):
+        with pytest.raises(LoangError, match=r"16,383 a side at the most\. .*\.png, .* in \.npy"):
+            drawing.draw(asked, count, tmp_path / "samples.webp")
+    for write in (output.start_from, output.inpaint):
+        with pytest.raises(LoangError, match="16,383 a side"):
+            write(asked, tmp_path / "none.png", tmp_path / "out.webp", count=1638**2)
+    with pytest.raises(LoangError, match="16,383 a side"):
+        output.interpolate(asked, (0, 1), tmp_path / "out.webp", frames=1639)
+    drawn = np.zeros((most, 8, 8, 3), np.uint8)
+    monkeypatch.setattr(Model, "sample", lambda *_, **__: drawn)
+    assert drawing.draw(asked, most, tmp_path / "samples.webp")

@@ -126,6 +126,12 @@ def draw(
     settings = settings or model.settings.sampling
     index = None if label is None else model.class_index(label)
     check_place(out, model.spec)
+    across = pictures.columns(model.spec)
+    shown = range(min(count, batch, across * pictures.rows(model.spec)))
+    if not is_streamed(out):
+        pictures.check_sheet(count, model.spec, out, across)
+    if gif:
+        pictures.check_sheet(len(shown), model.spec, _beside(out, ".gif"), across)
     draws = partial(
         helping.sample, model, seed=seed, sampling=settings, label=index, batch=batch, guide=guide
     )
@@ -137,9 +143,8 @@ def draw(
     written = [out]
     with contextlib.nullcontext() if stream is None else stream.claimed():
         if gif:
-            most = min(count, batch, pictures.columns(model.spec) * pictures.rows(model.spec))
-            labels = model.labels(range(most), index)
-            walk = model.walk(range(most), seed=seed, sampling=settings, labels=labels, guide=guide)
+            labels = model.labels(shown, index)
+            walk = model.walk(shown, seed=seed, sampling=settings, labels=labels, guide=guide)
             written.append(_beside(out, ".gif"))
             every = every or pictures.spacing(
                 len(walking.levels_of(settings, model.denoiser.schedule)) - 1

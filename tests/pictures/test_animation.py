@@ -217,3 +217,21 @@ def test_a_picture_is_as_readable_as_any_other_new_file(tmp_path: Path) -> None:
     save_image(random_frames(1)[0], path := tmp_path / "picture.png")
     (other := tmp_path / "other").touch()
     assert path.stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.parametrize(("suffix", "most"), [(".webp", 16383), (".gif", 65535), (".png", None)])
+def test_what_is_too_wide_for_a_format_is_told_and_what_fits_is_written(
+    tmp_path: Path, suffix: str, most: int | None
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    for width, height in ((1, most or 70_000), (most or 70_000, 1)):
+        image = Image.new("L", (width, height))
+        larger = Image.new("L", (width + (height == 1), height + (width == 1)))
+        for write, fits, large in (
+            (save_image, image, larger),
+            (save_animation, [image], [larger]),
+        ):
+            write(fits, path)
+            if most is not None:
+                with pytest.raises(LoangError, match=r"a side at the most.*\.png"):
+                    write(large, path)

@@ -94,6 +94,7 @@ def inpaint(
     check_seed(seed)
     drawing.check_place(out, model.spec)
     check_apart(out, picture, mask)
+    _check_sheet(count + 1, model.spec, out)
     found, known = read_with_holes(picture, model.spec, model.settings.data, mask)
     filled = filling.inpaint(
         model,
@@ -134,6 +135,7 @@ def start_from(
     check_seed(seed)
     drawing.check_place(out, model.spec)
     check_apart(out, picture)
+    _check_sheet(count + 1, model.spec, out)
     found = read(picture, model.spec, model.settings.data)
     changed = changing.start_from(
         model,
@@ -181,6 +183,8 @@ def interpolate(
         files.check_folder(out.parent)
     else:
         drawing.check_place(out, model.spec)
+        if _is_sheet(out):
+            pictures.check_sheet(frames, model.spec, out, frames)
     one, other = ends
     notices: tuple[str, ...] = ()
     if isinstance(one, Path) and isinstance(other, Path):
@@ -254,6 +258,21 @@ def denoise(
     return Edited(out, (*notices, *_save(cleaned[np.newaxis], model.spec, out)))
 
 
+def _is_sheet(out: Path) -> bool:
+    return out.suffix.lower() in drawing.SHEETS and not out.is_dir()
+
+
+def _columns(count: int) -> int | None:
+    """Of a sheet of so many; None is about as many as rows."""
+    return count if count <= 10 else None
+
+
+def _check_sheet(count: int, spec: ImageSpec, out: Path) -> None:
+    """Before they are drawn: whether `_save` can write so many there."""
+    if _is_sheet(out):
+        pictures.check_sheet(count, spec, out, _columns(count))
+
+
 def _save(
     pixels: Shaped[np.ndarray, "n h w c"],
     spec: ImageSpec,
@@ -262,14 +281,13 @@ def _save(
 ) -> tuple[str, ...]:
     """One image as a picture with all of its values, several as a sheet, after the one before."""
     suffix = out.suffix.lower()
-    if suffix not in drawing.SHEETS or out.is_dir():
+    if not _is_sheet(out):
         drawing.save(pixels, spec, out)
         return ()
     if len(pixels) > 1:
         several = pixels if before is None else np.concatenate([before[np.newaxis], pixels])
         shown = pictures.to_display(several, spec.low, spec.high)
-        columns = len(several) if len(several) <= 10 else None
-        pictures.save_image(pictures.grid(shown, columns=columns), out)
+        pictures.save_image(pictures.grid(shown, columns=_columns(len(several))), out)
         return ()
     if suffix == suffix_of(spec) == ".png":
         save_single(pixels[0], out)

@@ -4,6 +4,7 @@ from loang.pictures.animation import save_animation, save_image
 from loang.pictures.charts import schedule_chart, training_chart
 from loang.pictures.grid import captioned_rows, grid, to_display
 from loang.pictures.samples import (
+    check_sheet,
     check_singles,
     columns,
     rows,
@@ -17,6 +18,7 @@ from loang.pictures.samples import (
 
 __all__ = [
     "captioned_rows",
+    "check_sheet",
     "check_singles",
     "columns",
     "grid",

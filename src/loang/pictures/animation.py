@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import GifImagePlugin, Image
 
 from loang.files import replacing
-from loang.pictures.formats import format_of
+from loang.pictures.formats import check_sides, format_of
 
 FORMATS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 # Viewers show a GIF frame of less than 20 ms for 100 ms: what was to be fast would be slow.
@@ -27,10 +27,11 @@ def save_image(image: Image.Image, path: str | PathLike[str]) -> None:
             seen, and so does GIF for grey.
 
     Raises:
-        LoangError: another suffix.
+        LoangError: another suffix, or a picture that is too large for it.
     """
     target = Path(path)
     kind = format_of(target, FORMATS, "pictures")
+    check_sides(target, *image.size)
     with replacing(target) as beside:
         if kind == "GIF":
             _write_gif(iter([(image, 0)]), beside)
@@ -61,7 +62,7 @@ def save_animation(
         hold_ms: how much longer the last frame is shown, likewise rounded; from 0 to 300 000.
 
     Raises:
-        LoangError: another suffix.
+        LoangError: another suffix, or frames that are too large for it.
         ValueError: no frames, frames of different sizes or modes, or a duration out of range.
     """
     target = Path(path)
@@ -70,6 +71,7 @@ def save_animation(
         raise ValueError(f"{frame_ms=} is not between {SHORTEST_MS} and {LONGEST_MS}")
     if not 0 <= hold_ms <= LONGEST_MS:
         raise ValueError(f"{hold_ms=} is not between 0 and {LONGEST_MS}")
+    frames = _fitting(frames, target)
     timed = _timed(frames, round(frame_ms / 10) * 10, round(hold_ms / 10) * 10)
     with replacing(target) as beside:
         if kind == "GIF":
@@ -85,6 +87,13 @@ def save_animation(
                 loop=0,
                 lossless=True,
             )
+
+
+def _fitting(frames: Iterable[Image.Image], target: Path) -> Iterator[Image.Image]:
+    """The same frames, if the file can hold them."""
+    for frame in frames:
+        check_sides(target, *frame.size)
+        yield frame
 
 
 def _timed(

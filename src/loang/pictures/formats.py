@@ -1,9 +1,12 @@
-"""Which format a file's name asks for."""
+"""Which format a file's name asks for, and how large a picture it holds."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from loang.errors import LoangError
+
+LARGEST = {".webp": 16_383, ".gif": 65_535}
+"""Pixels a side; PNG has room for two billion."""
 
 
 def format_of(path: Path, formats: Mapping[str, str], noun: str) -> str:
@@ -26,3 +29,18 @@ def format_of(path: Path, formats: Mapping[str, str], noun: str) -> str:
             f"loang can't write {named} ({path}).", f"Give the file a name that ends in {wanted}."
         )
     return formats[suffix]
+
+
+def check_sides(path: Path, width: int, height: int) -> None:
+    """Whether the format that a file's suffix asks for holds a picture of so many pixels.
+
+    Raises:
+        LoangError: it doesn't.
+    """
+    most = LARGEST.get(path.suffix.lower())
+    if most is not None and max(width, height) > most:
+        raise LoangError(
+            f"{path} would be a picture of {width:,}x{height:,} pixels, and such a file holds"
+            f" {most:,} a side at the most.",
+            "Write it to a file whose name ends in .png, or samples to one in .npy.",
+        )

@@ -11,6 +11,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's word for so many channels
 FONT_SIZE = 18
 INK = "#333333"  # softer than black beside pictures
+GAP = 2  # pixels between images of a plain grid
 MARGIN = 16  # pixels of white around captioned rows
 GUTTER = 12  # pixels between a caption and its neighbours
 
@@ -51,7 +52,7 @@ def grid(
     pixels: UInt8[np.ndarray, "n h w c"],
     *,
     columns: int | None = None,
-    gap: int = 2,
+    gap: int = GAP,
     scale: int | None = None,
     background: int = 255,
 ) -> Image.Image:
@@ -74,13 +75,11 @@ def grid(
         ValueError: no images, another number of channels, or a number out of range.
     """
     count, height, width, channels = _checked(pixels)
-    columns = ceil(count**0.5) if columns is None else min(columns, count)
-    if columns < 1 or gap < 0 or not 0 <= background <= 255:
+    if (columns is not None and columns < 1) or gap < 0 or not 0 <= background <= 255:
         raise ValueError(f"{columns=}, {gap=}, {background=}: out of range")
-    rows = ceil(count / columns)
-    canvas = np.full(
-        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), background, np.uint8
-    )
+    columns = _across(count, columns)
+    across, down = grid_size(count, height, width, columns=columns, gap=gap)
+    canvas = np.full((down, across, channels), background, np.uint8)
     if channels == 4:
         canvas[..., 3] = 255
     for index, image in enumerate(pixels):
@@ -88,6 +87,22 @@ def grid(
         canvas[top : top + height, left : left + width] = image
     scale = _scale(canvas.shape[1], canvas.shape[0], wanted=512) if scale is None else scale
     return _picture(canvas, scale)
+
+
+def grid_size(
+    count: int, height: int, width: int, *, columns: int | None = None, gap: int = GAP
+) -> tuple[int, int]:
+    """Width and height of what `grid` makes of so many images, before it is scaled.
+
+    What is wider or higher than 2048 pixels is not scaled by itself.
+    """
+    columns = _across(count, columns)
+    rows = ceil(count / columns)
+    return columns * (width + gap) - gap, rows * (height + gap) - gap
+
+
+def _across(count: int, columns: int | None) -> int:
+    return ceil(count**0.5) if columns is None else min(columns, count)
 
 
 def captioned_rows(

@@ -12,7 +12,8 @@ from loang.data.encoded.header import Unreadable, check_size
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.pictures.animation import save_animation, save_image
-from loang.pictures.grid import grid, to_display
+from loang.pictures.formats import check_sides
+from loang.pictures.grid import grid, grid_size, to_display
 from loang.pictures.single import save_single, suffix_of
 
 FRAMES = 40
@@ -38,6 +39,23 @@ def spacing(steps: int) -> int:
 def sheet(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec) -> Image.Image:
     """Images of that kind in one picture."""
     return grid(to_display(pixels, spec.low, spec.high), columns=columns(spec))
+
+
+def check_sheet(count: int, spec: ImageSpec, path: Path, columns: int | None) -> None:
+    """Before images are drawn: whether that file can hold a sheet of so many.
+
+    Args:
+        count: images; of none there is no sheet, which others tell.
+        spec: what they are.
+        path: of the sheet.
+        columns: as for `grid`.
+
+    Raises:
+        LoangError: the sheet is too large for its format.
+    """
+    width = spec.width * (2 if spec.channels == 2 else 1)  # `to_display`
+    if count > 0:
+        check_sides(path, *grid_size(count, spec.height, width, columns=columns))
 
 
 def save_samples(pixels: Shaped[np.ndarray, "n h w c"], spec: ImageSpec, path: Path) -> None:
