@@ -56,8 +56,8 @@ class _Job:
     """What a leader has handed out so far."""
 
     team: Team = ALONE
-    known: list[tuple[Model, str]] = field(default_factory=list)
-    """The last of them, with their names."""
+    known: dict[str, Model] = field(default_factory=dict)
+    """Models by their names, as all processes have them; what was asked for last stands last."""
 
 
 _job = _Job()
@@ -86,7 +86,7 @@ def together() -> Iterator[bool]:
         _serve(team)
         yield False
         return
-    _job.team, _job.known = team, []
+    _job.team, _job.known = team, {}
     try:
         yield True
         team.tell(["end"])
@@ -97,7 +97,7 @@ def together() -> Iterator[bool]:
         team.dismiss(0.0)
         raise
     finally:
-        _job.team, _job.known = ALONE, []
+        _job.team, _job.known = ALONE, {}
 
 
 def sample(
@@ -151,28 +151,39 @@ def sample(
 
 def _handed_out(team: Team, model: Model) -> str:
     """The name by which the others know a model."""
-    for known, name in _job.known:
+    for name, known in _job.known.items():
         if known is model:
+            team.tell(["again", name])
+            _keep(_job.known, name, model)
             return name
     name = weights_digest(model)
-    _job.known = [*_job.known, (model, name)][-KEPT:]
+    _keep(_job.known, name, model)
     about = [model.settings.to_dict(), model.spec.to_dict(), str(model.device)]
     team.tell(["model", name, about])
     team.hand_out(model.denoiser.network.state_dict())
     return name
 
 
+def _keep(models: dict[str, Model], name: str, model: Model) -> None:
+    """As the last of the models; those that were asked for longest ago are forgotten."""
+    models.pop(name, None)
+    models[name] = model
+    while len(models) > KEPT:
+        del models[next(iter(models))]
+
+
 def _serve(team: Team) -> None:
     """Draw what the leader asks for, until it is over."""
-    models: list[tuple[str, Model]] = []
+    models: dict[str, Model] = {}
     while told := team.tell():
         match told:
             case ["model", str(name), [dict(settings), dict(spec), str(on)]]:
-                models = [*models, (name, _received(team, settings, spec, on))][-KEPT:]
+                _keep(models, name, _received(team, settings, spec, on))
+            case ["again", str(name)]:
+                _keep(models, name, models[name])
             case ["draw", [str(name), *guides], dict(wish)]:
-                known = dict(models)
-                guide = known[guides[0]] if guides else None
-                _draw(team, Wish(**wish), known[name], guide)
+                guide = models[guides[0]] if guides else None
+                _draw(team, Wish(**wish), models[name], guide)
             case _:
                 return
     raise Dismissed
