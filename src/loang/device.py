@@ -2,12 +2,16 @@
 
 import contextlib
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from loang.errors import LoangError
 from loang.team.place import Place
+
+GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where Linux tells of control groups: of all, and which are this process's."""
 
 
 def choose(name: str = "auto") -> torch.device:
@@ -126,22 +130,36 @@ def memory_free() -> int:
     """
     import psutil
 
-    free = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError, KeyError, StopIteration):
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
-        group = next(line[4:] for line in lines if line.startswith("0::/"))
-        root = Path("/sys/fs/cgroup")
-        for place in (root / group, *(root / group).parents):
-            if (place / "memory.max").exists():
-                limit = (place / "memory.max").read_text(encoding="ascii").strip()
-                if limit != "max":
-                    used = int((place / "memory.current").read_text(encoding="ascii"))
-                    # Files that were read are counted as used, but make way when they must.
-                    lines = (place / "memory.stat").read_text(encoding="ascii").splitlines()
-                    parts = dict(line.split() for line in lines)
-                    cached = int(parts["inactive_file"]) + int(parts["active_file"])
-                    free = min(free, max(int(limit) - used + cached, 0))
-    return free
+    return min([int(psutil.virtual_memory().available), *_left_to_groups()])
+
+
+def _left_to_groups() -> Iterator[int]:
+    """Bytes that each control group of this process has left, of those that have a limit.
+
+    Of both kinds: version 2, and 1, which older systems and some containers have.
+    """
+    places = []
+    with contextlib.suppress(OSError):
+        for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, _, rest = line.partition(":")
+            controllers, _, group = rest.partition(":")
+            if not controllers:
+                places.append((GROUPS, group, "memory.max", "memory.current", ""))
+            elif "memory" in controllers.split(","):
+                names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+                places.append((GROUPS / "memory", group, *names))
+    for root, group, most, held, prefix in places:
+        own = root / group.lstrip("/")
+        # A container may see its own group as the root, by a name that is the machine's.
+        for place in (own, *own.parents):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                limit = int((place / most).read_text(encoding="ascii"))  # "max" is none
+                used = int((place / held).read_text(encoding="ascii"))
+                # Files that were read are counted as used, but make way when they must.
+                lines = (place / "memory.stat").read_text(encoding="ascii").splitlines()
+                parts = dict(line.split() for line in lines)
+                cached = sum(int(parts[f"{prefix}{kind}_file"]) for kind in ("inactive", "active"))
+                yield max(limit - used + cached, 0)
 
 
 def memory_used(device: torch.device) -> int:
