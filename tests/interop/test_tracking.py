@@ -297,6 +297,33 @@ def test_wandb_without_an_account_asks_nobody(tmp_path, monkeypatch):
         tracking.Tracking(["wandb"]).start()
 
 
+DELETED = """
+from types import SimpleNamespace
+class MlflowClient:
+    def __init__(self, tracking_uri): pass
+    def get_experiment_by_name(self, name):
+        return SimpleNamespace(name=name, experiment_id="7", lifecycle_stage="deleted")
+    def create_run(self, experiment, run_name): raise RuntimeError("must be in 'active' state")
+"""
+
+
+def test_a_deleted_experiment_of_mlflow_is_told_with_what_helps(tmp_path, monkeypatch):
+    place = tmp_path / "packages" / "mlflow"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text(DELETED)
+    (place / "entities.py").write_text("")
+    monkeypatch.syspath_prepend(place.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place.parent), *sys.path]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "photos")
+    (why,) = session("mlflow", begin(tmp_path / "run"), "finished", anew=True)
+    assert why == (
+        "Warning: mlflow can't be told any more: Its experiment 'photos' was deleted, and keeps the"
+        " name. Restore it with `mlflow experiments restore -x 7`, or name another in"
+        " MLFLOW_EXPERIMENT_NAME."
+    )
+
+
 class Memory(Tracker):
     """One that remembers, and fails where it is told to."""
 

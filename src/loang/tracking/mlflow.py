@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from loang.errors import LoangError
 from loang.extras import require
 from loang.tracking.tracker import PROJECT, End, Record, Subject, Tracker, numbers, step_of, words
 
@@ -38,7 +39,11 @@ class MLflow(Tracker):
             require("sqlalchemy", extra="track", purpose="for MLflow's database")
 
     def open(self, run: Subject, identity: str | None, row: int) -> str:
-        """A run of that name in the person's experiment, or in `loang`."""
+        """A run of that name in the person's experiment, or in `loang`.
+
+        Raises:
+            LoangError: that experiment was deleted.
+        """
         uri, artifacts = os.environ.get("MLFLOW_TRACKING_URI"), None
         if not uri:
             folder = (run.folder / FOLDER).resolve()
@@ -53,6 +58,12 @@ class MLflow(Tracker):
             return identity
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         found = self._client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise LoangError(
+                f"Its experiment {name!r} was deleted, and keeps the name.",
+                f"Restore it with `mlflow experiments restore -x {found.experiment_id}`, or name"
+                " another in MLFLOW_EXPERIMENT_NAME.",
+            )
         experiment = (
             self._client.create_experiment(name, artifact_location=artifacts)
             if found is None

@@ -55,7 +55,7 @@ def main(name: str) -> None:
     try:
         _follow(tracker, name, Path(order["folder"]), order["anew"], orders)
     except LoangError as error:
-        _answer(answers, failed=error.problem)
+        _answer(answers, failed=str(error))
         _end_after(LAST)
     except Exception as error:
         _answer(answers, failed=f"{_reason(error)}.")
