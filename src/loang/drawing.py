@@ -203,7 +203,9 @@ def check_place(out: Path, spec: ImageSpec) -> None:
         LoangError: it can't.
     """
     suffix = out.suffix.lower()
-    if _is_folder(out):
+    with files.writing(out):
+        folder = _is_folder(out)
+    if folder:
         pictures.check_singles(spec)
         files.check_folder(out)
     elif suffix in (*SHEETS, *STACKS, ".npy"):

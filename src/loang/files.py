@@ -118,7 +118,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         LoangError: they can't.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    with writing(folder):  # a folder on the way may refuse even a look
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with writing(folder):
             try:

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -42,7 +43,7 @@ def main() -> None:
         silent = (
             contextlib.redirect_stdout(io.StringIO()) if follows() else contextlib.nullcontext()
         )
-        with silent:
+        with silent, _reaching():
             status = app(arguments, prog_name="loang", standalone_mode=not follows())
         sys.exit(status if isinstance(status, int) else 0)
     except MISTYPED as error:
@@ -67,6 +68,20 @@ def main() -> None:
         with contextlib.suppress(OSError):
             print(f"loang: What it prints can't be written: {reason}.", file=sys.stderr)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """A place that the system refuses even to look at, as a person's mistake."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise LoangError(
+            f"{error.filename} can't be read or written: {error.strerror}.",
+            "Name a place in a folder that you may enter, read and write.",
+        ) from error
 
 
 def _show_warning(
