@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from loang.data.collection import Labels
 from loang.data.places.folder import FolderCollection
@@ -190,3 +191,18 @@ def test_a_label_that_is_no_word_is_named_by_its_line(tmp_path: Path, cell: str)
     with pytest.raises(LoangError, match="Line 3 of"):
         read_labels(path, PLACES)
     assert read_labels(path, PLACES, labels=False).labels is None
+
+
+def test_a_file_that_names_no_image_is_refused_though_there_are_subfolders(tmp_path: Path) -> None:
+    for place in ("a/1.png", "b/2.png"):
+        (tmp_path / place).parent.mkdir()
+        Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / place)
+    (tmp_path / "labels.csv").write_text("file_name,label\nphoto-1.png,cat\nphoto-2.png,dog\n")
+    with pytest.raises(LoangError, match=r"No line .* photo-1\.png, .* a/1\.png"):
+        FolderCollection(tmp_path, Wishes()).labels()
+
+
+def test_a_line_without_a_name_is_that_of_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("file_name,label\n1.png,cat\n,dog\n")
+    assert words(read_labels(path, PLACES).labels) == ["cat", None, None, None]

@@ -58,7 +58,8 @@ def read_labels(path: Path, places: Sequence[str], wishes: Wishes) -> LabelFile:
             its values are nearly all different, as captions are. `labels` whether to take any.
 
     Raises:
-        LoangError: the file can't be read, lacks a column, or says two things of one image.
+        LoangError: the file can't be read, lacks a column, says two things of one image, or names
+            none that is there.
     """
     columns, rows = _read(path)
     names = _column(path, columns, wishes.image_column, FILE_COLUMNS, "image_column")
@@ -89,6 +90,14 @@ def read_labels(path: Path, places: Sequence[str], wishes: Wishes) -> LabelFile:
     used = [column for column in (label, split) if column is not None]
     by_name = _by_name(path, rows, names, used)
     each = [by_name.get(key) for key in _keys(path, places, by_name)]
+    if places and not any(each):
+        raise LoangError(
+            f"No line of {path} names an image that is there: the first says"
+            f" {listed([rows[0].value(names) or 'nothing'])}, and the first image is"
+            f" {listed(places[:1])}.",
+            "Write paths within the folder there, or file names; --set data.image_column=... names"
+            " another column. Else do without the file.",
+        )
     parts = Parts(everything, None, False)
     if split is not None:
         words = ["" if row is None else row.value(split) or "" for row in each]
@@ -244,8 +253,10 @@ def _by_name(path: Path, rows: Sequence[_Row], names: str, used: Sequence[str]) 
     found = dict[str, _Row]()
     for row in rows:
         name = (row.value(names) or "").replace("\\", "/").removeprefix("./")
+        if not name:  # or it would be the line of all images that none names
+            continue
         other = found.setdefault(name, row)
-        for column in used if name else ():
+        for column in used:
             if row.value(column) != other.value(column):
                 raise LoangError(
                     f"Lines {other.number:,} and {row.number:,} of {path} both name"
