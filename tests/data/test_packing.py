@@ -23,6 +23,7 @@ from loang.data.environment import cache_folder
 from loang.data.images import Dataset
 from loang.data.open import open_dataset
 from loang.data.places import folder as folder_module
+from loang.data.places.files import holds_pictures
 from loang.errors import LoangError
 
 GENERATOR = np.random.default_rng(11)
@@ -467,6 +468,22 @@ def test_the_run_inside_the_images_is_none_of_them(photos: Path) -> None:
     assert any("runs/photos-quick" in notice for notice in dataset.notices)
     # Who names a run's samples means them.
     assert len(open_dataset(run / "samples").train) == 1
+
+
+def test_what_doctor_drew_inside_the_images_is_none_of_them(photos: Path, tmp_path: Path) -> None:
+    drawn = photos / "doctor-photos"
+    drawn.mkdir()
+    (drawn / "doctor.json").write_text("{}")
+    for name in ("contact-sheet.png", "suspicious.png"):
+        (drawn / name).write_bytes((photos / "bags" / "00.png").read_bytes())
+    dataset = open_dataset(photos)
+    assert len(dataset.train) + len(dataset.validation) == 40
+    assert dataset.spec.class_names == ("bags", "boots")
+    assert any("doctor-photos" in notice for notice in dataset.notices)
+    # Beside shards it makes no folder of images of them.
+    (tmp_path / "shards").mkdir()
+    drawn.rename(tmp_path / "shards" / "doctor-shards")
+    assert not holds_pictures(tmp_path / "shards")
 
 
 def test_only_what_is_larger_than_memory_is_read_here_and_there(

@@ -14,8 +14,9 @@ OF_MANY = frozenset({".npy", ".npz", ".parquet", ".pq", ".arrow", ".feather", ".
 """Suffixes of single files that hold many images, and are named themselves."""
 
 
-RUN = frozenset({"config.json", "log.jsonl"})
-"""What every folder of a run has: see training/folder.py."""
+OURS = (frozenset({"config.json", "log.jsonl"}), frozenset({"doctor.json", "contact-sheet.png"}))
+"""What every folder of a run has, and of an examined data set: see training/folder.py and
+doctor/data_sheets.py."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class Found:
         pictures: image files at any depth, sorted.
         others: how many other files there are, by suffix.
         leaving: links to images or folders that lie outside, which were not followed.
-        runs: folders of loang's own runs, whose samples are no images to learn from.
+        ours: folders that loang made: runs, whose samples are no images to learn from, and what
+            `loang doctor` draws of images.
     """
 
     pictures: Sequence[Path]
     others: Counter[str]
     leaving: Sequence[Path]
-    runs: Sequence[Path] = ()
+    ours: Sequence[Path] = ()
 
 
 def find_pictures(folder: Path, follow_links: bool = False) -> Found:
@@ -60,15 +62,15 @@ def find_pictures(folder: Path, follow_links: bool = False) -> Found:
         leaving.append(path)
         return False
 
-    visited, runs = set[tuple[int, int]](), list[Path]()
+    visited, ours = set[tuple[int, int]](), list[Path]()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in visited:  # a link back to where we have been
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        if RUN.issubset(files) and Path(root) != folder:  # its samples are no images to learn from
-            runs.append(Path(root))
+        if _is_ours(files) and Path(root) != folder:
+            ours.append(Path(root))
             folders.clear()
             continue
         kept = sorted(name for name in folders if not _passed_over(name))
@@ -92,7 +94,7 @@ def find_pictures(folder: Path, follow_links: bool = False) -> Found:
             remedy = f"If they are in {printable(str(of_many))}, name that file itself."
         raise LoangError(f"The folder {folder} holds no images{found}.", remedy)
     pictures.sort(key=lambda path: path.relative_to(folder).as_posix())
-    return Found(pictures, others, leaving, runs)
+    return Found(pictures, others, leaving, ours)
 
 
 def holds_pictures(folder: Path) -> bool:
@@ -100,7 +102,10 @@ def holds_pictures(folder: Path) -> bool:
 
     Folders that are links are not entered, nor what `find_pictures` passes over.
     """
-    for _, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder):
+        if _is_ours(files) and Path(root) != folder:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not _passed_over(name)]
         pictures = (name for name in files if Path(name).suffix.lower() in SUFFIXES)
         if any(not _passed_over(name) for name in pictures):
@@ -130,6 +135,10 @@ def _within(path: Path, inside: Path) -> bool:
         return path.resolve(strict=True).is_relative_to(inside)
     except (OSError, RuntimeError):
         return True
+
+
+def _is_ours(files: Sequence[str]) -> bool:
+    return any(names.issubset(files) for names in OURS)
 
 
 def _passed_over(name: str) -> bool:

@@ -63,9 +63,9 @@ class FolderCollection(Collection):
         notices = list[str]()
         if others:
             notices.append(f"{describe_others(others)} in {folder} were left aside.")
-        if found.runs:
-            some = listed([str(run.relative_to(folder)) for run in found.runs])
-            notices.append(f"Runs of loang in {folder} ({some}) were left aside.")
+        if found.ours:
+            some = listed([str(made.relative_to(folder)) for made in found.ours])
+            notices.append(f"Folders that loang made in {folder} ({some}) were left aside.")
         if found.leaving:
             leaving = describe_leaving(found.leaving, folder)
             notices.append(f"In {folder}, {leaving} were left aside.")
