@@ -212,6 +212,21 @@ def test_shards_of_other_columns_are_refused(tmp_path: Path) -> None:
         open_parquet(str(tmp_path), Wishes())
 
 
+def test_shards_that_name_their_classes_in_another_order_are_of_the_same_classes(
+    tmp_path: Path,
+) -> None:
+    for shard, names in (("a", ["cat", "dog"]), ("b", ["dog", "owl", "cat"])):
+        feature = {"_type": "ClassLabel", "names": names}
+        saved(tmp_path, hugging(3, label=feature), f"{shard}.parquet")  # -1, 0, 1
+    labels = open_parquet(str(tmp_path), Wishes()).labels()
+    assert labels.names == ("cat", "dog", "owl")
+    assert labels.numbers.tolist() == [-1, 0, 1, -1, 1, 2]
+    saved(tmp_path, hugging(3), "c.parquet")
+    unlike = open_parquet(str(tmp_path), Wishes())
+    with pytest.raises(LoangError, match=r"c\.parquet does not say what the numbers .* mean"):
+        unlike.labels()
+
+
 def test_links_that_leave_the_folder_are_left_aside(tmp_path: Path) -> None:
     outside = saved(tmp_path / "elsewhere", hugging(3))
     saved(tmp_path / "here", hugging(2), "a.parquet")

@@ -80,7 +80,12 @@ def choose_columns(
     image = _image(images, types, name, image_column)
     named = {c for c in labels if _feature(features, c).get("_type") == "ClassLabel"}
     label = _label(labels, named, types, name, label_column)
-    return Columns(image, images[image], label, _names(_feature(features, label)) if label else ())
+    return Columns(image, images[image], label, class_names(schema, label))
+
+
+def class_names(schema: Any, column: str | None) -> tuple[str, ...]:
+    """Of the labels 0, 1, ... in a column, where its table names them."""
+    return () if column is None else _names(_feature(_features(schema), column))
 
 
 def find_split(schema: Any, columns: Columns) -> str | None:

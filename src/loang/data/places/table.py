@@ -1,6 +1,8 @@
 """Tables of images, in one file or many, read a few rows at a time."""
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +12,13 @@ from jaxtyping import Bool, Int, Shaped
 from loang.data.collection import Collection, Labels
 from loang.data.encoded.header import Header
 from loang.data.places.cells import header_of, picture_of
-from loang.data.places.columns import choose_columns, find_split, labels_of
+from loang.data.places.columns import (
+    Columns,
+    choose_columns,
+    class_names,
+    find_split,
+    labels_of,
+)
 from loang.data.places.names import checked
 from loang.data.places.parts import Parts, held_out_rows, parts_of_column
 from loang.data.places.rows import Rows, Table
@@ -100,16 +108,45 @@ class TableCollection(Collection):
         column = self.columns.label
         if column is None:
             return None
-        labels = labels_of(self.columns, self._values(column))
+        columns, values = self._with_same_names(column, self._values(column))
+        labels = labels_of(columns, values)
         if labels is not None and self._kept is not None:
             labels = Labels(labels.names, labels.numbers[self._kept])
         return checked(labels, self.name, "Rename it")
+
+    def _with_same_names(self, column: str, values: list[Any]) -> tuple[Columns, list[Any]]:
+        """The names of all tables' classes, and labels that number these.
+
+        Tables made one by one may name the same classes in another order.
+
+        Raises:
+            LoangError: some tables name their classes, and others don't.
+        """
+        of_each = [class_names(table.schema, column) for table in self.tables]
+        if len(set(of_each)) == 1:
+            return self.columns, values
+        unnamed = next((t.name for t, own in zip(self.tables, of_each, strict=True) if not own), "")
+        if unnamed:
+            raise LoangError(
+                f"{unnamed} does not say what the numbers in its column {shown(column)} mean; other"
+                " files beside it do.",
+                "Write all with the same names of classes, or leave the labels out with"
+                " --no-labels.",
+            )
+        number = {name: n for n, name in enumerate(dict.fromkeys(itertools.chain(*of_each)))}
+        same, start = list[Any](), 0
+        for table, own in zip(self.tables, of_each, strict=True):
+            end = start + sum(table.lengths)
+            become = dict(enumerate(number[name] for name in own))
+            same += [become.get(value, -1) for value in values[start:end]]
+            start = end
+        return replace(self.columns, class_names=tuple(number)), same
 
     def labels(self) -> Labels | None:
         """From the column of labels.
 
         Raises:
-            LoangError: that column is damaged.
+            LoangError: that column is damaged, or not all tables say what its numbers mean.
         """
         return self._labels
 
