@@ -233,6 +233,22 @@ def test_overexposed_images_are_found_and_a_white_background_is_none():
     assert "clipped" not in topics(values_of(numbered(white, white[:1])))
 
 
+def test_opacity_and_padding_are_no_values_of_the_images():
+    rng = np.random.default_rng(0)
+    dull = rng.integers(100, 140, (60, 16, 16, 4), np.uint8)
+    dull[..., 3] = 255
+    opaque = numbered(dull[:50], dull[50:])
+    assert topics(values_of(opaque)) == {"contrast"}
+    dull[:, :5, :, :3] = dull[:, -5:, :, :3] = 255
+    padded = numbered(dull[:50], dull[50:])
+    seen = glance(padded, padding=255.0)
+    assert topics(data_values.examine(padded, seen)) == {"contrast"}
+    assert seen.at_high.max() == 0
+    assert seen.highest.max() < 140
+    white = np.full((3, 8, 8, 1), 255, np.uint8)
+    assert glance(numbered(white, white), padding=255.0).at_high.min() == 1
+
+
 def test_drawings_in_black_and_white_are_told_not_blamed(clothes):
     drawings = ((clothes[0][:300] > 100) * 255).astype(np.uint8)
     found = values_of(numbered(drawings[:250], drawings[250:]))

@@ -61,7 +61,11 @@ def examine(
     told("trying a training step", 0, 1)
     advice = advise(name, dataset, settings, asked or {})
     images = Numbered(dataset)
-    seen = glance(images, lambda done, total: told("images looked at", done, total))
+    seen = glance(
+        images,
+        lambda done, total: told("images looked at", done, total),
+        padding=_padding(dataset, settings),
+    )
     told(f"comparing {counted(len(seen.numbers))} with one another", 0, 1)
     odd = set(seen.numbers[data_values.inverted(seen)].tolist())
     sights: tuple[Sight, ...] = (
@@ -85,6 +89,16 @@ def examine(
         images=images,
         marked=tuple(marked for sight in sights for marked in sight.marked),
     )
+
+
+def _padding(dataset: Dataset, settings: Settings) -> float | None:
+    """The value that was added beside images of another shape, if there are any."""
+    spec, survey, data = dataset.spec, dataset.survey, settings.data
+    sides = [spec.height, spec.width]
+    as_they_were = not survey or list(survey["smallest"]) == list(survey["largest"]) == sides
+    if data.fit != "pad" or as_they_were:
+        return None
+    return spec.high if data.background == "white" else spec.low
 
 
 def _cost(advice: Advice, command: str) -> Sight:

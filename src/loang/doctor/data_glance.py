@@ -1,7 +1,7 @@
 """One look at every image: how bright, how clipped, how it looks from afar. No torch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Glance:
         numbers: which they are.
         of: how many there are in all.
         constant: whether all its pixels are equal.
-        lowest: its lowest value.
+        lowest: its lowest value; of this and the next three, neither opacity nor padding is any.
         highest: its highest.
         at_low: the share of its values at the end that becomes -1, or beyond, 0..1.
         at_high: the same, of the end that becomes 1.
@@ -37,7 +37,7 @@ class Glance:
             `SIDE` pixels a side.
         tint: how far red, green and blue are from their mean, as shares of the range, averaged down
             to about `TINT_SIDE` pixels a side; 0 where there is no colour.
-        values: some values of all images, ascending.
+        values: some values of all images, ascending; no opacity, and no padding.
     """
 
     numbers: Int64[np.ndarray, " n"]
@@ -59,26 +59,31 @@ class Glance:
         return len(self.numbers) == self.of
 
 
-def glance(images: Numbered, on_done: OnDone | None = None) -> Glance:
+def glance(
+    images: Numbered, on_done: OnDone | None = None, *, padding: float | None = None
+) -> Glance:
     """Look at all images, or at some evenly spaced where that would take too long.
 
     Args:
         images: where to look.
         on_done: told how many images are done, of how many.
+        padding: the value that was added beside images of another shape; None if none was.
     """
     spec = images.spec
     one = math.prod(spec.shape)
     numbers = evenly(len(images), max(2, min(MOST_IMAGES, MOST_VALUES // one)))
     size = max(1, AT_ONCE // one)
     step = max(1, math.ceil(len(numbers) * one / SAMPLED))
-    while math.gcd(step, one) > 1:  # else the same pixels of all images would be taken
+    own_of_one = one // spec.channels * (3 if spec.channels == 4 else spec.channels)
+    while math.gcd(step, own_of_one) > 1:  # else the same pixels of all images would be taken
         step += 1
     columns: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(numbers), size):
         pixels = images[numbers[start : start + size]]
-        for name, values in _seen(pixels, spec.low, spec.high).items():
+        own = _own(_shown(pixels), padding)
+        for name, values in _seen(pixels, own, spec.low, spec.high).items():
             columns.setdefault(name, []).append(values)
-        columns.setdefault("values", []).append(pixels.reshape(-1)[::step])
+        columns.setdefault("values", []).append(np.concatenate(own)[::step])
         if on_done is not None:
             on_done(min(start + size, len(numbers)), len(numbers))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -86,11 +91,43 @@ def glance(images: Numbered, on_done: OnDone | None = None) -> Glance:
     return Glance(numbers, len(images), **joined)
 
 
-def _seen(pixels: Shaped[np.ndarray, "n h w c"], low: float, high: float) -> dict[str, np.ndarray]:
-    """The columns of a `Glance` for some images."""
-    flat = pixels.reshape(len(pixels), -1)
-    # Opacity is no brightness.
-    shown = pixels[..., :3] if pixels.shape[3] == 4 else pixels
+def _shown(pixels: Shaped[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, "n h w d"]:
+    """Opacity is no brightness."""
+    return pixels[..., :3] if pixels.shape[3] == 4 else pixels
+
+
+def _own(
+    shown: Shaped[np.ndarray, "n h w c"], padding: float | None
+) -> list[Shaped[np.ndarray, " v"]]:
+    """The values of each image without what was added beside it.
+
+    That is, without rows and columns at its edges that are padding throughout, unless all are.
+    """
+    if padding is None:
+        return [image.reshape(-1) for image in shown]
+    own = (shown != padding).any(axis=3)
+    found = []
+    for image, rows, columns in zip(shown, own.any(axis=2), own.any(axis=1), strict=True):
+        kept = image
+        if rows.any():
+            kept = image[_from_first_to_last(rows), _from_first_to_last(columns)]
+        found.append(kept.reshape(-1))
+    return found
+
+
+def _from_first_to_last(there: Bool[np.ndarray, " n"]) -> slice:
+    places = np.flatnonzero(there)
+    return slice(places[0], places[-1] + 1)
+
+
+def _seen(
+    pixels: Shaped[np.ndarray, "n h w c"],
+    own: Sequence[Shaped[np.ndarray, " v"]],
+    low: float,
+    high: float,
+) -> dict[str, np.ndarray]:
+    """The columns of a `Glance` for some images, of whose values some are their own."""
+    shown = _shown(pixels)
     grey = shown.mean(axis=3, dtype=np.float32)
     edges = (grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1])
     border = np.median(np.concatenate(edges, axis=1), axis=1).astype(np.float64)
@@ -102,10 +139,10 @@ def _seen(pixels: Shaped[np.ndarray, "n h w c"], low: float, high: float) -> dic
     return {
         "colour": colour.astype(np.float64),
         "constant": (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3)),
-        "lowest": flat.min(axis=1).astype(np.float64),
-        "highest": flat.max(axis=1).astype(np.float64),
-        "at_low": (flat <= low).mean(axis=1),
-        "at_high": (flat >= high).mean(axis=1),
+        "lowest": np.array([values.min() for values in own], np.float64),
+        "highest": np.array([values.max() for values in own], np.float64),
+        "at_low": np.array([(values <= low).mean() for values in own]),
+        "at_high": np.array([(values >= high).mean() for values in own]),
         "border": ((border - low) / (high - low)).clip(0, 1),
         "small": _averaged(_luma(shown) if shown.shape[3] == 3 else grey)[..., None],
         "tint": _tint(shown, high - low),
