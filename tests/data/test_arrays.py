@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loang.data.open import open_dataset
+from loang.data.places.arrays import ArrayCollection
 from loang.errors import LoangError
 
 GENERATOR = np.random.default_rng(0)
@@ -170,6 +171,13 @@ def test_labels(tmp_path: Path, labels: list, key: str) -> None:
     for part in (dataset.train, dataset.validation):
         assert part.labels is not None
         assert np.array_equal(part.labels, (part.pixels[:, 0, 0, 0] < 100).astype(int))
+
+
+def test_minus_one_is_no_label(tmp_path: Path) -> None:
+    values = np.array([-1, 0, 10, 2] * 3)
+    labels = ArrayCollection(saved(tmp_path, some(12, 4, 4), labels=values)).labels()
+    assert labels.names == ("0", "2", "10")
+    assert labels.numbers[:4].tolist() == [-1, 0, 2, 1]
 
 
 @pytest.mark.parametrize(

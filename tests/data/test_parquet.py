@@ -75,6 +75,7 @@ def test_what_hugging_face_writes(tmp_path: Path) -> None:
         (["b", "a", None, "", "b"], [1, 0, -1, -1, 1], ("a", "b")),
         ([True, False, None, True, True], [1, 0, -1, 1, 1], ("0", "1")),
         ([-1, 1, None, 1, -1], [0, 1, -1, 1, 0], ("-1", "1")),
+        ([3.0, 1.0, None, float("nan"), 3.0], [1, 0, -1, -1, 1], ("1", "3")),
     ],
 )
 @pytest.mark.parametrize("dictionary", [False, True])
@@ -88,6 +89,19 @@ def test_labels_of_numbers_words_and_dictionaries(
     labels = open_parquet(str(saved(tmp_path, table)), Wishes()).labels()
     assert labels.names == names
     assert labels.numbers.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [([0.5, 1.0], "0.5 is not whole"), ([[1, 0], [0, 1]], "list"), ([b"a", b"b"], "binary")],
+)
+def test_a_column_of_labels_that_can_be_none_is_told(
+    tmp_path: Path, values: list, reason: str
+) -> None:
+    table = pa.table({"image": [png(0)[0]] * 2, "label": values})
+    images = open_parquet(str(saved(tmp_path, table)), Wishes(image_column="image"))
+    assert images.labels() is None
+    assert any("its column label" in each and reason in each for each in images.notices)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_images_by_subfolder(tmp_path: Path, format_: int) -> None:
         ),
         ({"txt": lambda n: f"kind {n % 2}"}, {}, ("kind 0", "kind 1")),
         ({"txt": lambda n: f"picture {n}"}, {}, None),
+        ({"json": lambda n: json.dumps({"label": float(n % 2)})}, {}, ("0", "1")),
         ({"json": lambda n: "{", "txt": lambda n: n % 2}, {}, ("0", "1")),
         ({}, {}, None),
     ],
@@ -94,6 +95,13 @@ def test_labels_as_webdataset_has_them(
     found = [str(value(number)) for number in range(12)]
     told = [names[number] for number in images.labels().numbers]
     assert told == found or "json" in labels
+
+
+def test_labels_that_can_be_none_are_told(tmp_path: Path) -> None:
+    files = samples(6, json=lambda n: json.dumps({"label": [n, 1]}))
+    images = opened(saved(tmp_path / "x.tar", files))
+    assert images.labels() is None
+    assert any("6 labels" in notice and "[0, 1]" in notice for notice in images.notices)
 
 
 def test_an_image_without_a_label_is_of_no_class(tmp_path: Path) -> None:

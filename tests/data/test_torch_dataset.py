@@ -77,6 +77,23 @@ def test_labels_are_named_by_the_datasets_classes():
     assert open_dataset(Pairs(FORMS["array"], lambda number: {"box": 1})).train.labels is None
 
 
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        (lambda number: float(number % 2), ("0", "1")),
+        (lambda number: torch.tensor(number % 2, dtype=torch.float64), ("0", "1")),
+        (lambda number: number % 3 - 1, ("0", "1")),
+        (lambda number: number % 2 * 2 - 1, ("-1", "1")),
+        (lambda number: torch.eye(3)[number % 3], ()),
+        (lambda number: number / 7 + 0.01, ()),
+    ],
+)
+def test_labels_are_whole_numbers_however_they_are_stored_or_it_is_told(label, names):
+    found = open_dataset(Pairs(FORMS["array"], label), unreadable=0.5)
+    assert found.spec.class_names == names
+    assert any("say no class" in notice for notice in found.notices) == (not names)
+
+
 def test_other_values_are_another_data_set():
     one = open_dataset(Pairs(FORMS["array"])).fingerprint
     other = open_dataset(Pairs(lambda pixels: 255 - pixels)).fingerprint

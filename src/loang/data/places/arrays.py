@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 
 from loang.data.collection import Collection, Labels
 from loang.data.encoded.picture import Header
+from loang.data.places.labels import without_signs_of_none
 from loang.data.places.names import checked
 from loang.data.places.npy import map_npy, read_npz
 from loang.data.places.values import DEPTHS, kept
@@ -186,7 +187,10 @@ def _read(path: Path) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..
 
 
 def _labels(values: Shaped[np.ndarray, "..."] | None, count: int, path: Path) -> Labels | None:
-    """Each image's class, names in ascending order; whole numbers or words do."""
+    """Each image's class, names in ascending order; whole numbers or words do.
+
+    For what is none see `without_signs_of_none`.
+    """
     if values is None:
         return None
     if values.shape != (count,) or values.dtype.kind not in "iuU":
@@ -194,6 +198,5 @@ def _labels(values: Shaped[np.ndarray, "..."] | None, count: int, path: Path) ->
             f"The labels in {path} are of shape {values.shape} and type {values.dtype.name}.",
             f"Save one whole number or word for each of the {count:,} images.",
         )
-    names, labels = np.unique(values, return_inverse=True)
-    made = Labels(tuple(str(name) for name in names), labels.astype(np.int64))
+    made = Labels.of(without_signs_of_none(values.tolist()))
     return checked(made, str(path), "Save it under another name")

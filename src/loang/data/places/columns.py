@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from loang.data.collection import Labels
+from loang.data.places.labels import whole_or_itself, without_signs_of_none
 from loang.data.places.parts import SPLIT_COLUMNS
 from loang.errors import LoangError
 from loang.untrusted import parse_json, shown
@@ -97,16 +98,28 @@ def find_split(schema: Any, columns: Columns) -> str | None:
 
 
 def labels_of(columns: Columns, values: Sequence[Any]) -> Labels | None:
-    """The classes of all images, from the column of labels.
+    """The classes of all images, from the column of labels; see `without_signs_of_none`.
 
-    Nothing is no class, nor is -1, but where all others are 1: then these are two signs.
+    Raises:
+        ValueError: a value is a real number that is not whole.
     """
+    values = [whole_or_itself(value) for value in values]
+    odd = next((value for value in values if isinstance(value, float)), None)
+    if odd is not None:
+        raise ValueError(f"its value {odd:g} is not whole")
     if columns.class_names:
-        known = range(len(columns.class_names))
-        each = [value if value in known else -1 for value in values]
+        numbers = range(len(columns.class_names))
+        each = [value if value in numbers else -1 for value in values]
         return Labels(columns.class_names, np.array(each, np.int64))
-    none = {None, ""} if set(values) - {None} == {-1, 1} else {None, "", -1}
-    return Labels.of([None if value in none else _plain(value) for value in values])
+    known = without_signs_of_none(values)
+    return Labels.of([None if value is None else _plain(value) for value in known])
+
+
+def unusable_label(schema: Any, columns: Columns) -> str | None:
+    """The column with a usual name for labels, and its type, where that can be none."""
+    types = {f.name: f.type for f in schema if f.name != columns.image}
+    column = next(_usual(LABEL_NAMES, types), None)
+    return None if column is None else f"{shown(column)} ({shown(str(types[column]), 60)})"
 
 
 def is_struct(kind: Any) -> bool:
@@ -221,7 +234,8 @@ def _is_label(kind: Any) -> bool:
     import pyarrow.types as of
 
     plain = kind.value_type if of.is_dictionary(kind) else kind
-    return _is_text(kind) or bool(of.is_integer(plain) or of.is_boolean(plain))
+    numbers = (of.is_integer, of.is_boolean, of.is_floating)  # real ones may all be whole
+    return _is_text(kind) or any(each(plain) for each in numbers)
 
 
 def _is_text(kind: Any) -> bool:

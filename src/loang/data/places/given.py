@@ -14,6 +14,7 @@ from PIL import Image
 
 from loang.data.collection import Collection, Labels
 from loang.data.encoded.header import Header, Unreadable, check_size
+from loang.data.places.labels import whole_or_itself, without_signs_of_none
 from loang.data.places.values import DEPTHS, kept
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
@@ -102,6 +103,8 @@ class _Item(NamedTuple):
     header: Header | Unreadable
     digest: bytes
     label: int | str | None
+    unusable: str
+    """The type of a label that can be none; else empty."""
 
 
 class GivenCollection(Collection):
@@ -137,7 +140,7 @@ class GivenCollection(Collection):
                 digest = _digest(values)
             except Unreadable as error:
                 header, digest = error, b""
-            found.append(_Item(header, digest, _label(item)))
+            found.append(_Item(header, digest, *_label(item)))
         return found
 
     def _item(self, index: int) -> Any:
@@ -198,8 +201,14 @@ class GivenCollection(Collection):
 
     def labels(self) -> Labels | None:
         """The items' own; named by the Dataset's `classes`, as torchvision has them."""
-        found = Labels.of([item.label for item in self._items])
-        names, labels = self._names(), [item.label for item in self._items]
+        labels = without_signs_of_none([item.label for item in self._items])
+        odd = [item.unusable for item in self._items if item.unusable]
+        if odd:
+            self.notices = [
+                f"{len(odd):,} of the labels of {self.name} are no whole numbers or words, but of"
+                f" type {odd[0]}: they say no class. Give the number of the class instead."
+            ]
+        found, names = Labels.of(labels), self._names()
         if found is None or names is None:
             return found
         numbers = [-1 if label is None else label for label in labels]
@@ -257,16 +266,19 @@ def _pixels(image: Image.Image) -> Shaped[np.ndarray, "h w *c"]:
         raise Unreadable(f"Pillow can't convert its mode, {image.mode}") from error
 
 
-def _label(item: Any) -> int | str | None:
-    """A whole number or a word; anything else is no label of a class."""
+def _label(item: Any) -> tuple[int | str | None, str]:
+    """A whole number or a word, or none; and the type of what is there instead."""
     if not isinstance(item, tuple | list) or len(item) < 2:
-        return None
+        return None, ""
     label = item[1]
     if hasattr(label, "item") and getattr(label, "ndim", 1) == 0:
         label = label.item()
+    label = whole_or_itself(label)
     if isinstance(label, bool):
-        return int(label)
-    return label if isinstance(label, int | str) else None
+        return int(label), ""
+    if label is None or isinstance(label, int | str):
+        return label, ""
+    return None, type(label).__name__
 
 
 def _digest(values: Shaped[np.ndarray, "h w c"]) -> bytes:

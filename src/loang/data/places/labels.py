@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -135,6 +136,25 @@ def whole_or_words(values: Sequence[str | int | None]) -> list[str | int | None]
     if numbers and all(value is None or str(value) == str(number) for value, number in known):
         return list(numbers)
     return [None if value is None else str(value) for value in values]
+
+
+def whole_or_itself(value: Any) -> Any:
+    """A whole number that is stored as a real one, as pandas does beside what is missing.
+
+    NaN, which stands for what is missing, becomes None; whatever else stays as it is.
+    """
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else int(value) if value.is_integer() else value
+
+
+def without_signs_of_none(values: Sequence[Any]) -> list[Any]:
+    """None for what says that there is no class: an empty word, and -1.
+
+    But where all others are 1, -1 and 1 are two signs.
+    """
+    none = {None, ""} if set(values) - {None} == {-1, 1} else {None, "", -1}
+    return [None if value in none else value for value in values]
 
 
 @dataclass(frozen=True)

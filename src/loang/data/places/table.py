@@ -18,6 +18,7 @@ from loang.data.places.columns import (
     class_names,
     find_split,
     labels_of,
+    unusable_label,
 )
 from loang.data.places.names import checked
 from loang.data.places.parts import Parts, held_out_rows, parts_of_column
@@ -107,12 +108,26 @@ class TableCollection(Collection):
     def _labels(self) -> Labels | None:
         column = self.columns.label
         if column is None:
+            unusable = unusable_label(self.tables[0].schema, self.columns)
+            if unusable is not None:
+                self._say_no_classes(f"{unusable} holds neither words nor whole numbers")
             return None
         columns, values = self._with_same_names(column, self._values(column))
-        labels = labels_of(columns, values)
+        try:
+            labels = labels_of(columns, values)
+        except ValueError as error:
+            self._say_no_classes(f"{shown(column)} holds no labels, as {error}")
+            return None
         if labels is not None and self._kept is not None:
             labels = Labels(labels.names, labels.numbers[self._kept])
         return checked(labels, self.name, "Rename it")
+
+    def _say_no_classes(self, why: str) -> None:
+        self.notices = [
+            *self.notices,
+            f"{self.name} has no classes: its column {why}. --set data.label_column=... names"
+            " another.",
+        ]
 
     def _with_same_names(self, column: str, values: list[Any]) -> tuple[Columns, list[Any]]:
         """The names of all tables' classes, and labels that number these.

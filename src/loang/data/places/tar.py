@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -13,7 +14,7 @@ from loang.data.collection import Collection, Labels
 from loang.data.encoded.header import LARGEST_FILE, Header, Unreadable
 from loang.data.encoded.picture import SUFFIXES, read_header, read_picture
 from loang.data.places.columns import LABEL_NAMES
-from loang.data.places.labels import whole_or_words
+from loang.data.places.labels import whole_or_itself, whole_or_words
 from loang.data.places.names import checked, listed, printable
 from loang.data.places.parts import PARTS, parts_of
 from loang.data.places.shards import BRACES, find_shards, path_of, shards_in
@@ -130,6 +131,8 @@ class TarCollection(Collection):
             if not any(files):
                 continue
             values = [None if file is None else self._value(file) for file in files]
+            self._tell_unusable(values, extension)
+            values = [value if isinstance(value, str | int) else None for value in values]
             known = [value for value in values if value is not None]
             # A text beside a picture mostly describes it; a class is of several pictures.
             if extension == "txt" and self.label_column != "txt":
@@ -142,8 +145,17 @@ class TarCollection(Collection):
         """From the names of the tar files, else from subfolders that are called parts."""
         return self._held_out
 
-    def _value(self, file: Member) -> str | int | None:
-        """The label in a file beside an image; none where that can't be read."""
+    def _tell_unusable(self, values: Sequence[Any], extension: str) -> None:
+        odd = [value for value in values if not isinstance(value, str | int | None)]
+        if odd:
+            self.notices = [
+                *self.notices,
+                f"{len(odd):,} labels in .{extension} files of {self.name} are no words or whole"
+                f" numbers, such as {shown(str(odd[0]), 60)}: they are none.",
+            ]
+
+    def _value(self, file: Member) -> Any:
+        """What stands for the label in a file beside an image; none where that can't be read."""
         try:
             text = file.content(LARGEST_LABEL).decode().strip()
             if file.extension != "json":
@@ -153,7 +165,7 @@ class TarCollection(Collection):
             return None
         names = (self.label_column,) if self.label_column else LABEL_NAMES
         value = next((about[name] for name in names if name in about), None)
-        return value if isinstance(value, str | int) and value != "" else None
+        return None if value == "" else whole_or_itself(value)
 
     def _split(self, image: Member) -> str:
         """The part of the data set that its tar file is, or its first subfolder."""
