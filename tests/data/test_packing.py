@@ -470,11 +470,20 @@ def test_the_run_inside_the_images_is_none_of_them(photos: Path) -> None:
     assert len(open_dataset(run / "samples").train) == 1
 
 
-def test_what_doctor_drew_inside_the_images_is_none_of_them(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("report", "drawings"),
+    [
+        ("doctor.json", ("contact-sheet.png", "suspicious.png")),
+        ("report.json", ("report.png", "nearest.png")),
+    ],
+)
+def test_what_doctor_and_evaluations_drew_inside_the_images_is_none_of_them(
+    photos: Path, tmp_path: Path, report: str, drawings: tuple[str, str]
+) -> None:
     drawn = photos / "doctor-photos"
     drawn.mkdir()
-    (drawn / "doctor.json").write_text("{}")
-    for name in ("contact-sheet.png", "suspicious.png"):
+    (drawn / report).write_text("{}")
+    for name in drawings:
         (drawn / name).write_bytes((photos / "bags" / "00.png").read_bytes())
     dataset = open_dataset(photos)
     assert len(dataset.train) + len(dataset.validation) == 40

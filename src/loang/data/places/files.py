@@ -14,9 +14,13 @@ OF_MANY = frozenset({".npy", ".npz", ".parquet", ".pq", ".arrow", ".feather", ".
 """Suffixes of single files that hold many images, and are named themselves."""
 
 
-OURS = (frozenset({"config.json", "log.jsonl"}), frozenset({"doctor.json", "contact-sheet.png"}))
-"""What every folder of a run has, and of an examined data set: see training/folder.py and
-doctor/data_sheets.py."""
+OURS = (
+    frozenset({"config.json", "log.jsonl"}),
+    frozenset({"doctor.json", "contact-sheet.png"}),
+    frozenset({"report.json", "report.png"}),
+)
+"""What every folder of a run has, of an examined data set, and of an evaluation: see
+training/folder.py, doctor/data_sheets.py and evaluation/output.py."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Found:
         others: how many other files there are, by suffix.
         leaving: links to images or folders that lie outside, which were not followed.
         ours: folders that loang made: runs, whose samples are no images to learn from, and what
-            `loang doctor` draws of images.
+            `loang doctor` and `loang evaluate` draw.
     """
 
     pictures: Sequence[Path]
