@@ -1,5 +1,7 @@
 """Which images are learned from, held out, or left aside, by subfolders and by a column."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +185,14 @@ def test_names_cannot_command_a_terminal_and_stay_apart(tmp_path: Path) -> None:
     assert "\\x1b" in notices
     assert "l\\n.png" in notices
     assert not any(sign in notices for sign in "\n\x1b")
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are UTF-8 there")
+def test_a_class_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"b\xff"))
+    with pytest.raises(LoangError, match=r"class .* of .* is no UTF-8"):
+        open_dataset(tmp_path)
 
 
 def test_a_class_of_an_odd_name_is_named(tmp_path: Path) -> None:

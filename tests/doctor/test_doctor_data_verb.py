@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from loang import api, cli
@@ -60,6 +61,21 @@ def awkward(tmp_path, clothes):
     (folder / "trousers" / "copy.jpg").write_bytes(b"")
     Image.fromarray(images[first]).save(folder / "trousers" / "copy.jpg", quality=80)
     return folder
+
+
+def test_of_kinds_only_those_that_became_another_are_told(tmp_path):
+    """Five channels become nothing: that image was left out, and colour stayed colour."""
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    five = rng.integers(0, 256, (8, 8, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "five.tif", five, photometric="minisblack", planarconfig="contig")
+    found = api.doctor(tmp_path)
+    assert found.facts["form"]["left_out"]
+    assert "modes" not in {finding.topic for finding in found.findings}
+    Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / "grey.png")
+    (told,) = [finding for finding in api.doctor(tmp_path).findings if finding.topic == "modes"]
+    assert "(1 grey, 30 in colour): all become colour" in told.what
 
 
 def test_all_that_is_wrong_with_a_folder_is_told_with_its_places(run, awkward, tmp_path):

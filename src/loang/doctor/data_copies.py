@@ -105,8 +105,10 @@ def examine(images: Numbered, seen: Glance, found: Nearest, known: Collection[in
         known: numbers of images that are known to be odd already.
     """
     pairs = found.pairs()
-    across = [pair for pair in pairs if images.is_held_out(pair[0]) != images.is_held_out(pair[1])]
-    within = [pair for pair in pairs if pair not in set(across)]
+    across, within = list[tuple[int, int]](), list[tuple[int, int]]()
+    for one, other in pairs:
+        apart = images.is_held_out(one) != images.is_held_out(other)
+        (across if apart else within).append((one, other))
     findings, marked = list[Finding](), list[Marked]()
     copied = len({number for pair in pairs for number in pair})
     share = copied / max(1, len(found.numbers))

@@ -125,12 +125,12 @@ def _mixed(survey: Survey, dataset: Dataset, settings: DataSettings) -> list[Fin
                 " shows what is left.",
             )
         )
-    if len(survey["channels"]) > 1:
+    # Others than these can't become one another, and were left out.
+    alike = {1, 3, 4} if spec.channels in (1, 3, 4) else {spec.channels}
+    channels = {kind: n for kind, n in survey["channels"].items() if int(kind) in alike}
+    if len(channels) > 1:
         kinds = {"1": "grey", "3": "in colour", "4": "in colour and transparent"}
-        listed = ", ".join(
-            f"{count:,} {kinds.get(channels, f'of {channels} channels')}"
-            for channels, count in sorted(survey["channels"].items())
-        )
+        listed = ", ".join(f"{count:,} {kinds[kind]}" for kind, count in sorted(channels.items()))
         become = {1: "grey", 3: "colour", 4: "colour with transparency"}.get(
             spec.channels, f"images of {spec.channels} channels"
         )

@@ -27,7 +27,11 @@ def examine(images: Numbered) -> Sight:
     measured = np.bincount(held_out, minlength=len(names))
     largest = int(learned.max())
     few = [i for i in range(len(names)) if learned[i] < FEW_OF_A_CLASS]
-    rare = [i for i in range(len(names)) if i not in set(few) and learned[i] * RARER < largest]
+    rare = [
+        i
+        for i in range(len(names))
+        if learned[i] >= FEW_OF_A_CLASS and learned[i] * RARER < largest
+    ]
     for which, what, verdict in (
         (few, f"fewer than {FEW_OF_A_CLASS} images to learn from", "warning"),
         (rare, f"{RARER} times fewer images than the largest, or less", "note"),

@@ -89,7 +89,9 @@ def open_patient(
 
 
 def _run(path: Path, folder: RunFolder) -> Patient:
-    settings, about = folder.read_config()
+    settings, about = folder.read_config(
+        "to examine", "Look at its model file instead: loang doctor RUN/model.safetensors."
+    )
     findings: list[Finding] = []
     model = None
     if folder.model.is_file():

@@ -191,7 +191,7 @@ class GivenCollection(Collection):
             raise LoangError(
                 f"Image {index} of {self.name} is another each time that it is asked for.",
                 "Give the Dataset without random transforms: loang changes images itself, where"
-                " data.flip and the like ask for it.",
+                " data.flips and the like ask for it.",
             )
         return values
 

@@ -32,7 +32,7 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
 
 
 def checked(labels: Labels | None, where: str, remedy: str) -> Labels | None:
-    """The same labels, if no class has a control character in its name, which no model may keep.
+    """The same labels, if no class has a sign in its name that no model may keep.
 
     Args:
         where: what a person calls the place.
@@ -43,11 +43,15 @@ def checked(labels: Labels | None, where: str, remedy: str) -> Labels | None:
     """
     odd = next((n for n in labels.names if not _sound(n)), None) if labels is not None else None
     if odd is not None:
+        why = "holds a control character" if _TEXT.fullmatch(odd) else "is no UTF-8"
         raise LoangError(
-            f"The name of the class {listed([odd])} of {where} holds a control character.",
+            f"The name of the class {listed([odd])} of {where} {why}.",
             f"{remedy}, or choose --no-labels.",
         )
     return labels
+
+
+_TEXT = re.compile("[^\ud800-\udfff]*", re.DOTALL)
 
 
 def _sound(name: str) -> bool:
