@@ -44,6 +44,24 @@ def test_pages_are_images_of_their_own(tmp_path: Path) -> None:
                 read_picture(source, page)
 
 
+@pytest.mark.parametrize("imagej", [False, True])
+def test_a_stack_with_one_directory_is_refused_and_a_page_taken_out_of_it_is_not(
+    tmp_path: Path, imagej: bool
+) -> None:
+    path, values = tmp_path / "stack.tif", np.ascontiguousarray(DEEP.transpose(2, 0, 1))
+    tifffile.imwrite(path, values, truncate=True, imagej=imagej, photometric="minisblack")
+    with pytest.raises(Unreadable, match="holds 7 images, of which only the first"):
+        read_header(path)
+    with tifffile.TiffFile(path) as file:
+        text = file.pages[0].description
+    tifffile.imwrite(path, values[0], description=text, metadata=None, photometric="minisblack")
+    assert np.array_equal(read_picture(path), DEEP[..., :1])
+    for planes in ("contig", "separate"):
+        laid = DEEP[..., :3] if planes == "contig" else values[:3]
+        tifffile.imwrite(path, laid, photometric="rgb", planarconfig=planes)
+        assert np.array_equal(read_picture(path), DEEP[..., :3])
+
+
 def test_a_file_that_changes_is_looked_at_anew(tmp_path: Path) -> None:
     grey = {"photometric": "minisblack"}
     path = tmp_path / "stack.tif"

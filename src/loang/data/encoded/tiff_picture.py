@@ -28,6 +28,7 @@ from loang.data.encoded.tiff_directory import (
     read_directory,
 )
 from loang.data.encoded.tiff_layout import Layout, layout_of
+from loang.data.encoded.tiff_stack import refuse_if_others_are_lost
 from loang.data.encoded.tiff_values import to_picture
 from loang.data.encoded.unpacking import NEEDED, has_codecs, unpack, widened
 from loang.data.encoded.upright import upright
@@ -42,11 +43,14 @@ def read_tiff_header(source: Path | bytes, page: int) -> Header:
     """What a page will be.
 
     Raises:
-        Unreadable: there is no such page, or loang can't read it.
+        Unreadable: there is no such page, or loang can't read it, or can't find others.
     """
     place = _place(source, page)
     with opened(source, LARGEST_STACK) as file:
-        return layout_of(read_directory(file, place, tags.READ)).header
+        layout = layout_of(read_directory(file, place, tags.READ))
+        if len(pages(source)) == 1:
+            refuse_if_others_are_lost(file, place, layout)
+        return layout.header
 
 
 def read_tiff(source: Path | bytes, page: int) -> Shaped[np.ndarray, "h w c"]:
