@@ -145,6 +145,19 @@ def test_what_has_a_length_but_no_items_by_number_is_refused(data, error):
         open_dataset(data)
 
 
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_an_item_that_cannot_be_read_is_left_out_by_name(error):
+    class Damaged(Pairs):
+        def __getitem__(self, index):
+            if index == 7:
+                raise error("truncated")
+            return super().__getitem__(index)
+
+    found = open_dataset(Damaged(FORMS["array"]))
+    assert len(found.train) + len(found.validation) == 39
+    assert any(f"item 7 ({error.__name__}: truncated)" in notice for notice in found.notices)
+
+
 def first_of(picture):
     """The one image's header and values, as they are read of a Dataset."""
     collection = given.open_given(named([picture]), Wishes())

@@ -116,7 +116,7 @@ class Reading:
         for some in in_threads(look, _parts(count, HEADERS)):
             for index, found in enumerate(some, start=done):
                 if isinstance(found, Unreadable):
-                    self.bad.setdefault(index, found)
+                    self.bad[index] = found  # says more than that it has no label
                 elif index not in self.bad:
                     headers[index] = known.setdefault(found, found)
             done += len(some)

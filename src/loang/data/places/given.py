@@ -18,6 +18,7 @@ from loang.data.places.labels import whole_or_itself, without_signs_of_none
 from loang.data.places.values import DEPTHS, kept
 from loang.data.wishes import Wishes
 from loang.errors import LoangError
+from loang.untrusted import shown
 
 PREFIX = "python:"
 MODES = ("L", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F", "1")
@@ -128,8 +129,9 @@ class GivenCollection(Collection):
     def _items(self) -> list[_Item]:
         found = []
         for index in range(len(self.dataset)):
-            item = self._item(index)
+            item = None
             try:
+                item = self._item(index)
                 values = _values(item)
                 height, width, channels = values.shape
                 check_size(height, width, channels * values.dtype.itemsize)
@@ -147,10 +149,13 @@ class GivenCollection(Collection):
         """What the Dataset gives for a number.
 
         Raises:
+            Unreadable: it can't read that one, such as a damaged file.
             LoangError: it has nothing of that number, as a dict or a stream hasn't.
         """
         try:
             return self.dataset[index]
+        except (OSError, ValueError) as error:
+            raise Unreadable(f"{type(error).__name__}: {shown(str(error), 200)}") from error
         except (LookupError, NotImplementedError) as error:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise LoangError(
