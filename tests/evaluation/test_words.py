@@ -56,17 +56,21 @@ def with_distances(report, **estimates):
         (2.0, 0.1, 5.0, "25 % of the way from real to that"),
         (2.0, 0.6, 5.0, "no farther than real images are from one another"),
         (0.5, 0.1, 5.0, "no farther than real images are from one another"),
-        (6.0, 0.1, 5.0, "farther than the pixel Gaussian"),
-        (2.0, 0.1, 1.2, "so few images can't tell"),
-        (2.0, 0.1, 0.9, "so few images can't tell"),
+        (6.0, 0.1, 5.0, "farther than real images and the pixel Gaussian"),
+        (1.2, 0.1, 1.2, "so few images can't tell"),
+        (0.9, 0.1, 0.9, "so few images can't tell"),
+        (2.0, 0.1, 1.2, "farther than real images and the pixel Gaussian"),
+        (2.0, 0.1, 0.9, "farther than real images and the pixel Gaussian"),
+        (1.5, 0.1, (1.6, 0.4), "farther than real images are from one another"),
     ],
 )
 def test_a_distance_is_called_far_only_beyond_chance(report, ours, error, ceiling, wanted):
+    """And as far as it is, also where the pixel Gaussian can't be told from real images."""
     changed = with_distances(
         report,
         samples=Estimate(ours, error),
         floor=Estimate(1.0, 0.1),
-        gaussian=Estimate(ceiling, 0.1),
+        gaussian=Estimate(*ceiling) if isinstance(ceiling, tuple) else Estimate(ceiling, 0.1),
     )
     assert wanted in words.sentences(changed)[0]
 

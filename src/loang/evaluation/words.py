@@ -79,12 +79,15 @@ def _distance(space: Space) -> str | None:
         f" {space.columns['floor'].count:,} other real images are at {measured(Cell(floor))},"
         f" images of the pixel Gaussian at {measured(Cell(ceiling))}"
     )
-    if not _beyond_chance(ceiling, floor):
+    far, telling = _beyond_chance(ours, floor), _beyond_chance(ceiling, floor)
+    if not far and not telling:
         return f"{said}: so few images can't tell good from bad by this distance."
-    if not _beyond_chance(ours, floor):
+    if not far:
         return f"{said}: no farther than real images are from one another, as far as this can tell."
     if ours.value >= ceiling.value:
-        return f"{said}: farther than the pixel Gaussian, which knows no shapes at all."
+        return f"{said}: farther than real images and the pixel Gaussian, which knows no shapes."
+    if not telling:
+        return f"{said}: farther than real images are from one another."
     way = (ours.value - floor.value) / (ceiling.value - floor.value)
     return f"{said}: {percent(way)} of the way from real to that."
 
