@@ -120,6 +120,22 @@ def test_a_comparison_tells_better_from_worse_and_admits_what_it_cannot_tell(rea
     assert "can't be told" in compare(*alike).verdict
 
 
+@pytest.mark.parametrize(("count", "votes"), [(5, False), (49, False), (50, True)])
+def test_the_frechet_distance_tells_of_fifty_images_or_more(real, blobs, count, votes):
+    """Of fewer, two sets of the same images lie too often beyond each other's errors."""
+    good, bad = blobs(count, 7), blobs(count, 8)
+    bad.pixels[:] = 255
+    comparison = compare(measured(bad, real), measured(good, real))
+    lines = {line.measure.name: line for line in comparison.lines["pixels-v1"]}
+    frechet = lines["frechet"]
+    assert frechet.difference.value > 1.96 * frechet.difference.error
+    assert frechet.better == (2 if votes else None)
+    kept = comparison.to_dict()["differences"]["pixels-v1"]["frechet"]
+    assert kept["better"] == ("second" if votes else None)
+    assert ("by Fréchet" in comparison.verdict or "and Fréchet" in comparison.verdict) == votes
+    assert ("There are too few images" in comparison.verdict) == (count < 10)
+
+
 def test_reports_against_other_images_are_not_compared(real, blobs):
     other = replace(real, fingerprint="0" * 64)
     with pytest.raises(ValueError, match="different real images"):

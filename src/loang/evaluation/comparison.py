@@ -12,6 +12,9 @@ from loang.metrics.estimate import NORMAL_95, Estimate, difference
 
 DECIDING = ("kid", "frechet")
 """The measures that the verdict rests on: the first has no bias, the second is the better known."""
+TELLING = {"frechet": 50}
+"""Images below which the error says too little: two sets of the same images were told apart by
+their Fréchet distances in 23 % of pairs at 10 images, in 2 % at 50 (64 features)."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,15 @@ class Line:
         measure: which.
         first, second: what was measured.
         difference: first - second.
-        better: 1 or 2, where the difference is beyond what chance explains; else 0.
+        better: 1 or 2, where the difference is beyond what chance explains; else 0; None where
+            there are too few images to tell.
     """
 
     measure: Measure
     first: Cell
     second: Cell
     difference: Estimate | None
-    better: int
+    better: int | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Comparison:
         names = self._names
         space = self.first.space.name
         lines = {line.measure.name: line for line in self.lines[space]}
-        votes = {name: lines[name].better for name in DECIDING if lines[name].difference}
+        better = {name: lines[name].better for name in DECIDING}
+        votes = {name: vote for name, vote in better.items() if vote is not None}
         found = set(votes.values())
         if not votes:
             return "There are too few images to tell which is better."
@@ -75,7 +80,7 @@ class Comparison:
                 space: {
                     line.measure.name: {
                         **Cell(line.difference).to_dict(),
-                        "better": (None, "first", "second")[line.better],
+                        "better": (None, "first", "second")[line.better or 0],
                     }
                     for line in lines
                 }
@@ -97,7 +102,7 @@ class Comparison:
                 measured(line.first),
                 measured(line.second),
                 measured(Cell(line.difference)),
-                ("–", *self._names)[line.better],
+                ("–", *self._names)[line.better or 0],
             ]
             for line in lines
         ]
@@ -131,15 +136,18 @@ def compare(first: Report, second: Report) -> Comparison:
     for ours, theirs in zip(first.spaces, second.spaces, strict=True):
         if ours.digest != theirs.digest:
             raise ValueError("the reports are of different feature spaces")
-        a, b = ours.columns["samples"].cells, theirs.columns["samples"].cells
-        lines[ours.name] = [_line(m, a[m.name], b[m.name]) for m in MEASURES]
+        a, b = ours.columns["samples"], theirs.columns["samples"]
+        count = min(a.count, b.count, first.data["reference"])
+        lines[ours.name] = [_line(m, a.cells[m.name], b.cells[m.name], count) for m in MEASURES]
     return Comparison(first, second, lines)
 
 
-def _line(measure: Measure, first: Cell, second: Cell) -> Line:
+def _line(measure: Measure, first: Cell, second: Cell, count: int) -> Line:
     if first.estimate is None or second.estimate is None:
-        return Line(measure, first, second, None, 0)
+        return Line(measure, first, second, None, None)
     apart = difference(first.estimate, second.estimate)
+    if count < TELLING.get(measure.name, 0):
+        return Line(measure, first, second, apart, None)
     better = 0
     if apart.error is not None and abs(apart.value) > NORMAL_95 * apart.error:
         better = 1 if (apart.value < 0) == (measure.better == "lower") else 2
