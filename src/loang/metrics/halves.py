@@ -1,4 +1,4 @@
-"""How far chance moves a share of reference images that the samples reach: by halving the samples."""
+"""How far the samples' chance moves a share of reference images that they reach: by halving."""
 
 import numpy as np
 import torch
