@@ -1,6 +1,7 @@
 """Bits per value of a model: what is measured, what the report says of it, what is refused."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +159,7 @@ def test_16_bits_have_more_levels_and_real_numbers_have_none():
     assert found.about["levels"] == 1024
     assert found.baselines["uniform"] == 10
     assert "pixel histogram" not in found.baselines
+    assert "histogram is left out" in " ".join(bits.notes(found))
     assert 0.03 < found.about["beyond_the_range"] < 0.12
     assert "beyond the model's range" in " ".join(bits.notes(found))
     spec = ImageSpec(8, 8, 1, "float32", 200.0, 300.0)
@@ -234,13 +236,63 @@ def test_baselines_are_what_they_say():
     spec = ImageSpec(2, 2, 1)
     rng = np.random.default_rng(0)
     pixels = np.where(rng.integers(0, 2, (4096, 2, 2, 1)), 200, 10).astype(np.uint8)
-    found = baselines(Images(pixels, spec), pixels, 256)
+    found = baselines(Images(pixels, spec), Images(pixels, spec), np.arange(4096), 256)
     assert found["uniform"] == 8
     assert found["pixel histogram"] == pytest.approx(1 + np.log2(4352 / 4096), abs=0.01)
     x = to_model(pixels, spec).double()
     std = float(x.std()) * 127.5
     expected = np.log2(std * np.sqrt(2 * np.pi * np.e))
     assert found["pixel Gaussian"] == pytest.approx(expected, abs=0.02)
+
+
+class Watched(Images):
+    """How many images were asked for at once."""
+
+    def __getitem__(self, indices):
+        most.append(len(indices))
+        return super().__getitem__(indices)
+
+
+most: list[int] = []
+
+
+def test_baselines_read_images_in_pieces_and_are_those_of_all_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    spec = ImageSpec(3, 4, 2)
+    pixels = rng.normal(120, 40, (90, 3, 4, 2)).clip(0, 255).astype(np.uint8)
+    training, real = Watched(pixels[:70], spec), Watched(pixels[60:], spec)
+    asked = np.arange(1, 30)
+    monkeypatch.setattr("loang.likelihood.baselines.VALUES", 8 * 24 + 5)
+    most.clear()
+    found = baselines(training, real, asked, 256)
+    assert max(most) == 8
+    known, unknown = pixels[:70].reshape(70, 24), pixels[61:].reshape(29, 24)
+    counts = 1 + (known[:, None, :, None] == np.arange(256)).sum(axis=(0, 1))
+    bits = np.log2(70 + 256) - np.log2(counts)[np.arange(24), unknown]
+    assert found["pixel histogram"] == pytest.approx(bits.mean(), rel=1e-12)
+    x, y = (each / 127.5 - 1 for each in (known.astype(float), unknown.astype(float)))
+    scale = np.sqrt((((x - x.mean(0)) ** 2).sum(0) + 1 / 3) / 71)
+    edges = [torch.from_numpy((y + side / 255 - x.mean(0)) / scale) for side in (-1, 1)]
+    low, high = (torch.special.ndtr(edge).numpy() for edge in edges)
+    share = np.where(unknown == 255, 1, high) - np.where(unknown == 0, 0, low)
+    assert found["pixel Gaussian"] == pytest.approx(-np.log2(share).mean(), rel=1e-5)
+
+
+def test_levels_too_many_to_count_are_left_out(monkeypatch):
+    spec = ImageSpec(2, 2, 1)
+    images = Images(np.zeros((3, 2, 2, 1), np.uint8), spec)
+    monkeypatch.setattr("loang.likelihood.baselines.COUNTS", 4 * 256)
+    assert "pixel histogram" in baselines(images, images, np.arange(3), 256)
+    monkeypatch.setattr("loang.likelihood.baselines.COUNTS", 4 * 256 - 1)
+    assert "pixel histogram" not in baselines(images, images, np.arange(3), 256)
+
+
+def test_baselines_come_before_what_takes_long(model, real, monkeypatch):
+    module = sys.modules[likelihood.measure.__module__]
+    monkeypatch.setattr(module._Measuring, "bounds", lambda *_: pytest.fail("measured before"))
+    monkeypatch.setattr(module, "baselines", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        likelihood.measure(model, real.validation, real.train, effort=LITTLE)
 
 
 def test_the_report_has_it_in_all_its_forms(found, real, blobs, tmp_path):

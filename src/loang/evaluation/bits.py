@@ -74,6 +74,8 @@ def notes(found: Likelihood) -> Iterator[str]:
             f"On the same images the bound less the flow is {measured(Cell(found.gap))}:"
             f" {'more than' if apart else 'no more than'} chance explains."
         )
+    if found.baselines and "pixel histogram" not in found.baselines:
+        yield "Each pixel's own histogram is left out: all pixels have too many levels to count."
     if about["beyond_the_range"] > 0:
         yield (
             f"{about['beyond_the_range']:.2%} of the values lie beyond the model's range, and count"

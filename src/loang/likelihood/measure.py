@@ -89,6 +89,8 @@ def measure(
     # Any part of these is as mixed as the whole.
     part = np.sort(shuffled(len(rows), seed=seed, purpose="likelihood flow")[: effort.followed])
     part = part if len(part) > 1 else part[:0]
+    # First: what fails here for want of memory has cost no time.
+    known = baselines(training, real, rows, levels) if levels else {}
     measuring = _Measuring(model, real, rows, effort, seed)
     measuring.tell(on_step, (len(rows) if levels else 0) + len(part))
     by_way = measuring.bounds(levels) if levels else {}
@@ -102,7 +104,7 @@ def measure(
         flows,
         {way: each.bits for way, each in by_way.items()},
         gap,
-        baselines(training, real[rows], levels) if levels else {},
+        known,
         about={
             "held_out_images": len(real),
             "levels": levels,
