@@ -261,3 +261,35 @@ def test_few_images_are_sane_and_too_few_are_refused():
     ):
         with pytest.raises(ValueError, match=r"no samples|training images|not a number"):
             memorisation(samples, train, held_out)
+
+
+class Watched:
+    """Images of a file: how many were asked for at once, and never by more than their numbers."""
+
+    def __init__(self, images):
+        self.images, self.most = images, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        self.most = max(self.most, len(rows))
+        return self.images[rows]
+
+
+def test_images_are_read_in_pieces_and_found_as_all_at_once(monkeypatch):
+    draw = generator().integers(0, 256, (130, 70, 40, 3), dtype=np.uint8)
+    train, held_out, samples = draw[:80], draw[80:110], draw[100:]
+    train[40:50] = train[20:30]  # equal ones are found once
+    searched = np.arange(3, 77, 2)
+    samples[:5] = train[searched[7:12]]
+    whole = image_memorisation(samples, train[searched], held_out)
+    monkeypatch.setattr("loang.metrics.alignment._VALUES", 6 * train[0].size + 1)
+    parts = [Watched(images) for images in (samples, train, held_out)]
+    found = image_memorisation(*parts, searched=searched)
+    assert [part.most for part in parts] == [6, 6, 6]
+    np.testing.assert_array_equal(found.neighbours, whole.neighbours)
+    np.testing.assert_array_equal(found.neighbours[:5], range(7, 12))
+    np.testing.assert_allclose(found.distances, whole.distances, atol=1e-5)
+    np.testing.assert_array_equal(found.order, whole.order)
+    assert found.interval == whole.interval

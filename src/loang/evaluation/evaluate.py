@@ -74,7 +74,7 @@ def evaluate(
         found.append(_measure(space, cast, samples, by_class, seed))
     tell("looking for copies", 0, 1)
     copies[ALIGNED] = image_memorisation(
-        cast.samples.pixels, dataset.train[cast.searched], dataset.validation.pixels
+        cast.samples, dataset.train, dataset.validation, searched=cast.searched
     )
     tell("looking for copies", 1, 1)
     return Report(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,10 +25,22 @@ _BLANK = 1e-5  # of a picture's size: what rounding leaves of one value througho
 _SAME = 2e-6  # squared distances below it are rounding
 _PIECE = 2048
 _QUERIES = 256
+_VALUES = 2**24  # pixels at once, before they are averaged: 64 MB in single precision
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """Images that are read some at a time: an array, a file's, or `Images`."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, rows: Int64[np.ndarray, " k"], /) -> Shaped[np.ndarray, "k h w c"]:
+        """Those of these numbers."""
 
 
 def nearest_aligned(
-    queries: Shaped[np.ndarray, "n h w c"], among: Shaped[np.ndarray, "m h w c"], k: int
+    queries: Stored, among: Stored, k: int, *, rows: Int64[np.ndarray, " m"] | None = None
 ) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
     """The k nearest images of `among`: distances, ascending, and their indices.
 
@@ -40,30 +53,33 @@ def nearest_aligned(
     To compare each with each would take minutes. So the candidates are found first: an image's
     Fourier magnitudes stay as they are when it is shifted, and swap places when it is mirrored.
     The neighbours of a copy are right, those of other images are near ones and not always the
-    nearest. Memory grows by 8 bytes a pixel of `among`.
+    nearest. Images are read in pieces; memory grows by 8 bytes a pixel of `among`, averaged down.
 
     Args:
         queries: the images to find neighbours of, of any depth.
         among: where to look.
         k: how many, at most `CANDIDATES` and the number of images.
+        rows: which images of `among`; None for all. Indices are places in `rows`.
 
     Raises:
         ValueError: too few images, or pixels that are not finite.
     """
-    if not 1 <= k <= min(CANDIDATES, len(among)):
-        raise ValueError(f"{k} neighbours of {len(among)} images, at most {CANDIDATES}")
-    of_among = np.concatenate([spectrum(x).numpy() for x in _reduced(among, _PIECE)])
-    of_queries = np.concatenate([spectrum(x).numpy() for x in _reduced(queries, _PIECE)])
-    _, candidates = nearest(of_queries, of_among, min(CANDIDATES, len(among)))
-    patterns = torch.cat([_patterns(x, _CENTRE) for x in _reduced(among, _PIECE)])[:, 0]
+    rows = np.arange(len(among)) if rows is None else rows
+    every = np.arange(len(queries))
+    if not 1 <= k <= min(CANDIDATES, len(rows)):
+        raise ValueError(f"{k} neighbours of {len(rows)} images, at most {CANDIDATES}")
+    of_among = np.concatenate([spectrum(x).numpy() for _, x in _reduced(among, rows)])
+    of_queries = np.concatenate([spectrum(x).numpy() for _, x in _reduced(queries, every)])
+    _, candidates = nearest(of_queries, of_among, min(CANDIDATES, len(rows)))
+    patterns = torch.cat([_patterns(x, _CENTRE) for _, x in _reduced(among, rows)])[:, 0]
     squared = torch.empty(candidates.shape)
-    for start, x in zip(range(0, len(queries), _QUERIES), _reduced(queries, _QUERIES), strict=True):
+    for which, x in _reduced(queries, every, _QUERIES):
         ours = torch.cat((_patterns(x, _SHIFTS), _patterns(x.flip(3), _SHIFTS)), dim=1)
-        theirs = patterns[candidates[start : start + _QUERIES]]
+        theirs = patterns[candidates[which]]
         # The norms are 1, or 0 where an image has one value throughout.
         norms = _norm(ours) + _norm(theirs).mT
         apart = torch.baddbmm(norms, ours, theirs.mT, alpha=-2)
-        squared[start : start + _QUERIES] = apart.amin(dim=1)
+        squared[which] = apart.amin(dim=1)
     squared[squared < _SAME] = 0
     order = squared.sort(dim=1, stable=True)
     indices = np.take_along_axis(candidates, order.indices[:, :k].numpy(), 1)
@@ -86,13 +102,25 @@ def spectrum(x: Float[Tensor, "n c h w"]) -> Float32[Tensor, "n d"]:
     return found * (both.flatten(1).norm(dim=1, keepdim=True) > _BLANK * mean)
 
 
-def _reduced(pixels: Shaped[np.ndarray, "n h w c"], size: int) -> Iterator[Float32[Tensor, "..."]]:
-    """Some images at a time, of at most SIDE pixels a side."""
-    factor = math.ceil(max(pixels.shape[1:3]) / SIDE)
-    factor = min(factor, *pixels.shape[1:3])
-    for start in range(0, len(pixels), size):
-        x = torch.from_numpy(pixels[start : start + size].astype(np.float32)).permute(0, 3, 1, 2)
-        yield functional.avg_pool2d(x, factor) if factor > 1 else x.contiguous()
+def pieces(
+    images: Stored, rows: Int64[np.ndarray, " m"], most: int = _PIECE
+) -> Iterator[tuple[slice, Shaped[np.ndarray, "..."]]]:
+    """Some images at a time, fewer where they are large: (which of `rows`, the images)."""
+    size = max(1, min(most, _VALUES // max(1, images[rows[:1]].size)))
+    for start in range(0, len(rows), size):
+        found = images[rows[start : start + size]]
+        yield slice(start, start + len(found)), found
+
+
+def _reduced(
+    images: Stored, rows: Int64[np.ndarray, " m"], most: int = _PIECE
+) -> Iterator[tuple[slice, Float32[Tensor, "..."]]]:
+    """The same, of at most SIDE pixels a side."""
+    for which, pixels in pieces(images, rows, most):
+        factor = math.ceil(max(pixels.shape[1:3]) / SIDE)
+        factor = min(factor, *pixels.shape[1:3])
+        x = torch.from_numpy(pixels.astype(np.float32)).permute(0, 3, 1, 2)
+        yield which, functional.avg_pool2d(x, factor) if factor > 1 else x.contiguous()
 
 
 def _patterns(

@@ -1,13 +1,14 @@
 """Did the model memorise? The share of samples that are copies of training images."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int64
 
-from loang.metrics.alignment import nearest_aligned
+from loang.metrics.alignment import Stored, nearest_aligned, pieces
 from loang.metrics.estimate import Estimate
 from loang.metrics.neighbours import nearest
 
@@ -19,7 +20,6 @@ OTHERS = 10
 """Training images, after the nearest, whose median distance is the yardstick."""
 _NEGLIGIBLE = 1e-3
 _DRAWS = 20_000
-Images = Shaped[np.ndarray, "_ ..."]
 
 
 @dataclass(frozen=True)
@@ -83,29 +83,42 @@ def memorisation(
         ValueError: no samples or held-out images, fewer than two different training images,
             different numbers of features, or features that are not finite.
     """
-    return _against(nearest, samples, train, held_out)
+    kept = _different(train, np.arange(len(train)))
+    among = train if len(kept) == len(train) else train[kept]
+    return _judged(lambda images, k: nearest(images, among, k), samples, kept, held_out)
 
 
 def image_memorisation(
-    samples: Shaped[np.ndarray, "n h w c"],
-    train: Shaped[np.ndarray, "m h w c"],
-    held_out: Shaped[np.ndarray, "k h w c"],
+    samples: Stored,
+    train: Stored,
+    held_out: Stored,
+    *,
+    searched: Int64[np.ndarray, " s"] | None = None,
 ) -> Memorisation:
     """By the best correlation of pixels under small shifts and mirroring (`nearest_aligned`).
 
     It sees copies that are shifted, mirrored, noisy, compressed, a little blurred, darker or of
-    less contrast, which no plain distance of pixels or features does.
+    less contrast, which no plain distance of pixels or features does. Images may lie in a file:
+    they are read in pieces, and twice for each of the other two sets.
 
     Args:
         samples: generated images.
         train: the images that the model was trained on.
         held_out: images of the same origin that it was not trained on.
+        searched: which of `train` are looked at; None for all. Neighbours are places in it.
 
     Raises:
         ValueError: no samples or held-out images, fewer than two different training images, or
             pixels that are not finite.
     """
-    return _against(nearest_aligned, samples, train, held_out)
+    searched = np.arange(len(train)) if searched is None else searched
+    kept = _different(train, searched)
+    rows = searched[kept]
+
+    def find(images: Stored, k: int) -> Near:
+        return nearest_aligned(images, train, k, rows=rows)
+
+    return _judged(find, samples, kept, held_out)
 
 
 Near = tuple[Float64[np.ndarray, "_ k"], Int64[np.ndarray, "_ k"]]
@@ -171,26 +184,33 @@ def _excess(
     return Estimate(value, float(drawn.std())), (float(low), float(high))
 
 
-def _against(
-    find: Callable[[Images, Images, int], Near], samples: Images, train: Images, held_out: Images
+Some = TypeVar("Some", bound=Sized)
+
+
+def _judged(
+    find: Callable[[Some, int], Near],
+    samples: Some,
+    kept: Int64[np.ndarray, " m"],
+    held_out: Some,
 ) -> Memorisation:
+    """By the neighbours that are found among training images, all different: those `kept`."""
     if min(len(samples), len(held_out)) < 1:
         raise ValueError("no samples, or no held-out images")
-    kept = _different(train)
     if len(kept) < 2:
         raise ValueError("fewer than two different training images")
     k = min(OTHERS + 1, len(kept))
 
-    def near(images: Images) -> Near:
-        distances, indices = find(images, train[kept], k)
+    def near(images: Some) -> Near:
+        distances, indices = find(images, k)
         return distances, kept[indices]
 
     return judge(near(samples), near(held_out))
 
 
-def _different(images: Images) -> Int64[np.ndarray, " k"]:
-    """The first of each set of equal images."""
+def _different(images: Stored, rows: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " k"]:
+    """The first of each set of equal images, by its place in `rows`."""
     first: dict[bytes, int] = {}
-    for index, row in enumerate(images):
-        first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
+    for which, some in pieces(images, rows):
+        for place, row in enumerate(some, start=which.start):
+            first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), place)
     return np.fromiter(first.values(), dtype=np.int64)
