@@ -247,6 +247,7 @@ def test_training_changes_images_and_tells_how_and_validation_changes_none():
     assert all(map(torch.equal, seen, expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
 def test_a_network_that_is_told_of_turns_draws_upright_images_and_another_does_not(told):
     """Karras et al. 2022, appendix F.2: augmentation does not leak into the samples."""

@@ -49,6 +49,6 @@ def test_a_place_behind_a_closed_folder_is_told_without_a_traceback(run, closed,
     status, _, errors = run(*command.format(closed).split())
     assert status == 2
     assert errors.startswith("loang: ")
-    assert str(closed) in errors
+    assert str(closed)[:60] in errors  # long names are shortened
     assert "Permission denied" in errors
     assert "ame " in errors  # what else to name

@@ -49,6 +49,7 @@ def topics(sight):
 # What is sound.
 
 
+@pytest.mark.slow
 def test_of_12000_different_clothes_less_than_one_in_1000_passes_for_a_copy(clothes):
     images, labels = clothes
     whole = numbered(images[:10_000], images[10_000:], labels)

@@ -463,6 +463,7 @@ def test_a_note_that_is_none_begins_anew(tmp_path, content):
     assert memory.runs["run 0"].records == Log(folder / "log.jsonl").read()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_leaves_a_tracker_that_can_be_read_and_gone_on_with(images, tmp_path):
     pytest.importorskip("tensorboard")
     out = tmp_path / "run"

@@ -123,6 +123,7 @@ def short(monkeypatch):
     monkeypatch.setattr(classes, "_RECIPE", replace(classes._RECIPE, images=3000))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_a_classifier_that_saw_real_images_is_right_and_one_that_saw_noise_guesses(clothes):
     images, labels = clothes

@@ -100,6 +100,7 @@ def test_too_little_space_for_a_checkpoint_is_told_before_it_is_begun(
     assert checkpoint_steps(run / "checkpoints") == [8, 24, 32]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_when_the_system_refuses_every_large_file_training_still_comes_to_its_end(
     pictures, tiny, tmp_path

@@ -61,6 +61,7 @@ def test_files_are_neither_all_read_nor_all_refused(made, name):
     assert outcomes == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BENCHMARK.exists(), reason="the benchmarks are not here")
 def test_the_long_run_finds_every_fault_and_goes_on():
     spec = importlib.util.spec_from_file_location("fuzz", BENCHMARK)

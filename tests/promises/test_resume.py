@@ -73,7 +73,7 @@ def change(place, file, edit):
 @pytest.mark.parametrize(
     ("stops", "extra"),
     [
-        pytest.param((8, 24), (), id="labels"),
+        pytest.param((8, 24), (), id="labels", marks=pytest.mark.slow),
         pytest.param(
             (8, 24),
             ("data.labels=false", "data.flips=true"),
@@ -84,6 +84,7 @@ def change(place, file, edit):
             (24,),
             ("data.flips=true", "data.rotations=true", "data.shifts=2", "data.told=true"),
             id="augmentation",
+            marks=pytest.mark.slow,
         ),
         pytest.param((8, 24), ("ema.kind=constant",), id="constant-ema", marks=pytest.mark.slow),
         pytest.param(
@@ -155,6 +156,7 @@ def test_a_budget_of_time_goes_on_with_the_seconds_that_are_used(pictures, tiny,
     assert max(seconds) < 3 + 2  # what the last report takes
 
 
+@pytest.mark.slow
 def test_a_run_that_memory_made_compute_fewer_images_at_once_goes_on_with_so_many(
     pictures, tiny, tmp_path, said, monkeypatch
 ):

@@ -75,6 +75,7 @@ def stopped(size, run, asked):
     assert "checkpoint and model file are written" in said
 
 
+@pytest.mark.slow
 def test_two_that_share_the_weights_are_as_one(pictures, tiny, tmp_path):
     more = "ema.snapshots=4", "ema.choose=true"
     alone(pictures, tmp_path / "one", *tiny, *more)

@@ -185,6 +185,7 @@ def test_the_model_is_the_average_that_scored_best_and_says_so(whole):
     assert "the best of several by validation loss" in card
 
 
+@pytest.mark.slow
 def test_a_model_of_another_length_is_an_ordinary_one(whole, images, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
     made, path = api.average(run, length=0.15)
@@ -226,6 +227,7 @@ def constant(images, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_runs_own_average_is_scored_too(constant, tmp_path, monkeypatch):
     run = shutil.copytree(constant, tmp_path / "run")
     own = load_file(run / files.MODEL)

@@ -15,6 +15,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_lose_nothing():
     ended = subprocess.run(
         [sys.executable, str(BENCHMARK), "--kills", "5", "--seed", "1", "--steps", "40"],

@@ -92,6 +92,7 @@ def test_a_terminal_that_hangs_up_ends_a_run_as_a_signal_does(start, tmp_path):
     assert "Stopped by SIGHUP; checkpoint and model file are written." in said
 
 
+@pytest.mark.slow
 def test_with_nohup_neither_a_terminal_nor_a_pipe_that_goes_away_stops_training(start, tmp_path):
     reading, writing = os.pipe()
     more = {"stdout": writing, "stderr": subprocess.PIPE}
@@ -147,6 +148,7 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_checkpoint_stays(
     api.start(out=run, resume=True)
 
 
+@pytest.mark.slow
 def test_signs_that_a_terminal_can_not_show_stop_no_training(pictures, tiny, tmp_path):
     named = pictures.rename(tmp_path / "Bäume ±.npz")
     ended = subprocess.run(

@@ -377,6 +377,7 @@ def test_a_student_draws_with_the_strength_that_was_the_best(folder, tmp_path, m
     assert_same(gone_on_with("distillation.label_samples=4")[0], model)
 
 
+@pytest.mark.slow
 def test_a_student_whose_average_was_chosen_keeps_its_strength(folder, tmp_path, monkeypatch):
     changes = (*SMALL, "evaluation.features=pixels", "evaluation.guidance_samples=0")
     loang.train(folder, out=tmp_path / "run", budget="160 images", changes=changes, device="cpu")

@@ -201,6 +201,7 @@ def wedges(count: int, seed: int) -> Images:
     return Images(pixels[..., np.newaxis], spec, kinds.astype(np.int64))
 
 
+@pytest.mark.slow
 def test_classes_that_are_one_another_in_a_mirror_are_told_apart() -> None:
     train, held_out = wedges(200, 0), wedges(100, 1)
     data = Dataset("wedges", train, held_out, fingerprint(train, held_out))
