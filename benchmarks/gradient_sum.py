@@ -7,7 +7,7 @@ Two processes, one thread each, preset `quick` of some width at images of noise,
 processes. Over a slow link, and nothing but that (Linux, as root):
 
     ip netns add slow && ip netns exec slow ip link set lo up
-    ip netns exec slow tc qdisc add dev lo root netem rate 1gbit
+    ip netns exec slow tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 100ms
     ip netns exec slow python benchmarks/gradient_sum.py --link "1 Gbit/s" --out gradient-sum.csv
 """
 
@@ -121,7 +121,6 @@ def main() -> None:
         asked = ["--one", str(width), "--rounds", str(arguments.rounds)]
         for row in in_two([*asked, "--steps", str(arguments.steps)]):
             row = {"link": arguments.link, **row}
-            print(*(f"{row[key]}" for key in ("link", "width", "at_once", "step_ms", "to_all")))
             table.add(row)
 
 

@@ -131,6 +131,24 @@ def processes(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer(rows, "growth.csv")
 
 
+def gradient_sum(measured: Path) -> str:
+    """A step of two processes, by how many gradients are sent at once, to one that sends all."""
+    rows = read_rows(measured / "gradient-sum.csv")
+    lines = []
+    for link, width in dict.fromkeys((row["link"], row["width"]) for row in rows):
+        of = {row["at_once"]: row for row in rows if (row["link"], row["width"]) == (link, width)}
+        lines.append(
+            [
+                link,
+                f"{int(of['all']['parameters']) / 1e6:.2g} M",
+                f"{number(of['all']['step_ms'], 0)} ms",
+                *(number(of[size]["to_all"], 2) for size in ("2^22", "2^20", "2^18")),
+            ]
+        )
+    head = ["link", "parameters", "all at the end", "by 4 million", "**by 1 million**", "by 0.26"]
+    return grid(head, lines) + "\n\n" + footer(rows, "gradient-sum.csv")
+
+
 # The tables of docs/neighbours.md.
 
 RUNTIMES = {

@@ -26,7 +26,15 @@ from benchmark_tables import (
     recipe_float32,
     walks,
 )
-from other_tables import onnx_speed, pair, processes, strengths, student, student_settings
+from other_tables import (
+    gradient_sum,
+    onnx_speed,
+    pair,
+    processes,
+    strengths,
+    student,
+    student_settings,
+)
 from peer_tables import article_speed, peers, same_network, sampling_speed
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -49,6 +57,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "strengths": strengths,
     "student-settings": student_settings,
     "processes": processes,
+    "gradient-sum": gradient_sum,
     "onnx-speed": onnx_speed,
 }
 # A place that is not closed before the next one begins is none.
