@@ -97,12 +97,12 @@ def test_a_missing_row_is_found(docs):
     assert "Table recipe can't be made of its data: 0 rows have {'recipe': 'width 32'}" in said
 
 
-@pytest.mark.parametrize("gone", ["<!-- table: processes -->\n", "<!-- end -->\n"])
+@pytest.mark.parametrize("gone", ["<!-- table: onnx-speed -->\n", "<!-- end -->\n"])
 def test_a_missing_marker_is_found(docs, gone):
-    change(docs / "scaling.md", gone, "")
+    change(docs / "neighbours.md", gone, "")
     well, said = tables("--check", "--docs", docs)
     assert not well
-    assert said.startswith("Table processes: no page has")
+    assert said.startswith("Table onnx-speed: no page has")
 
 
 def test_a_place_that_is_not_closed_takes_nothing_of_the_next_one(docs):
