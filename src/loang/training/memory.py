@@ -48,7 +48,7 @@ def _kept_bytes(trainer: Trainer, images: int) -> int:
     numbers = torch.arange(images)
     trainer.denoiser.train()
     with (
-        trainer.dropout(0, 0),
+        trainer.dropping.seeded(0, 0),
         torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor),
         device.autocast(trainer.device, trainer.dtype),
     ):

@@ -1,7 +1,7 @@
 """The training step, one batch at a time; what is minimised is its objective's."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from loang import device, random
+from loang import device
 from loang.build import build_denoiser
 from loang.config import Settings
 from loang.data.images import Images
@@ -20,6 +20,7 @@ from loang.networks.recompute import recompute
 from loang.team.team import ALONE, Team
 from loang.training.budget import learning_rate
 from loang.training.checkpoint import Checkpoint
+from loang.training.dropping import Dropping
 from loang.training.ema import MODEL_AVERAGE, Ema, averages, filled, lent
 from loang.training.examples import Examples, Source
 from loang.training.objective import OWN, Moment
@@ -101,9 +102,7 @@ class Trainer:
         self.micro_batch = min(training.micro_batch or len(self.part), len(self.part))
         """Images computed at once; the gradients of a batch's parts are added up."""
         self._wanted = self.micro_batch
-        self.drops = any(
-            isinstance(part, torch.nn.Dropout) and part.p > 0 for part in denoiser.modules()
-        )
+        self.dropping = Dropping(denoiser, training.seed, on)
         self.averages = averages(settings.ema, self.weights.values())
 
     @property
@@ -206,7 +205,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for start in part[:: self.micro_batch]:
             numbers = torch.arange(start, min(start + self.micro_batch, part.stop))
-            with self.dropout(moment.step, start), self.autocast():
+            with self.dropping.seeded(moment.step, start), self.autocast():
                 loss = self.objective.loss(moment, numbers)
             if own and start + self.micro_batch >= part.stop:
                 self.weights.last()
@@ -220,18 +219,6 @@ class Trainer:
         Where weights are fetched and dropped again, none is kept in another type either.
         """
         return device.autocast(self.device, self.dtype, keeps=not self.weights.sharded)
-
-    @contextlib.contextmanager
-    def dropout(self, step: int, start: int) -> Iterator[None]:
-        """Lends torch's global generator to dropout, seeded by the step, and puts it back."""
-        if not self.drops:
-            yield
-            return
-        gpus = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=gpus):
-            seed = random.key(self.settings.training.seed, f"dropout {step} {start}")[0]
-            torch.manual_seed(seed)
-            yield
 
     def batch(self, position: int, size: int) -> Examples:
         """The images number position, position + 1, ... of the run."""
