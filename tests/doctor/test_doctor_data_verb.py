@@ -63,6 +63,15 @@ def awkward(tmp_path, clothes):
     return folder
 
 
+def test_images_that_are_all_tiny_are_not_told_to_be_made_smaller(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 3, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    (told,) = [found for found in api.doctor(tmp_path).findings if found.topic == "small"]
+    assert "All images are of 3x3" in told.what
+    assert "--size" not in told.remedy
+
+
 def test_of_kinds_only_those_that_became_another_are_told(tmp_path):
     """Five channels become nothing: that image was left out, and colour stayed colour."""
     rng = np.random.default_rng(0)

@@ -14,11 +14,13 @@ from loang.build import build_denoiser
 from loang.config import changed
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
+from loang.doctor import run as run_module
 from loang.doctor.output import as_json
 from loang.doctor.patient import Patient, open_patient
 from loang.doctor.run import examine_patient
 from loang.errors import LoangError
 from loang.model import Model
+from loang.presets import PRESETS
 from loang.schedule import cosine
 
 COUNT = 128
@@ -196,6 +198,18 @@ def test_learning_by_heart_is_found(patient, small):
     found = examine_patient(replace(patient, model=model, settings=settings, raw=None), count=COUNT)
     assert of(found, "by heart").verdict == "warning"
     assert not topics(found) & {"samples are alike", "samples are tinted", "samples are noisy"}
+
+
+def test_no_walk_of_a_preset_is_called_one_of_few_steps():
+    for settings in PRESETS.values():
+        assert run_module._steps(settings().sampling, 1000) == ()
+
+
+def test_a_damaged_description_is_told_with_what_doctor_can_do(copied):
+    (copied / "config.json").write_text("{")
+    with pytest.raises(LoangError, match=r"config\.json can't be read") as caught:
+        loang.api.doctor(copied, device="cpu")
+    assert "model.safetensors" in caught.value.remedy
 
 
 def test_without_its_images_all_else_is_said(copied):

@@ -132,6 +132,7 @@ def test_the_frechet_distance_tells_of_fifty_images_or_more(real, blobs, count, 
     frechet = lines["frechet"]
     assert frechet.difference.value > 1.96 * frechet.difference.error
     assert frechet.better == (2 if votes else None)
+    assert (lines["recall"].better is None) == (not votes)
     kept = comparison.to_dict()["differences"]["pixels-v1"]["frechet"]
     assert kept["better"] == ("second" if votes else None)
     assert ("by Fréchet" in comparison.verdict or "and Fréchet" in comparison.verdict) == votes
