@@ -2,7 +2,7 @@
 
 from loang.api.measuring import compare, default_model, doctor, evaluate, load, newest_model
 from loang.api.speed import Speed, bench_drawing, bench_training
-from loang.api.training import average, default_folder, distill, plan, start, train
+from loang.api.training import average, distill, plan, start, train
 
 __all__ = [
     "Speed",
@@ -10,7 +10,6 @@ __all__ = [
     "bench_drawing",
     "bench_training",
     "compare",
-    "default_folder",
     "default_model",
     "distill",
     "doctor",

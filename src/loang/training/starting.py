@@ -1,0 +1,101 @@
+"""A run up to its first step: what can be wrong is found here."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from loang.config import Settings
+from loang.data.download import Progress
+from loang.errors import LoangError
+from loang.tracking.names import chosen
+from loang.tracking.tracking import Tracking
+from loang.training.asked import Asked, open_images, resolve
+from loang.training.asked import resume as asked_again
+from loang.training.folder import RunFolder
+from loang.training.places import PLACES, meant, not_named_anew
+
+# torch takes a second or more to import: what a person got wrong is found before it is.
+if TYPE_CHECKING:
+    import loang.team.team
+    import loang.training.run
+
+
+def start(
+    data: str | Path | None,
+    out: str | Path | None,
+    resume: bool,
+    overwrite: bool,
+    track: Sequence[str] | None,
+    on_progress: Progress | None,
+    team: "loang.team.team.Team | None",
+    **asked: Unpack[Asked],
+) -> "loang.training.run.Run":
+    """The run that `loang.start` gives, in the process that leads; see there.
+
+    Raises:
+        LoangError: a mistake in any of these.
+    """
+    if resume and overwrite:
+        raise LoangError("A run can't be both resumed and overwritten.", "Choose one of the two.")
+    settings = resolve(data, **asked)
+    folder = RunFolder(Path(out) if out is not None else default_folder(settings))
+    places, gone = None, None
+    track = [track] if isinstance(track, str) else track
+    trackers, unsaid = chosen(track, folder.path, resume=resume)
+    if resume:
+        (stored, about), settings, places = gone_on_with(folder, data, **asked)
+        gone = f"Name the images, wherever they are: loang train DATA --resume --out {folder.path}"
+    else:
+        folder.check(overwrite, settings.data.source)
+    folder.check_free()
+    dataset = open_images(settings, on_progress, places=places, gone=gone)
+
+    from loang.team.team import ALONE
+    from loang.training.following import begin
+    from loang.training.origin import about as about_now
+    from loang.training.plan import prepare
+    from loang.training.run import Run
+
+    prepared = prepare(settings, dataset, team or ALONE)
+    begin(prepared, places)
+    # A run that is gone on with has its checkpoints already.
+    notes = [] if resume else prepared.check_disk(folder.path)
+    tracking = Tracking(trackers)
+    unsaid += tracking.start(asked=track is not None)
+    with contextlib.ExitStack() as undo:
+        undo.callback(tracking.drop)
+        lock = folder.claim()
+        undo.callback(lock.release)
+        if not resume:
+            folder.start(overwrite)
+            folder.write_config(prepared.settings, about_now(prepared))
+        run = Run(prepared, folder, lock)
+        run.notes += notes + unsaid
+        if resume:
+            run.restore()
+            now = meant(settings.data) | (places or {})
+            if settings.data != stored.data or now != (about.get(PLACES) or {}):
+                # The images have moved: the next time they are there.
+                moved = stored.model_copy(update={"data": settings.data})
+                folder.write_config(moved, {**about, PLACES: now})
+        tracking.follow(folder.path, anew=not resume)
+        run.reporter.tracking = tracking
+        undo.pop_all()
+    return run
+
+
+def gone_on_with(
+    folder: RunFolder, data: str | Path | None, **asked: Unpack[Asked]
+) -> tuple[tuple[Settings, Mapping[str, Any]], Settings, dict[str, Any]]:
+    """What a folder says of its run; its settings for this session; where its images lie."""
+    stored, about = folder.read_config()
+    settings, named_anew = asked_again(stored, data, **asked), (data, asked.get("labels_file"))
+    places = not_named_anew(about.get(PLACES), stored.data, settings.data, named_anew)
+    return (stored, about), settings, places
+
+
+def default_folder(settings: Settings) -> Path:
+    """`runs/DATA-PRESET`."""
+    name = Path(settings.data.source or "data").resolve().stem
+    return Path("runs") / f"{name}-{settings.preset}"
