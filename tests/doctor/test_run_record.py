@@ -45,6 +45,7 @@ def test_a_loss_that_still_falls_asks_for_more():
     found = topics(log(falling))
     assert "still falling" in found["too short"].what
     assert found["too short"].remedy.startswith("Train for longer than 5m")
+    assert "loang train --resume --out RUN --for 10m." in found["too short"].remedy
     slope = final_slope(np.arange(1.0, 101), falling)
     assert slope.change == pytest.approx(-0.03 / 0.115, abs=3 * slope.error)
 

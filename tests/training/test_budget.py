@@ -6,7 +6,7 @@ import pytest
 
 from loang.config import OptimizerSettings
 from loang.errors import LoangError
-from loang.training.budget import Budget, duration, learning_rate, parse
+from loang.training.budget import Budget, duration, learning_rate, parse, twice
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,19 @@ def test_thousands_and_spaces_may_be_written():
     assert parse("1,000,000 images", 1).images == 1_000_000
     assert parse("1_000 images", 1).images == 1000
     assert parse("1 h 30 m", 1).seconds == 5400
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("5m", "--for 10m"),
+        ("90s", "--for 3m"),
+        ("1h30m", "--for 3h"),
+        ("12h", "--for 1d"),
+        ("0.4s", "--for 0.8s"),
+        ("50 epochs", "--epochs 100"),
+        ("1e6 images", "--images 2000000"),
+    ],
+)
+def test_twice_as_long_is_told_as_an_option(text, option):
+    assert twice(text) == option

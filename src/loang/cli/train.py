@@ -49,7 +49,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/DATA-PRESET")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there; with --for, for longer.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run there.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,

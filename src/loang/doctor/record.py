@@ -10,7 +10,9 @@ from jaxtyping import Float64
 
 from loang.config import Settings
 from loang.doctor.finding import Finding, Part
+from loang.errors import LoangError
 from loang.evaluation.words import number, percent
+from loang.training.budget import twice
 
 LAST = 0.3  # the share of a run in which a loss that still falls says "longer"
 FEWEST = 12  # losses of which a slope is taken
@@ -123,6 +125,17 @@ def _mishaps(records: Sequence[Mapping[str, Any]], facts: dict[str, Any]) -> lis
     return found
 
 
+def _for_longer(settings: Settings) -> str:
+    """What to do about a run that was too short."""
+    said = f"Train for longer than {settings.training.budget}: twice as long is a good start"
+    if settings.distilled:  # it keeps its length
+        return f"{said}."
+    try:
+        return f"{said}, as by loang train --resume --out RUN {twice(settings.training.budget)}."
+    except LoangError:  # of settings that somebody has edited
+        return f"{said}."
+
+
 def _end(
     records: Sequence[Mapping[str, Any]],
     settings: Settings,
@@ -152,7 +165,7 @@ def _end(
                 "too short",
                 f"The loss was still falling at the end: by {percent(-slope.change)} ±"
                 f" {percent(slope.error)} over the last {LAST:.0%} of the run.",
-                f"Train for longer than {settings.training.budget}: twice as long is a good start.",
+                _for_longer(settings),
             )
         )
     return found

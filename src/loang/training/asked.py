@@ -122,6 +122,8 @@ def resume(stored: Settings, data: str | Path | None = None, **asked: Unpack[Ask
     changed = wanted.to_dict()
     # Processes that share the weights can't take fewer images by themselves when memory is short.
     may_differ = MAY_DIFFER | ({"training.micro_batch"} if wanted.training.shard else set())
+    if not stored.distilled:  # what a student is taught depends on how much of its time is used
+        may_differ |= {"training.budget"}
     learnt = WALK if stored.distilled else ()
     differ = [
         f"{section}.{key} is {value!r}, not {changed[section].get(key)!r}"

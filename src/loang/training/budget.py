@@ -67,6 +67,19 @@ def parse(text: str, images_an_epoch: int) -> Budget:
     )
 
 
+def twice(text: str) -> str:
+    """The option of `loang train` that asks for twice as much: --for 10m."""
+    budget = parse(text, 1)
+    if budget.epochs is not None:
+        return f"--epochs {2 * budget.epochs:g}"
+    if budget.images is not None:
+        return f"--images {2 * budget.images}"
+    assert budget.seconds is not None
+    seconds = 2 * budget.seconds
+    unit = next((u for u in "dhm" if seconds % _SECONDS[u] == 0), "s")
+    return f"--for {seconds / _SECONDS[unit]:g}{unit}"
+
+
 class Clock:
     """Wall-clock seconds, going on from those of earlier sessions."""
 

@@ -50,6 +50,7 @@ def table(model: Model) -> str:
         "network": f"{settings.network.kind}, {weights:,} parameters",
         "predicts": f"{settings.denoiser.predicts}, {schedule.name} schedule, T = {schedule.T:g}",
         "trained": _trained(facts),
+        "asked for": facts.get("lengths"),
         **_last_losses(facts),
         **({"average": _average(facts)} if "average_length" in facts else {}),
         "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}"

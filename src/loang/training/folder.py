@@ -10,6 +10,7 @@ samples/                     the same seeds, drawn as training goes
 samples.png, walk.gif        the last of them, and how they came from noise
 training.png                 loss and learning rate
 model.safetensors            the one file to keep: averaged weights, settings, image spec
+model-N-images.safetensors   the one of before, where a run that was over went on for longer
 README.md                    a card with the run's own numbers
 """
 
@@ -53,6 +54,10 @@ class RunFolder:
         self.chart = path / "training.png"
         self.model = path / MODEL
         self.card = path / "README.md"
+
+    def kept_model(self, images: int) -> Path:
+        """The model of a run that was over after so many images, and went on."""
+        return self.model.with_stem(f"{self.model.stem}-{images}-images")
 
     def holds_run(self) -> bool:
         """Whether a run was ever started here."""
@@ -125,7 +130,8 @@ class RunFolder:
                     shutil.rmtree(self.checkpoints)
                 drawn = self.samples.glob("[0-9]" * 8 + ".png")
                 averages = self.averages.glob(f"{CHECKPOINT}*.safetensors")
-                for path in (*self._files(), *drawn, *averages, *told(self.path)):
+                kept = self.path.glob(self.kept_model(0).name.replace("0", "[0-9]*"))
+                for path in (*self._files(), *drawn, *averages, *kept, *told(self.path)):
                     path.unlink(missing_ok=True)
 
     def _files(self) -> tuple[Path, ...]:

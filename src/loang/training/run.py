@@ -185,6 +185,8 @@ class Run:
         )
 
     def _loop(self, interruption: Interruption) -> None:
+        if self.share < 1:
+            self.ledger.finished = False  # it may have been over, and is to go on for longer
         progress, settings = self.trainer.progress, self.plan.settings
         reports, measurements, snapshots = self._marks()
         clock = Clock(progress.seconds)

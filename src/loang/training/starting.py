@@ -13,6 +13,7 @@ from loang.tracking.tracking import Tracking
 from loang.training.asked import Asked, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.folder import RunFolder
+from loang.training.lengths import LENGTHS, taken_up
 from loang.training.places import PLACES, meant, not_named_anew
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
@@ -74,15 +75,32 @@ def start(
         run.notes += notes + unsaid
         if resume:
             run.restore()
-            now = meant(settings.data) | (places or {})
-            if settings.data != stored.data or now != (about.get(PLACES) or {}):
-                # The images have moved: the next time they are there.
-                moved = stored.model_copy(update={"data": settings.data})
-                folder.write_config(moved, {**about, PLACES: now})
+            lengths = taken_up(run, stored.training.budget, about)
+            _note_changes(folder, stored, settings, about, places, lengths)
         tracking.follow(folder.path, anew=not resume)
         run.reporter.tracking = tracking
         undo.pop_all()
     return run
+
+
+def _note_changes(
+    folder: RunFolder,
+    stored: Settings,
+    settings: Settings,
+    about: Mapping[str, Any],
+    places: Mapping[str, Any] | None,
+    lengths: list[str],
+) -> None:
+    """Where the images have moved, or the length is another: so it is the next time."""
+    now = meant(settings.data) | dict(places or {})
+    budget = settings.training.budget
+    if (settings.data, budget) != (stored.data, stored.training.budget) or now != (
+        about.get(PLACES) or {}
+    ):
+        training = stored.training.model_copy(update={"budget": budget})
+        moved = stored.model_copy(update={"data": settings.data, "training": training})
+        noted = {LENGTHS: lengths} if lengths else {}
+        folder.write_config(moved, {**about, PLACES: now, **noted})
 
 
 def gone_on_with(

@@ -1,0 +1,73 @@
+"""The lengths that were asked of a run before the one it has: it may be gone on with for longer."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loang import files
+from loang.errors import LoangError
+from loang.training.budget import duration, learning_rate, parse
+
+if TYPE_CHECKING:
+    from loang.training.run import Run
+
+LENGTHS = "lengths"
+"""Their key in config.json: a list of words, each of a length and the images seen in it."""
+
+
+def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
+    """What config.json should note of lengths, now that a run has been restored.
+
+    Where its length is another than it was, the run's notes tell what follows; and if it was over,
+    the model that it ended with is kept beside the one that is to be.
+
+    Args:
+        run: restored, with its length of now.
+        before: its length until now, as `settings.training.budget`.
+        about: what config.json notes; it may come from anybody.
+
+    Raises:
+        LoangError: the new length is used up already.
+    """
+    noted = about.get(LENGTHS)
+    lengths = [str(each) for each in noted] if isinstance(noted, list) else []
+    progress, plan = run.trainer.progress, run.plan
+    old, new = parse(before, len(plan.dataset.train)), plan.budget
+    if old != new and progress.step:
+        if run.share >= 1:
+            used = f"{progress.images:,} images"
+            if new.seconds is not None:
+                used = duration(progress.seconds)
+            raise LoangError(
+                f"This run has learned for {used} already, and was asked for {new} in all.",
+                "Ask for more: the length of a run counts what it has used.",
+            )
+        chosen = plan.settings.optimizer
+        rate = progress.slowing * learning_rate(chosen, progress.step, run.share)
+        run.notes.append(
+            f"In all the run is to learn for {new}, no more for {old}: {run.share:.0%} of that is"
+            f" used, and the learning rate goes on at {rate:.2g}."
+        )
+        if run.ledger.finished:
+            run.notes += _kept(run)
+        lengths.append(f"{before} up to {progress.images:,} images")
+    elif run.ledger.finished and run.share >= 1:
+        run.notes.append(
+            "Training is over. To learn for longer say how long in all, as in --for 1h; it goes on"
+            " from here."
+        )
+    run.reporter.lengths = lengths
+    return lengths
+
+
+def described(lengths: list[str], now: str) -> dict[str, str]:
+    """The fact of a model that its run's length was changed; nothing, where it was not."""
+    return {LENGTHS: ", then ".join([*lengths, now])} if lengths else {}
+
+
+def _kept(run: "Run") -> list[str]:
+    """Keep the model of a run that was over; a line that says where."""
+    kept = run.folder.kept_model(run.trainer.progress.images)
+    if run.folder.model.exists() and not kept.exists():
+        with files.replacing(kept) as beside:
+            beside.write_bytes(run.folder.model.read_bytes())
+    return [f"The model of before stays as {files.shown(kept)}."] if kept.exists() else []
