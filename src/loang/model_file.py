@@ -28,7 +28,8 @@ _METADATA = "loang"
 _WEIGHTS = ("F64", "F32", "F16", "BF16")
 _FACTS: dict[type | tuple[type, ...], tuple[str, ...]] = {
     str: (
-        *("loang", "torch", "data", "fingerprint", "hardware", "weights", "lengths"),
+        *("loang", "torch", "data", "fingerprint", "hardware", "weights"),
+        *("lengths", "started_from"),
         *("average_chosen_by", "guidance_chosen_by", "label_strength_chosen_by"),
     ),
     int: ("training_images", "validation_images", "steps", "images", "average_snapshots"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from loang import built_in
+from loang.files import MODEL
 from loang.hub.address import is_hub
 
 
@@ -21,3 +22,9 @@ def located(named: str | Path) -> Path:
 
         return fetched(named)
     return built_in.located(path)
+
+
+def called(named: str | Path) -> str:
+    """What a model is called in the name of another run's folder: a run's, or a file's own name."""
+    whole = Path(named).resolve()
+    return whole.parent.name if whole.name == MODEL else whole.stem

@@ -10,15 +10,16 @@ from loang.data.places.given import Given, named
 from loang.errors import LoangError
 from loang.team.place import Place
 from loang.training import starting
-from loang.training.asked import Asked, AskedOfStudent, open_images, resolve
+from loang.training.asked import Asked, AskedOfStudent, open_images
 from loang.training.display import Display
 from loang.training.folder import RunFolder
 from loang.training.notebook_display import of_python
-from loang.training.starting import default_folder, gone_on_with
+from loang.training.starting import begun, default_folder, gone_on_with
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
 if TYPE_CHECKING:
     import loang.model
+    import loang.team.team
     import loang.training.averaging
     import loang.training.following
     import loang.training.plan
@@ -31,6 +32,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    start_from: str | Path | None = None,
     track: Sequence[str] | None = None,
     display: Display | None = None,
     on_progress: Progress | None = None,
@@ -44,6 +46,9 @@ def train(
         out: the run's folder; None makes one in `runs`, named for data and preset.
         resume: go on with the run in that folder, with its own settings.
         overwrite: replace the run in that folder.
+        start_from: a model whose weights are the first ones, and whose settings it has: a run's
+            folder, a model file, "built-in" or "hub:owner/name"; see
+            `loang.training.inheritance`. None: fresh weights.
         track: "tensorboard", "trackio", "wandb" or "mlflow", one or several, that are told of the
             run; None: those that its last session told, if it is gone on with.
         display: told of what happens; None shows a bar in a notebook, and nothing elsewhere.
@@ -60,6 +65,7 @@ def train(
         out=out,
         resume=resume,
         overwrite=overwrite,
+        start_from=start_from,
         track=track,
         on_progress=on_progress,
         **asked,
@@ -73,6 +79,7 @@ def start(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    start_from: str | Path | None = None,
     track: Sequence[str] | None = None,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
@@ -82,17 +89,18 @@ def start(
     In a job of several processes one leads: it alone begins a run, which the others follow.
     """
     data = None if data is None else named(data)
+
+    def begin(team: "loang.team.team.Team | None" = None) -> "loang.training.run.Run":
+        return starting.start(
+            data, out, resume, overwrite, track, on_progress, team, start_from, **asked
+        )
+
     if Place.here().size == 1:
-        return starting.start(data, out, resume, overwrite, track, on_progress, None, **asked)
+        return begin()
 
     from loang.training.following import together
 
-    return together(
-        lambda team: starting.start(
-            data, out, resume, overwrite, track, on_progress, team, **asked
-        ),
-        on_progress,
-    )
+    return together(begin, on_progress)
 
 
 def distill(
@@ -149,6 +157,7 @@ def plan(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    start_from: str | Path | None = None,
     on_progress: Progress | None = None,
     **asked: Unpack[Asked],
 ) -> "loang.training.plan.Plan":
@@ -158,21 +167,26 @@ def plan(
         data: as of `train`.
         out: the folder of the run that is gone on with; None takes the default one.
         resume: whether it is gone on with.
+        start_from: as of `train`.
         on_progress: told of a download.
         asked: as of `train`.
 
     Raises:
         LoangError: a mistake in any of these.
     """
-    data, places = None if data is None else named(data), None
-    settings = resolve(data, **asked)
+    data = None if data is None else named(data)
+    model, settings, places = begun(data, start_from, resume=resume, **asked)
     if resume:
         folder = RunFolder(default_folder(settings) if out is None else Path(out))
         settings, places = gone_on_with(folder, data, **asked)[1:]
 
+    from loang.training.inheritance import inherited
     from loang.training.plan import prepare
 
-    return prepare(settings, open_images(settings, on_progress, places=places))
+    prepared = prepare(settings, open_images(settings, on_progress, places=places))
+    if model is not None:
+        inherited(model, prepared)  # whether its weights fit
+    return prepared
 
 
 def average(

@@ -49,8 +49,19 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/DATA-PRESET")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there; with --for, for longer.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run there; with --for, for longer.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run there.")] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from the weights of a run, a model file, built-in or hub:owner/name.",
+            show_default="fresh weights",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16.")] = None,
@@ -98,7 +109,14 @@ def train(
         if dry_run:
             if Place.here().rank > 0:  # one of them tells
                 return
-            planned = api.plan(data, **asked, out=out, resume=resume, on_progress=on_progress)
+            planned = api.plan(
+                data,
+                **asked,
+                out=out,
+                resume=resume,
+                start_from=start_from,
+                on_progress=on_progress,
+            )
             show_plan(planned)
             return
         run = api.start(
@@ -107,6 +125,7 @@ def train(
             out=out,
             resume=resume,
             overwrite=overwrite,
+            start_from=start_from,
             track=track,
             on_progress=on_progress,
         )

@@ -94,13 +94,21 @@ _PLACES = {
 }
 
 
-def resolve(data: str | Path | None = None, **asked: Unpack[Asked]) -> Settings:
+def resolve(
+    data: str | Path | None = None, *, base: Settings | None = None, **asked: Unpack[Asked]
+) -> Settings:
     """The settings of a preset, with what a person asked for in their place.
+
+    Args:
+        data: the images.
+        base: in place of the preset's.
+        **asked: what else is asked for.
 
     Raises:
         LoangError: an unknown preset or key, or a value that can't be.
     """
-    settings = _with(presets.preset(asked.get("preset") or "quick"), data, asked)
+    base = base or presets.preset(asked.get("preset") or "quick")
+    settings = _with(base, data, asked)
     settings = _as_named(settings, asked.get("changes", ()))
     _check_terminal(settings)
     if settings.distilled:

@@ -51,6 +51,7 @@ def table(model: Model) -> str:
         "predicts": f"{settings.denoiser.predicts}, {schedule.name} schedule, T = {schedule.T:g}",
         "trained": _trained(facts),
         "asked for": facts.get("lengths"),
+        "started from": facts.get("started_from"),
         **_last_losses(facts),
         **({"average": _average(facts)} if "average_length" in facts else {}),
         "sampled with": f"{sampling.sampler}, {steps} step{'s' * (steps != 1)}"

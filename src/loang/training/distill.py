@@ -19,6 +19,7 @@ from loang.data.download import Progress
 from loang.data.spec import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.named import called
 from loang.team.team import Team
 from loang.tracking.names import chosen
 from loang.tracking.tracking import Tracking
@@ -112,7 +113,7 @@ def _start(
     steps = settings.distillation.steps
     folder = RunFolder(out if out is not None else default_folder(teacher, steps))
     folder.check(overwrite)
-    _check_apart(teacher, folder.path)
+    folder.check_apart(teacher, "teacher")
     folder.check_free()
     tracking = Tracking(chosen(track, folder.path, resume=False)[0])
     places = None if data is not None else beside(teacher, model.settings.data)
@@ -138,10 +139,7 @@ def _start(
         folder.write_config(plan.settings, known)
         run = Run(plan, folder, lock)
         run.notes += notes
-        run.keeper.save(run.trainer, run.ledger)
-        run.keeper.saver.wait()
-        if failures := run.keeper.saver.failures():
-            raise failures[0]
+        run.keeper.save_first(run.trainer, run.ledger)
         tracking.follow(folder.path, anew=True)
         run.reporter.tracking = tracking
         undo.pop_all()
@@ -244,25 +242,9 @@ def _check_read(plain: Settings, wanted: Settings) -> None:
                 )
 
 
-def _check_apart(teacher: Path, folder: Path) -> None:
-    """Whether the teacher outlives what is replaced.
-
-    Raises:
-        LoangError: it lies in the student's folder.
-    """
-    place, whole = folder.resolve(), teacher.resolve()
-    if place in (whole, *whole.parents):
-        raise LoangError(
-            f"The teacher itself lies in {files.shown(folder)}, and would be replaced.",
-            "Name another folder with --out.",
-        )
-
-
 def default_folder(teacher: Path, steps: int) -> Path:
     """`runs/MODEL-STEPS-steps`."""
-    whole = teacher.resolve()
-    name = whole.parent.name if whole.name == files.MODEL else whole.stem
-    return Path("runs") / f"{name}-{steps}-step{'s' * (steps != 1)}"
+    return Path("runs") / f"{called(teacher)}-{steps}-step{'s' * (steps != 1)}"
 
 
 def _sampling(settings: Settings) -> dict[str, Any]:

@@ -94,6 +94,23 @@ class RunFolder:
                 )
         files.check_folder(self.path)
 
+    def check_apart(self, model: Path, what: str = "model") -> None:
+        """Whether a model, from which the run is made, outlives what the run replaces.
+
+        Args:
+            model: its folder or file.
+            what: it is called.
+
+        Raises:
+            LoangError: it lies in this folder.
+        """
+        place, whole = self.path.resolve(), model.resolve()
+        if place in (whole, *whole.parents):
+            raise LoangError(
+                f"The {what} itself lies in {files.shown(self.path)}, and would be replaced.",
+                "Name another folder with --out.",
+            )
+
     def check_free(self) -> None:
         """Whether no other process writes here now; cheap, as `check`.
 

@@ -58,6 +58,17 @@ class Keeper:
             [ledger.best["step"]] if ledger.best else [],
         )
 
+    def save_first(self, trainer: Trainer, ledger: Ledger) -> None:
+        """Write a checkpoint of weights that come from elsewhere: no seed gives them again.
+
+        Raises:
+            LoangError: it can't be written.
+        """
+        self.save(trainer, ledger)
+        self.saver.wait()
+        if failures := self.saver.failures():
+            raise failures[0]
+
     def snapshot(self, trainer: Trainer) -> None:
         """Begin to write the averages as they are now; once a step."""
         progress = trainer.progress

@@ -27,7 +27,6 @@ from loang.training.display import Display
 from loang.training.ema import MODEL_AVERAGE
 from loang.training.folder import RunFolder
 from loang.training.ledger import Ledger
-from loang.training.lengths import described
 from loang.training.log import Log
 from loang.training.monitor import Monitor, in_few_steps
 from loang.training.plan import Plan
@@ -63,8 +62,8 @@ class Reporter:
         """Of the average that the model file has, where the run has chosen one."""
         self.scales: Scales | None = None
         """By which it was chosen how strongly labels count, where it was."""
-        self.lengths: list[str] = []
-        """That the run had before the one of its settings."""
+        self.history: dict[str, str] = {}
+        """Facts of the run that its settings don't tell: lengths.py, inheritance.py."""
         self._told: set[str] = set()
 
     def record(self, trainer: Trainer, **values: Any) -> None:
@@ -336,7 +335,7 @@ class Reporter:
             "images": progress.images,
             "seconds": round(progress.seconds, 1),
             "weights": "averaged",
-            **described(self.lengths, self.plan.settings.training.budget),
+            **self.history,
             "loss": ledger.loss,
             "validation_loss": ledger.validation_loss,
             **({} if self.choice is None else self.choice.facts()),

@@ -1,8 +1,10 @@
 """A run from start to end: steps, measurements, reports and checkpoints, and what goes wrong."""
 
 import signal
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from loang import device, files
 from loang.build import build_denoiser
@@ -160,10 +162,21 @@ class Run:
                 number = interruption.signal or signal.SIGINT
                 raise Interrupted(number, self.folder.path, OVER) from None
 
-    def _first(self) -> Checkpoint:
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from weights that come from elsewhere; the first checkpoint holds them.
+
+        Raises:
+            LoangError: that can't be written.
+        """
+        self.trainer.restore(self._first(weights))
+        self.keeper.save_first(self.trainer, self.ledger)
+
+    def _first(self, weights: Mapping[str, Tensor] | None = None) -> Checkpoint:
         """What a checkpoint would hold that were written before the first step."""
         plan = self.plan
         denoiser = build_denoiser(plan.settings, plan.dataset.spec)
+        if weights is not None:
+            denoiser.network.load_state_dict(weights)
         fresh = Trainer(denoiser, plan.dataset.train, plan.settings, torch.device("cpu"))
         return fresh.checkpoint({})
 

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 from loang.config import Settings
 from loang.data.download import Progress
 from loang.errors import LoangError
+from loang.named import called, located
 from loang.tracking.names import chosen
 from loang.tracking.tracking import Tracking
 from loang.training.asked import Asked, open_images, resolve
 from loang.training.asked import resume as asked_again
 from loang.training.folder import RunFolder
-from loang.training.lengths import LENGTHS, taken_up
-from loang.training.places import PLACES, meant, not_named_anew
+from loang.training.history import LENGTHS, STARTED_FROM, started_from, taken_up
+from loang.training.places import PLACES, beside, meant, not_named_anew
 
 # torch takes a second or more to import: what a person got wrong is found before it is.
 if TYPE_CHECKING:
+    import loang.model
     import loang.team.team
     import loang.training.run
 
@@ -30,6 +32,7 @@ def start(
     track: Sequence[str] | None,
     on_progress: Progress | None,
     team: "loang.team.team.Team | None",
+    start_from: str | Path | None,
     **asked: Unpack[Asked],
 ) -> "loang.training.run.Run":
     """The run that `loang.start` gives, in the process that leads; see there.
@@ -39,9 +42,9 @@ def start(
     """
     if resume and overwrite:
         raise LoangError("A run can't be both resumed and overwritten.", "Choose one of the two.")
-    settings = resolve(data, **asked)
-    folder = RunFolder(Path(out) if out is not None else default_folder(settings))
-    places, gone = None, None
+    model, settings, places = begun(data, start_from, resume=resume, **asked)
+    folder = RunFolder(Path(out) if out is not None else default_folder(settings, start_from))
+    gone = None
     track = [track] if isinstance(track, str) else track
     trackers, unsaid = chosen(track, folder.path, resume=resume)
     if resume:
@@ -49,19 +52,27 @@ def start(
         gone = f"Name the images, wherever they are: loang train DATA --resume --out {folder.path}"
     else:
         folder.check(overwrite, settings.data.source)
+        if start_from is not None:
+            folder.check_apart(Path(start_from))
+            gone = f"Name the images, wherever they are: loang train DATA --from {start_from}"
     folder.check_free()
     dataset = open_images(settings, on_progress, places=places, gone=gone)
 
     from loang.team.team import ALONE
     from loang.training.following import begin
+    from loang.training.inheritance import described, inherited
     from loang.training.origin import about as about_now
     from loang.training.plan import prepare
     from loang.training.run import Run
 
     prepared = prepare(settings, dataset, team or ALONE)
+    weights, notes, noted = None, list[str](), dict[str, str]()
+    if model is not None:
+        weights, notes = inherited(model, prepared)
+        noted = {STARTED_FROM: described(model.facts)}
     begin(prepared, places)
     # A run that is gone on with has its checkpoints already.
-    notes = [] if resume else prepared.check_disk(folder.path)
+    notes += [] if resume else prepared.check_disk(folder.path)
     tracking = Tracking(trackers)
     unsaid += tracking.start(asked=track is not None)
     with contextlib.ExitStack() as undo:
@@ -70,17 +81,50 @@ def start(
         undo.callback(lock.release)
         if not resume:
             folder.start(overwrite)
-            folder.write_config(prepared.settings, about_now(prepared))
+            folder.write_config(prepared.settings, about_now(prepared, places) | noted)
         run = Run(prepared, folder, lock)
         run.notes += notes + unsaid
+        run.reporter.history |= noted
+        if weights is not None:
+            run.take(weights)
         if resume:
             run.restore()
+            run.reporter.history |= started_from(about)
             lengths = taken_up(run, stored.training.budget, about)
             _note_changes(folder, stored, settings, about, places, lengths)
         tracking.follow(folder.path, anew=not resume)
         run.reporter.tracking = tracking
         undo.pop_all()
     return run
+
+
+def begun(
+    data: str | Path | None,
+    start_from: str | Path | None,
+    *,
+    resume: bool = False,
+    **asked: Unpack[Asked],
+) -> tuple["loang.model.Model | None", Settings, dict[str, Any] | None]:
+    """The model that a run starts from, or None; its settings; where its images lie, if noted.
+
+    Raises:
+        LoangError: a mistake in any of these.
+    """
+    if start_from is None:
+        return None, resolve(data, **asked), None
+    if resume:
+        raise LoangError(
+            "A run that is gone on with has weights of its own.",
+            "Leave --from away, or name another folder with --out and leave --resume away.",
+        )
+    from loang.model import Model
+    from loang.training.inheritance import settings_of
+
+    path = located(start_from)
+    model = Model.load(path, on="cpu")
+    settings = settings_of(model, None if data is None else str(data), **asked)
+    places = None if data is not None else beside(path, model.settings.data)
+    return model, settings, places
 
 
 def _note_changes(
@@ -113,7 +157,9 @@ def gone_on_with(
     return (stored, about), settings, places
 
 
-def default_folder(settings: Settings) -> Path:
-    """`runs/DATA-PRESET`."""
+def default_folder(settings: Settings, start_from: str | Path | None = None) -> Path:
+    """`runs/DATA-PRESET`, or `runs/DATA-from-MODEL`."""
     name = Path(settings.data.source or "data").resolve().stem
-    return Path("runs") / f"{name}-{settings.preset}"
+    if start_from is None:
+        return Path("runs") / f"{name}-{settings.preset}"
+    return Path("runs") / f"{name}-from-{called(start_from)}"

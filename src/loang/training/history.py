@@ -1,4 +1,4 @@
-"""The lengths that were asked of a run before the one it has: it may be gone on with for longer."""
+"""What the settings of a run don't tell: the lengths that it had before, the model it began as."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,18 @@ from loang.training.budget import duration, learning_rate, parse
 if TYPE_CHECKING:
     from loang.training.run import Run
 
-LENGTHS = "lengths"
-"""Their key in config.json: a list of words, each of a length and the images seen in it."""
+LENGTHS, STARTED_FROM = "lengths", "started_from"
+"""Their keys in config.json (a list of words; words), and among a model's facts (words)."""
+
+
+def started_from(about: Mapping[str, Any]) -> dict[str, str]:
+    """The fact of the model that a run began as; nothing, where its weights were fresh.
+
+    Args:
+        about: what config.json notes; it may come from anybody.
+    """
+    noted = about.get(STARTED_FROM)
+    return {STARTED_FROM: noted} if isinstance(noted, str) else {}
 
 
 def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
@@ -55,13 +65,9 @@ def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
             "Training is over. To learn for longer say how long in all, as in --for 1h; it goes on"
             " from here."
         )
-    run.reporter.lengths = lengths
+    if lengths:
+        run.reporter.history[LENGTHS] = ", then ".join([*lengths, plan.settings.training.budget])
     return lengths
-
-
-def described(lengths: list[str], now: str) -> dict[str, str]:
-    """The fact of a model that its run's length was changed; nothing, where it was not."""
-    return {LENGTHS: ", then ".join([*lengths, now])} if lengths else {}
 
 
 def _kept(run: "Run") -> list[str]:

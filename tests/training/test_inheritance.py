@@ -1,0 +1,166 @@
+"""Weights of another model mean in a new network what they meant in the old one."""
+
+import pytest
+import torch
+from trainers import TINY
+
+from loang import build, presets
+from loang.config import changed
+from loang.data import ImageSpec
+from loang.errors import LoangError
+from loang.model import Model
+from loang.training.inheritance import described, settings_of, told, weights_of
+
+ABC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
+NONE = ImageSpec(8, 8, 1)
+LABELS = len(ABC.class_names)
+
+
+def model_of(spec, *changes, preset="quick"):
+    """A model whose weights are none of them 0, so that each counts."""
+    settings = changed(presets.preset(preset), [*(TINY if preset == "quick" else ()), *changes])
+    settings = settings.model_copy(
+        update={"network": settings.network.model_copy(update={"fold": 1})}
+        if preset == "quick"
+        else {}
+    )
+    denoiser = build.build_denoiser(settings, spec)
+    with torch.no_grad():
+        for weight in denoiser.parameters():
+            weight.add_(
+                0.1 * torch.randn(weight.shape, generator=torch.manual_seed(weight.numel()))
+            )
+    return Model(denoiser, spec, settings, {"data": "letters", "images": 1_000})
+
+
+def heir_of(model, spec, *changes):
+    settings = settings_of(model, "pictures", changes=changes)
+    denoiser = build.build_denoiser(settings, spec)
+    weights = weights_of(model, denoiser.network, spec)
+    denoiser.network.load_state_dict(weights)
+    return denoiser
+
+
+def answers(denoiser, label):
+    """To four noisy images, of one label or none."""
+    x = torch.randn(4, 1, 8, 8, generator=torch.manual_seed(0))
+    t = torch.tensor([0.1, 0.4, 0.7, 0.9])
+    label = None if label is None else torch.full((4,), label)
+    with torch.no_grad():
+        return denoiser.eval().predict(x, t, label, None).image
+
+
+def test_for_the_same_classes_it_is_the_same_model():
+    model = model_of(ABC)
+    heir = heir_of(model, ABC)
+    assert all(map(torch.equal, model.denoiser.parameters(), heir.parameters()))
+
+
+def test_a_class_is_known_by_its_name_and_a_new_one_begins_as_hidden():
+    model = model_of(ABC)
+    spec = ImageSpec(8, 8, 1, class_names=("c", "d", "a", "e"))
+    heir = heir_of(model, spec)
+    hidden = answers(model.denoiser, LABELS)
+    for own, theirs in ((0, 2), (2, 0)):
+        assert torch.equal(answers(heir, own), answers(model.denoiser, theirs))
+        assert not torch.allclose(answers(heir, own), hidden)
+    for own in (1, 3, 4):  # the last is "no label"
+        assert torch.equal(answers(heir, own), hidden)
+
+
+def test_without_classes_it_answers_as_to_a_hidden_label():
+    model = model_of(ABC)
+    torch.testing.assert_close(answers(heir_of(model, NONE), None), answers(model.denoiser, LABELS))
+
+
+def test_labels_told_to_a_network_that_never_heard_of_any_say_nothing_at_first():
+    model = model_of(NONE)
+    heir = heir_of(model, ABC)
+    for label in (0, 1, 2, 3):
+        assert torch.equal(answers(heir, label), answers(model.denoiser, None))
+
+
+def test_where_no_label_was_ever_hidden_the_mean_stands_for_it():
+    model = model_of(ABC, "training.label_dropout=0")
+    heir = heir_of(model, NONE)
+    table = model.denoiser.network.label.weight[:LABELS]
+    bias = model.denoiser.network.time.mlp[2].bias
+    torch.testing.assert_close(heir.network.time.mlp[2].bias, bias + table.mean(0))
+
+
+def test_another_network_than_the_unet_is_taken_as_it_is():
+    model = model_of(NONE, "network.width=8", preset="tutorial")
+    heir = heir_of(model, NONE)
+    assert all(map(torch.equal, model.denoiser.parameters(), heir.parameters()))
+
+
+def test_its_settings_are_the_model_s_but_for_what_is_of_its_images_and_machine():
+    model = model_of(
+        ABC,
+        *("training.device=cuda", "training.budget=9h", "sampling.guidance=1.5"),
+        *("optimizer.learning_rate=3e-4", "data.flips=true", "data.fit=pad"),
+        *("training.shard=true", "evaluation.guidance_samples=500"),
+    )
+    settings = settings_of(model, "pictures")
+    quick = presets.preset("quick")
+    assert settings.network == model.settings.network
+    assert settings.optimizer.learning_rate == 3e-4
+    assert (settings.data.source, settings.data.fit) == ("pictures", "crop")
+    assert settings.data.flips
+    assert (settings.data.size, settings.data.channels) == ((8, 8), 1)
+    assert (settings.training.budget, settings.training.device) == ("5m", "auto")
+    assert not settings.training.shard
+    assert settings.sampling.guidance == quick.sampling.guidance == 3
+    assert settings.sampling.sampler == model.settings.sampling.sampler
+    assert settings.evaluation == quick.evaluation
+    asked = settings_of(model, "pictures", budget="1h", size=(16, 24), changes=["ema.length=0.1"])
+    assert (asked.training.budget, asked.data.size, asked.ema.length) == ("1h", (16, 24), 0.1)
+
+
+def test_without_other_images_it_goes_on_with_those_of_the_model():
+    model = model_of(ABC, "data.source=letters.npz", "data.fit=pad", "data.labels_file=of.csv")
+    assert settings_of(model).data == model.settings.data
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"changes": ["network.width=16"]}, r"network\.width of the model is 8, not 16"),
+        ({"changes": ["network.kind=tutorial"]}, r"network\."),
+        ({"changes": ["schedule.kind=linear"]}, r"schedule\.kind"),
+        ({"changes": ["denoiser.clip=false"]}, r"denoiser\.clip"),
+        ({"preset": "quick"}, "Leave --preset away"),
+        ({"channels": 3}, "1 channels, and 3 are asked for"),
+        ({"changes": ["network.widht=16"]}, "widht"),
+    ],
+)
+def test_what_the_weights_would_not_fit_is_refused(asked, match):
+    with pytest.raises(LoangError, match=match):
+        settings_of(model_of(ABC), "pictures", **asked)
+
+
+def test_dropout_may_be_another():
+    settings = settings_of(model_of(ABC), "pictures", changes=["network.dropout=0.2"])
+    assert settings.network.dropout == 0.2
+
+
+def test_a_network_that_is_told_more_is_refused():
+    with pytest.raises(LoangError, match=r"augmentation\.weight differs"):
+        heir_of(model_of(ABC), ABC, "data.flips=true", "data.told=true")
+
+
+def test_a_student_is_refused():
+    model = model_of(ABC, "training.objective=consistency", "sampling.steps=2")
+    with pytest.raises(LoangError, match=r"is distilled.*from the model that it was distilled"):
+        settings_of(model, "pictures")
+
+
+def test_what_is_told_of_it():
+    model = model_of(ABC)
+    assert told(model, ABC.class_names) == [
+        "It starts from the weights of a model of letters (1,000 images seen)."
+    ]
+    assert told(model, ("a", "d"))[1:] == ["1 of the 2 classes are new to it."]
+    assert told(model, ("d", "e"))[1:] == ["The classes are new to it."]
+    assert told(model_of(NONE), ("a", "b"))[1:] == ["The classes are new to it."]
+    assert described({}) == "a model of which no more is known"
