@@ -11,8 +11,8 @@ from in_steps import IN_STEPS
 
 TINY = (
     "network.width=8",
-    "network.multipliers=1,1",
-    "network.attention=[1]",
+    "network.multipliers=[1]",
+    "network.attention=[]",
     "network.heads=1",
     *IN_STEPS,
     "network.blocks=1",
