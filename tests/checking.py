@@ -48,12 +48,17 @@ def sparing(function=None, *, typechecker):
     if "<locals>" in function.__qualname__:
         # A function within another is made anew by each call, and to make its checks takes a while.
         return _jaxtyped(function, typechecker=typechecker) if _due(code) else function
-    checked = _jaxtyped(function, typechecker=typechecker)
+    checked = None
 
-    @functools.wraps(checked)
+    @functools.wraps(function)
     def either(*args, **kwargs):
         __tracebackhide__ = True
-        return checked(*args, **kwargs) if _due(code) else function(*args, **kwargs)
+        nonlocal checked
+        if not _due(code):
+            return function(*args, **kwargs)
+        # Not before: of all functions that are imported, most are never called.
+        checked = checked or _jaxtyped(function, typechecker=typechecker)
+        return checked(*args, **kwargs)
 
     return either
 
