@@ -15,7 +15,7 @@ from loang.errors import LoangError
 from loang.model import Model
 
 TINY = (
-    *("network.width=8", "network.multipliers=1,1", "network.attention=[1]", "network.heads=1"),
+    *("network.width=8", "network.multipliers=[1]", "network.attention=[]", "network.heads=1"),
     *("network.blocks=1", "schedule.steps=20", "sampling.steps=2", *IN_STEPS),
 )
 KINDS = {

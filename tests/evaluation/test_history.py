@@ -15,7 +15,8 @@ from loang.training import strengths
 
 CHANGES = (
     "network.width=8",
-    "network.multipliers=1,1",
+    "network.multipliers=[1]",
+    "network.attention=[]",
     "network.heads=1",
     "training.batch=16",
     "training.reports=3",

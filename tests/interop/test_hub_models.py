@@ -43,7 +43,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 TINY = (
     "network.width=8",
-    "network.multipliers=1,1",
+    "network.multipliers=[1]",
+    "network.attention=[]",
     "network.heads=1",
     "training.batch=8",
     "training.precision=float32",

@@ -31,7 +31,8 @@ from loang.training.log import Log
 
 TINY = (
     "network.width=8",
-    "network.multipliers=1,1",
+    "network.multipliers=[1]",
+    "network.attention=[]",
     "network.heads=1",
     "training.batch=8",
     "training.reports=2",

@@ -94,7 +94,7 @@ def test_a_killed_process_is_named_and_another_number_goes_on(
 ):
     run = tmp_path / "run"
     whole = ("training.reports=1", "training.validation_share=0", "training.checkpoint_minutes=60")
-    asked = training(pictures, (*tiny, *whole), run, images=2_400)
+    asked = training(pictures, (*tiny, *whole), run, images=1_600)
     started = job(2, *asked)
     try:
         while not (run / "log.jsonl").exists() or len(losses(run)) < 2:
@@ -118,7 +118,7 @@ def test_a_killed_process_is_named_and_another_number_goes_on(
     else:
         ended = fine(job(number, "train", "--resume", "--out", run).ended())
         assert f"Going on from step {step:,}" in ended[0][1]
-    never = losses(alone(pictures, (*tiny, *whole), tmp_path / "never", images=2_400))
+    never = losses(alone(pictures, (*tiny, *whole), tmp_path / "never", images=1_600))
     after = losses(run)
     # What is logged is a mean since the line before, which the stop has moved once.
     common = [each for each in after if each in never and each > step + 10][:20]

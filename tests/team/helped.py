@@ -10,7 +10,7 @@ from loang.data import ImageSpec
 
 torch.set_num_threads(1)
 TINY = (
-    *("network.width=8", "network.multipliers=1,1", "network.heads=1", "network.attention=[]"),
+    *("network.width=8", "network.multipliers=[1]", "network.heads=1", "network.attention=[]"),
     *("network.blocks=1", "sampling.steps=1", "training.precision=float32"),
 )
 

@@ -17,7 +17,7 @@ from loang.training.places import PLACES, located, meant
 
 TINY = (
     "network.width=8",
-    "network.multipliers=1,1",
+    "network.multipliers=[1]",
     "network.attention=[]",
     "network.heads=1",
     *IN_STEPS,

@@ -25,7 +25,13 @@ from loang.training.monitor import Monitor
 from loang.training.scales import descend
 
 SPEC = ImageSpec(8, 8, 1, class_names=("dark", "bright"))
-SMALL = ("network.width=8", "network.multipliers=1,1", "network.heads=1", "training.batch=8")
+SMALL = (
+    "network.width=8",
+    "network.multipliers=[1]",
+    "network.attention=[]",
+    "network.heads=1",
+    "training.batch=8",
+)
 
 
 def bowl(least):
