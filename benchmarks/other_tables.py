@@ -175,3 +175,43 @@ def onnx_speed(measured: Path) -> str:
         lines.append(line)
     table = grid(["", "batch 1", "batch 16", "off by"], lines)
     return table + "\n\n" + footer([found], "onnx-speed.json")
+
+
+# The tables of docs/going-on.md.
+
+
+def start_from(measured: Path) -> str:
+    """Few images of a new kind, from fresh weights and from another model's."""
+    rows = read_rows(measured / "start-from.csv")
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        cells = found.setdefault((row["budget"], row["rate"]), {})
+        cells[row["start"]] = f"{number(row['distance'])} ± {number(row['error'])}"
+    lines = [
+        [
+            number(budget.removesuffix(" images"), 0),
+            rate,
+            each["fresh weights"],
+            bold([each["another model"]])[0],
+        ]
+        for (budget, rate), each in found.items()
+    ]
+    head = ["images seen", "learning rate", "fresh weights ↓", "those of another model ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "start-from.csv")
+
+
+def longer(measured: Path) -> str:
+    """A run that went on for longer, beside one that had all of it at first."""
+    rows = read_rows(measured / "longer.csv")
+    lines = [
+        [
+            row["run"],
+            number(row["images"], 0),
+            f"{number(row['distance'])} ± {number(row['distance_error'])}",
+            f"{number(row['guided'])} ± {number(row['guided_error'])}",
+            number(row["trained_validation_loss"], 4),
+        ]
+        for row in rows
+    ]
+    head = ["", "images", "distance ↓", "guided ↓", "validation loss ↓"]
+    return grid(head, lines) + "\n\n" + footer(rows, "longer.csv")

@@ -28,9 +28,11 @@ from benchmark_tables import (
 )
 from other_tables import (
     gradient_sum,
+    longer,
     onnx_speed,
     pair,
     processes,
+    start_from,
     strengths,
     student,
     student_settings,
@@ -59,6 +61,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "processes": processes,
     "gradient-sum": gradient_sum,
     "onnx-speed": onnx_speed,
+    "start-from": start_from,
+    "longer": longer,
 }
 # A place that is not closed before the next one begins is none.
 PLACE = re.compile(r"<!-- table: ([a-z0-9-]+) -->\n((?:(?!<!-- table:).)*?)<!-- end -->", re.DOTALL)

@@ -83,7 +83,7 @@ def test_as_a_command(copied, pictures, tmp_path, monkeypatch):
 
     status, said = loangs(pictures, "--from", copied, "--images", 64, "--device", "cpu")
     assert status == 0, said
-    assert "It starts from the weights of a model of pictures.npz (512 images seen)." in said
+    assert "It starts from the weights of a model of pictures.npz (512 images seen), to" in said
     assert (tmp_path / "runs" / "pictures-from-run" / "model.safetensors").exists()
     status, said = loangs("--from", copied, "--images", 64, "--dry-run", "--device", "cpu")
     assert status == 0

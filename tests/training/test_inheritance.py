@@ -130,7 +130,7 @@ def test_without_other_images_it_goes_on_with_those_of_the_model():
         ({"changes": ["schedule.kind=linear"]}, r"schedule\.kind"),
         ({"changes": ["denoiser.clip=false"]}, r"denoiser\.clip"),
         ({"preset": "quick"}, "Leave --preset away"),
-        ({"channels": 3}, "1 channels, and 3 are asked for"),
+        ({"channels": 3}, "1 channel, uint8, and 3 channels are asked for"),
         ({"changes": ["network.widht=16"]}, "widht"),
     ],
 )
@@ -157,10 +157,11 @@ def test_a_student_is_refused():
 
 def test_what_is_told_of_it():
     model = model_of(ABC)
-    assert told(model, ABC.class_names) == [
-        "It starts from the weights of a model of letters (1,000 images seen)."
-    ]
-    assert told(model, ("a", "d"))[1:] == ["1 of the 2 classes are new to it."]
-    assert told(model, ("d", "e"))[1:] == ["The classes are new to it."]
-    assert told(model_of(NONE), ("a", "b"))[1:] == ["The classes are new to it."]
+    said = "It starts from the weights of a model of letters (1,000 images seen)"
+    brought = ", to whose size and channels the images are brought."
+    assert told(model, ABC, ABC.class_names) == [said + brought]
+    assert told(model, ImageSpec(16, 8, 1), ()) == [said + "."]
+    assert told(model, ABC, ("a", "d"))[1:] == ["1 of the 2 classes are new to it."]
+    assert told(model, ABC, ("d", "e"))[1:] == ["The classes are new to it."]
+    assert told(model_of(NONE), ABC, ("a", "b"))[1:] == ["The classes are new to it."]
     assert described({}) == "a model of which no more is known"

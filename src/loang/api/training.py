@@ -1,6 +1,7 @@
 """Training, distilling, averaging: what makes models."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -184,9 +185,10 @@ def plan(
     from loang.training.plan import prepare
 
     prepared = prepare(settings, open_images(settings, on_progress, places=places))
-    if model is not None:
-        inherited(model, prepared)  # whether its weights fit
-    return prepared
+    if model is None:
+        return prepared
+    _, notes = inherited(model, prepared)
+    return replace(prepared, notes=tuple(notes))
 
 
 def average(

@@ -57,8 +57,8 @@ def settings_of(model: Model, data: str | None = None, **asked: Unpack[Asked]) -
     _check_alike(own, settings)
     if settings.data.channels not in (None, model.spec.channels):
         raise LoangError(
-            f"The model knows images of {model.spec.channels} channels, and"
-            f" {settings.data.channels} are asked for.",
+            f"The model knows images of {model.spec.described}, and {settings.data.channels}"
+            " channels are asked for.",
             "Leave --channels away: the images are brought to those that the model knows.",
         )
     return settings
@@ -72,7 +72,7 @@ def inherited(model: Model, plan: Plan) -> tuple[dict[str, Tensor], list[str]]:
     """
     spec, denoiser = plan.dataset.spec, plan.denoiser
     weights = weights_of(model, denoiser.network, spec)
-    return weights, told(model, spec.class_names if denoiser.classes else ())
+    return weights, told(model, spec, spec.class_names if denoiser.classes else ())
 
 
 def weights_of(model: Model, network: nn.Module, spec: ImageSpec) -> dict[str, Tensor]:
@@ -103,9 +103,11 @@ def weights_of(model: Model, network: nn.Module, spec: ImageSpec) -> dict[str, T
     return weights
 
 
-def told(model: Model, classes: Sequence[str]) -> list[str]:
-    """What a run that learns these classes has of the model, in a line or two."""
+def told(model: Model, spec: ImageSpec, classes: Sequence[str]) -> list[str]:
+    """What a run that learns such images and classes has of the model, in a line or two."""
     said = [f"It starts from the weights of {described(model.facts)}."]
+    if spec.shape == model.spec.shape:
+        said = [f"{said[0][:-1]}, to whose size and channels the images are brought."]
     own = model.spec.class_names if model.knows_labels else ()
     fresh = sum(name not in own for name in classes)
     if not fresh:

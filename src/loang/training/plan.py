@@ -41,6 +41,7 @@ class Plan:
         budget: how long.
         device: where.
         team: of the processes that train together.
+        notes: what else is to be told of it.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class Plan:
     budget: Budget
     device: torch.device
     team: Team = ALONE
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -113,6 +115,7 @@ class Plan:
             f"{settings.network.kind} network of {self.parameters:,} parameters,"
             f" on {device.describe(self.device, dtype)}, for {self.budget}",
             *self._describe_snapshots(),
+            *self.notes,
         ]
 
     def _unread(self) -> list[str]:

@@ -54,6 +54,7 @@ def start(
         folder.check(overwrite, settings.data.source)
         if start_from is not None:
             folder.check_apart(Path(start_from))
+        if start_from is not None and data is None:  # those that the model learned from
             gone = f"Name the images, wherever they are: loang train DATA --from {start_from}"
     folder.check_free()
     dataset = open_images(settings, on_progress, places=places, gone=gone)
