@@ -304,6 +304,11 @@ def test_settings_that_were_edited_by_hand_are_an_error_for_people(copied):
         loang.train(out=copied, resume=True)
 
 
+def test_a_file_is_no_run(copied):
+    with pytest.raises(LoangError, match=r"There is no run in .*model\.safetensors to go on with"):
+        loang.train(out=copied / "model.safetensors", resume=True)
+
+
 def test_after_damaged_checkpoints_the_new_ones_are_kept(copied):
     place = copied / "checkpoints"
     for step in (8, 16):

@@ -210,7 +210,7 @@ class RunFolder:
                     "Use the version of loang that wrote it.",
                 )
             return config.load(content.get("settings")), content
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if self.model.is_file():
                 raise LoangError(
                     f"In {self.path} lies a model alone, as `loang import` leaves one that came"
