@@ -9,7 +9,7 @@ from loang.config import changed
 from loang.data import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
-from loang.training.inheritance import described, settings_of, told, weights_of
+from loang.training.inheritance import UNHEARD, described, settings_of, told, weights_of
 
 ABC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
 NONE = ImageSpec(8, 8, 1)
@@ -56,16 +56,25 @@ def test_for_the_same_classes_it_is_the_same_model():
     assert all(map(torch.equal, model.denoiser.parameters(), heir.parameters()))
 
 
-def test_a_class_is_known_by_its_name_and_a_new_one_begins_as_hidden():
+def test_a_class_is_known_by_its_name_and_so_is_that_there_is_none():
     model = model_of(ABC)
-    spec = ImageSpec(8, 8, 1, class_names=("c", "d", "a", "e"))
-    heir = heir_of(model, spec)
-    hidden = answers(model.denoiser, LABELS)
-    for own, theirs in ((0, 2), (2, 0)):
+    heir = heir_of(model, ImageSpec(8, 8, 1, class_names=("c", "d", "a", "e")))
+    for own, theirs in ((0, 2), (2, 0), (4, LABELS)):
         assert torch.equal(answers(heir, own), answers(model.denoiser, theirs))
-        assert not torch.allclose(answers(heir, own), hidden)
-    for own in (1, 3, 4):  # the last is "no label"
-        assert torch.equal(answers(heir, own), hidden)
+
+
+def test_new_classes_begin_among_those_that_are_known_and_as_far_apart():
+    names = tuple(f"new {number}" for number in range(200))
+    model = model_of(ABC)
+    heir = heir_of(model, ImageSpec(8, 8, 1, class_names=names))
+    known = model.denoiser.network.label.weight[:LABELS].detach()
+    new = heir.network.label.weight[:-1].detach()
+    apart = (known - known.mean(0)).square().mean().sqrt()
+    torch.testing.assert_close(new.mean(0), known.mean(0), rtol=0, atol=float(apart) / 3)
+    torch.testing.assert_close((new - new.mean(0)).square().mean().sqrt(), apart, rtol=0.1, atol=0)
+    assert torch.equal(heir.network.label.weight[-1], model.denoiser.network.label.weight[-1])
+    again = heir_of(model, ImageSpec(8, 8, 1, class_names=names))
+    assert torch.equal(again.network.label.weight, heir.network.label.weight)
 
 
 def test_without_classes_it_answers_as_to_a_hidden_label():
@@ -73,11 +82,14 @@ def test_without_classes_it_answers_as_to_a_hidden_label():
     torch.testing.assert_close(answers(heir_of(model, NONE), None), answers(model.denoiser, LABELS))
 
 
-def test_labels_told_to_a_network_that_never_heard_of_any_say_nothing_at_first():
+def test_labels_told_to_a_network_that_never_heard_of_any_say_little_at_first():
     model = model_of(NONE)
-    heir = heir_of(model, ABC)
-    for label in (0, 1, 2, 3):
-        assert torch.equal(answers(heir, label), answers(model.denoiser, None))
+    heir, fresh = heir_of(model, ABC), build.build_denoiser(model.settings, ABC)
+    table = heir.network.label.weight
+    assert torch.equal(table, UNHEARD * fresh.network.label.weight)
+    weights = dict(heir.network.named_parameters())
+    for name, weight in model.denoiser.network.named_parameters():
+        assert torch.equal(weights[name], weight)
 
 
 def test_where_no_label_was_ever_hidden_the_mean_stands_for_it():

@@ -23,6 +23,10 @@ FREE = {"dropout"}
 """Keys of these that a person may change all the same."""
 CHANGES = "flips", "rotations", "shifts", "told"
 """Of images, which the network may have been told."""
+LABELS, CODE = "label.weight", "time.mlp.2.bias"
+"""Weights of a UNet: a row for each label, and what is added to any row and the time's code."""
+UNHEARD = 0.3
+"""Of the rows of a fresh network, where the model never heard of any label."""
 OF_THE_MACHINE = "budget", "device", "precision", "micro_batch", "recompute", "shard"
 """How long and where the other model was trained says nothing of where this one will be."""
 
@@ -78,12 +82,14 @@ def inherited(model: Model, plan: Plan) -> tuple[dict[str, Tensor], list[str]]:
 def weights_of(model: Model, network: nn.Module, spec: ImageSpec) -> dict[str, Tensor]:
     """A model's weights, for a network that is to learn other images.
 
-    A class that the model knows by the same name keeps what was learnt of it; another one begins as
-    an image whose label is hidden, and so does a network that knows none.
+    A class that the model knows by the same name keeps what was learnt of it. New ones begin in the
+    midst of those that it knows, as far apart from one another as these are: where all begin alike,
+    they take far longer to become different (docs/going-on.md). Where labels are hidden, or the
+    images have none, the network says what the model says of an image whose label is hidden.
 
     Args:
         model: whose weights they are.
-        network: of the settings of `settings_of`.
+        network: of the settings of `settings_of`, fresh.
         spec: of its images.
 
     Raises:
@@ -164,30 +170,29 @@ def _check_alike(own: Settings, settings: Settings) -> None:
 
 
 def _told_labels(
-    weights: dict[str, Tensor], model: Model, network: UNet, spec: ImageSpec
+    weights: Mapping[str, Tensor], model: Model, network: UNet, spec: ImageSpec
 ) -> dict[str, Tensor]:
     """The weights with a row for each class of the images; without rows, where there are none."""
-    weights = dict(weights)
-    table = weights.pop("label.weight", None)
-    hidden = _hidden(table, model)
+    kept = {name: weight for name, weight in weights.items() if name != LABELS}
+    table = weights.get(LABELS)
     if network.label is None:
-        if hidden is not None:
-            weights["time.mlp.2.bias"] = weights["time.mlp.2.bias"] + hidden
-        return weights
-    if table is None or hidden is None:
-        rows = torch.zeros_like(network.label.weight)
-    else:
-        known = {name: row for row, name in zip(table, model.spec.class_names, strict=False)}
-        rows = torch.stack(
-            [known.get(name, hidden) for name in spec.class_names] + [hidden] * network.no_label
-        )
-    return weights | {"label.weight": rows}
-
-
-def _hidden(
-    table: Float[Tensor, "rows code"] | None, model: Model
-) -> Float[Tensor, " code"] | None:
-    """What is said of an image whose label is not told; the mean, where that was never learnt."""
+        if table is not None:
+            kept[CODE] = kept[CODE] + _hidden(table, model)
+        return kept
+    fresh = network.label.weight.detach()
     if table is None:
-        return None
+        return kept | {LABELS: UNHEARD * fresh}
+    own = table[: len(model.spec.class_names)]
+    mean = own.mean(dim=0)
+    apart = (own - mean).square().mean().sqrt() if len(own) > 1 else 1.0
+    known = dict(zip(model.spec.class_names, own, strict=False))
+    rows = [
+        known.get(name, mean + apart * start)
+        for name, start in zip(spec.class_names, fresh, strict=False)
+    ]
+    return kept | {LABELS: torch.stack([*rows, *[_hidden(table, model)] * network.no_label])}
+
+
+def _hidden(table: Float[Tensor, "rows code"], model: Model) -> Float[Tensor, " code"]:
+    """What is said of an image whose label is not told; the mean, where that was never learnt."""
     return table[-1] if model.guides_itself else table[: len(model.spec.class_names)].mean(dim=0)
