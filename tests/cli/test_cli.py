@@ -22,7 +22,8 @@ TINY = [
     part
     for change in (
         "network.width=8",
-        "network.multipliers=1,1",
+        "network.multipliers=[1]",
+        "network.attention=[]",
         "network.heads=1",
         *IN_STEPS,
         "training.batch=16",
@@ -34,6 +35,7 @@ TINY = [
 ]
 
 
+pytestmark = pytest.mark.usefixtures("unchecked_signatures")
 TINY_WIDER = ["--set", "network.width=16"]
 
 

@@ -311,7 +311,7 @@ print((peak() - before) // 1024)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is not told here")
-@pytest.mark.parametrize("compression", ["none", "snappy"])
+@pytest.mark.parametrize("compression", ["none", pytest.param("snappy", marks=pytest.mark.slow)])
 def test_a_large_row_group_is_never_in_memory_as_a_whole(tmp_path: Path, compression: str) -> None:
     path, random_ = tmp_path / "large.parquet", np.random.default_rng(0)
     cells = [random_.bytes(200_000) for _ in range(2000)]

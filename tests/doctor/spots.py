@@ -5,7 +5,13 @@ import numpy as np
 from in_steps import IN_STEPS
 
 SMALL = (
-    *("network.width=16", "network.multipliers=1,1", "network.heads=1", "network.blocks=1"),
+    *(
+        "network.width=16",
+        "network.multipliers=[1]",
+        "network.attention=[]",
+        "network.heads=1",
+        "network.blocks=1",
+    ),
     *("training.batch=32", "optimizer.learning_rate=0.004", "optimizer.warm_up=20"),
     *("training.device=cpu", "training.precision=float32", "training.reports=2"),
     *IN_STEPS,

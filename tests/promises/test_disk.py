@@ -160,7 +160,7 @@ def test_a_picture_or_a_measurement_that_fails_in_any_way_ends_no_run(
     monkeypatch.setattr(reporter.pictures, "training_chart", fail)
     monkeypatch.setattr(reporter.pictures, "save_walk", fail)
     model = train(
-        pictures, (*tiny, "evaluation.samples=4", "evaluation.features=own"), tmp_path, said
+        pictures, (*tiny, "evaluation.samples=4", "evaluation.features=pixels"), tmp_path, said
     )
     assert model.facts["images"] == 512
     told = said.about("Samples can't be drawn: ZeroDivisionError: a fault of ours.")

@@ -87,6 +87,7 @@ def test_two_that_share_the_weights_are_as_one(pictures, tiny, tmp_path):
     assert silent == ""
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named_and_the_last_checkpoint_stays(pictures, tiny, tmp_path, said):
     run = tmp_path / "run"
     kept = "training.checkpoint_minutes=0.02", "training.reports=1"
