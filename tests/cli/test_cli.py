@@ -75,6 +75,7 @@ def test_training_says_where_everything_is_and_what_to_try_next(run, data, tmp_p
         assert str(out / name) in said
         assert (out / name).stat().st_size > 0
     assert f"loang sample {out}" in said
+    assert f"loang train --resume --out {out} --images 128" in said
     assert f"loang show denoising {out}" in said
     assert run(*f"sample {out} --guidance 2 --out {tmp_path / 'more.png'}".split())[0] == 0
     assert "100%" in said

@@ -43,7 +43,7 @@ def test_a_run_that_is_over_learns_on_and_keeps_the_model_that_it_had(copied, sa
     before = sha256(copied / "model.safetensors")
     model = longer(copied, display=said)
     assert model.facts["images"] == 1024
-    assert model.facts["lengths"] == "512 images up to 512 images, then 1024 images"
+    assert model.facts["lengths"] == "512 images (up to 512 images), then 1024 images in all"
     kept = copied / "model-512-images.safetensors"
     assert sha256(kept) == before
     assert loang.load(kept).facts["images"] == 512
@@ -51,7 +51,7 @@ def test_a_run_that_is_over_learns_on_and_keeps_the_model_that_it_had(copied, sa
     assert said.about("The model of before stays as")
     assert budget_of(copied) == "1024 images"
     assert (
-        "| asked for | 512 images up to 512 images, then 1024 images |"
+        "| asked for | 512 images (up to 512 images), then 1024 images in all |"
         in (copied / "README.md").read_text()
     )
 
@@ -129,7 +129,9 @@ def test_what_config_json_notes_of_lengths_is_believed_as_words_alone(copied):
     config = copied / "config.json"
     content = json.loads(config.read_text()) | {"lengths": {"no": "list"}}
     config.write_text(json.dumps(content))
-    assert longer(copied).facts["lengths"] == "512 images up to 512 images, then 1024 images"
+    assert (
+        longer(copied).facts["lengths"] == "512 images (up to 512 images), then 1024 images in all"
+    )
 
 
 def test_the_average_goes_on_from_the_one_it_had(copied):

@@ -23,7 +23,7 @@ from loang.data.download import WAITING
 from loang.data.download import Progress as OnProgress
 from loang.files import shown
 from loang.team.place import Place
-from loang.training.budget import duration
+from loang.training.budget import duration, twice
 from loang.training.display import LastingConsole
 from loang.training.folder import RunFolder
 
@@ -249,3 +249,4 @@ def show_result(folder: RunFolder) -> None:
         way = "--guidance 2"
     say(f"  loang sample {place} {way} --out more.png")
     say(f"  loang show denoising {place}")
+    say(f"  loang train --resume --out {place} {twice(settings.training.budget)}")

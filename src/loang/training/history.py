@@ -59,14 +59,13 @@ def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
         )
         if run.ledger.finished:
             run.notes += _kept(run)
-        lengths.append(f"{before} up to {progress.images:,} images")
+        lengths.append(f"{before} (up to {progress.images:,} images)")
     elif run.ledger.finished and run.share >= 1:
-        run.notes.append(
-            "Training is over. To learn for longer say how long in all, as in --for 1h; it goes on"
-            " from here."
-        )
+        longer = " To learn for longer say how long in all, as in --for 1h; it goes on from here."
+        run.notes.append(f"Training is over.{'' if plan.settings.distilled else longer}")
     if lengths:
-        run.reporter.history[LENGTHS] = ", then ".join([*lengths, plan.settings.training.budget])
+        now = f"{plan.settings.training.budget} in all"
+        run.reporter.history[LENGTHS] = ", then ".join([*lengths, now])
     return lengths
 
 
