@@ -81,7 +81,8 @@ def _number(count: int, upright: bool) -> tuple[Finding, ...]:
                 "number",
                 f"There are {counted(count)} to learn from. So few are learned by heart: samples"
                 " will be copies of them.",
-                "Add images; or train briefly, and look at `loang evaluate`, which counts copies.",
+                "Add images; or train briefly, best from the weights of a model of more images"
+                " (--from MODEL), and look at `loang evaluate`, which counts copies.",
             ),
         )
     if count < FEW:
