@@ -9,7 +9,7 @@ from loang.config import changed
 from loang.data import ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
-from loang.training.inheritance import UNHEARD, described, settings_of, told, weights_of
+from loang.training.inheritance import described, settings_of, told, weights_of
 
 ABC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
 NONE = ImageSpec(8, 8, 1)
@@ -82,11 +82,10 @@ def test_without_classes_it_answers_as_to_a_hidden_label():
     torch.testing.assert_close(answers(heir_of(model, NONE), None), answers(model.denoiser, LABELS))
 
 
-def test_labels_told_to_a_network_that_never_heard_of_any_say_little_at_first():
+def test_labels_of_a_model_that_never_heard_of_any_begin_as_in_a_fresh_network():
     model = model_of(NONE)
     heir, fresh = heir_of(model, ABC), build.build_denoiser(model.settings, ABC)
-    table = heir.network.label.weight
-    assert torch.equal(table, UNHEARD * fresh.network.label.weight)
+    assert torch.equal(heir.network.label.weight, fresh.network.label.weight)
     weights = dict(heir.network.named_parameters())
     for name, weight in model.denoiser.network.named_parameters():
         assert torch.equal(weights[name], weight)

@@ -25,8 +25,6 @@ CHANGES = "flips", "rotations", "shifts", "told"
 """Of images, which the network may have been told."""
 LABELS, CODE = "label.weight", "time.mlp.2.bias"
 """Weights of a UNet: a row for each label, and what is added to any row and the time's code."""
-UNHEARD = 0.3
-"""Of the rows of a fresh network, where the model never heard of any label."""
 OF_THE_MACHINE = "budget", "device", "precision", "micro_batch", "recompute", "shard"
 """How long and where the other model was trained says nothing of where this one will be."""
 
@@ -83,9 +81,10 @@ def weights_of(model: Model, network: nn.Module, spec: ImageSpec) -> dict[str, T
     """A model's weights, for a network that is to learn other images.
 
     A class that the model knows by the same name keeps what was learnt of it. New ones begin in the
-    midst of those that it knows, as far apart from one another as these are: where all begin alike,
-    they take far longer to become different (docs/going-on.md). Where labels are hidden, or the
-    images have none, the network says what the model says of an image whose label is hidden.
+    midst of those that it knows, as far apart from one another as these are; or as in a fresh
+    network, where it knows none. Where all begin alike, they are not told apart for very long
+    (docs/going-on.md). Where labels are hidden, or the images have none, the network says what the
+    model says of an image whose label is hidden.
 
     Args:
         model: whose weights they are.
@@ -181,7 +180,7 @@ def _told_labels(
         return kept
     fresh = network.label.weight.detach()
     if table is None:
-        return kept | {LABELS: UNHEARD * fresh}
+        return kept | {LABELS: fresh.clone()}
     own = table[: len(model.spec.class_names)]
     mean = own.mean(dim=0)
     apart = (own - mean).square().mean().sqrt() if len(own) > 1 else 1.0
