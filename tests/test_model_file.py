@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from in_steps import IN_STEPS
-from loang import build, presets
+from loang import build, model_file, presets
 from loang.config import changed
 from loang.data import ImageSpec
 from loang.errors import LoangError
@@ -165,3 +165,22 @@ def test_other_real_types_are_read_too(path):
 
     rewrite(path, halve)
     assert Model.load(path).denoiser.network.last.bias.dtype == torch.float32
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_file_that_a_run_replaces_while_it_is_read_is_read_anew(model, path, monkeypatch, times):
+    """As `loang sample RUN` may meet it, whose run goes on training."""
+    built, left = model_file.build_denoiser, iter(range(times))
+
+    def replaced(*asked):
+        if (number := next(left, None)) is not None:
+            model.facts = {**model.facts, "steps": 1_000 + number}
+            model.save(path)
+        return built(*asked)
+
+    monkeypatch.setattr(model_file, "build_denoiser", replaced)
+    if times < model_file.LOOKS:
+        assert Model.load(path).facts["steps"] == 999 + times
+    else:
+        with pytest.raises(LoangError, match="it changed while it was read"):
+            Model.load(path)

@@ -47,6 +47,10 @@ class TooLarge(ValueError):
     """A file may be as it should, but memory can't hold it."""
 
 
+class Changed(ValueError):
+    """A file became another one between two looks at it; a third may find it whole."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a file announces; all of it is checked, and no tensor is read yet.
@@ -70,14 +74,15 @@ class Stored:
 
         Raises:
             OSError: the file can't be read any more.
-            ValueError: it does not fit in memory, or was changed since it was looked at.
+            Changed: it is not what was looked at.
+            ValueError: it does not fit in memory, or is damaged.
         """
         size = untrusted.plain_size(self.path, largest=LARGEST_FILE)
         require_room(size)
         # Read, not mapped: tensors in a mapped file end the whole process when it is cut.
         content = untrusted.read_bytes(self.path, largest=size)
         if not content.startswith(self.header):
-            raise ValueError("it changed while it was read")
+            raise Changed("it changed while it was read")
         try:
             return load_bytes(content)
         except SafetensorError as error:
