@@ -150,3 +150,23 @@ def test_a_student_keeps_its_length(copied, tmp_path):
     loang.distill(copied, steps=2, out=student, budget="64 images", changes=changes)
     with pytest.raises(LoangError, match=re.escape("training.budget is '64 images', not '1h'")):
         longer(student, "1h")
+
+
+def test_a_model_that_had_got_further_than_a_whole_checkpoint_is_kept(copied, said):
+    (copied / "checkpoints" / "step-00000032" / "model.safetensors").write_bytes(b"cut")
+    longer(copied, "600 images", display=said)
+    assert said.about("Going on from step 24")
+    assert loang.load(copied / "model-512-images.safetensors").facts["images"] == 512
+
+
+def test_a_length_that_was_a_slip_can_be_taken_back(copied, tmp_path, said):
+    before = json.loads((copied / "config.json").read_text())
+    started = loang.api.start(out=copied, resume=True, budget="1000000 images")
+    started.lock.release()
+    assert json.loads((copied / "config.json").read_text()) != before
+    found = loang.api.doctor(copied, count=16, device="cpu").findings
+    assert "unfinished" in [finding.topic for finding in found]
+    longer(copied, "512 images", display=said)
+    assert said.about("Training is over.")
+    assert json.loads((copied / "config.json").read_text()) == before
+    assert "lengths" not in loang.load(copied).facts

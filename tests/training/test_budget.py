@@ -164,6 +164,8 @@ def test_thousands_and_spaces_may_be_written():
         ("0.4s", "--for 0.8s"),
         ("50 epochs", "--epochs 100"),
         ("1e6 images", "--images 2000000"),
+        ("600001s", "--for 1200002s"),
+        ("1234567 epochs", "--epochs 2469134"),
     ],
 )
 def test_twice_as_long_is_told_as_an_option(text, option):

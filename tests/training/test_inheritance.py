@@ -1,15 +1,17 @@
 """Weights of another model mean in a new network what they meant in the old one."""
 
+import numpy as np
 import pytest
 import torch
 from trainers import TINY
 
 from loang import build, presets
 from loang.config import changed
-from loang.data import ImageSpec
+from loang.data import Dataset, Images, ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
-from loang.training.inheritance import described, settings_of, told, weights_of
+from loang.training.inheritance import described, heir, settings_of, told, weights_of
+from loang.training.plan import prepare
 
 ABC = ImageSpec(8, 8, 1, class_names=("a", "b", "c"))
 NONE = ImageSpec(8, 8, 1)
@@ -121,8 +123,7 @@ def test_its_settings_are_the_model_s_but_for_what_is_of_its_images_and_machine(
     assert (settings.data.size, settings.data.channels) == ((8, 8), 1)
     assert (settings.training.budget, settings.training.device) == ("5m", "auto")
     assert not settings.training.shard
-    assert settings.sampling.guidance == quick.sampling.guidance == 3
-    assert settings.sampling.sampler == model.settings.sampling.sampler
+    assert settings.sampling == model.settings.sampling  # as long as nothing else is measured
     assert settings.evaluation == quick.evaluation
     asked = settings_of(model, "pictures", budget="1h", size=(16, 24), changes=["ema.length=0.1"])
     assert (asked.training.budget, asked.data.size, asked.ema.length) == ("1h", (16, 24), 0.1)
@@ -170,9 +171,42 @@ def test_what_is_told_of_it():
     model = model_of(ABC)
     said = "It starts from the weights of a model of letters (1,000 images seen)"
     brought = ", to whose size and channels the images are brought."
-    assert told(model, ABC, ABC.class_names) == [said + brought]
-    assert told(model, ImageSpec(16, 8, 1), ()) == [said + "."]
-    assert told(model, ABC, ("a", "d"))[1:] == ["1 of the 2 classes are new to it."]
-    assert told(model, ABC, ("d", "e"))[1:] == ["The classes are new to it."]
-    assert told(model_of(NONE), ABC, ("a", "b"))[1:] == ["The classes are new to it."]
+    assert told(model, ABC, ()) == [said + brought]
+    assert told(model, ImageSpec(16, 8, 1), ("d", "e")) == [said + "."]
+    assert told(model, ABC, ("a", "d"))[1:] == [
+        "Of the 2 classes 1 have names that it knows, and are taken for the same."
+    ]
+    assert told(model_of(NONE), ABC, ("a", "b"))[1:] == []
     assert described({}) == "a model of which no more is known"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("/home/bob/secret/photos", "photos"),
+        ("C:\\Users\\bob\\photos", "photos"),
+        (".", "images"),
+        ("x\n\n# Free [here](http:evil)\x1b[2J|", "x??? Free ?here??http:evil???2J?"),
+    ],
+)
+def test_a_model_is_described_by_the_name_of_its_images_and_by_nothing_else(data, name):
+    assert described({"data": data, "images": 0}) == f"a model of {name} (0 images seen)"
+
+
+def test_a_range_that_other_tools_have_is_kept():
+    spec = ImageSpec(8, 8, 1, low=-255.0, high=255.0)
+    assert settings_of(model_of(spec), "pictures").data.range == "unit"
+    assert settings_of(model_of(ABC, "data.range=data"), "pictures").data.range == "data"
+
+
+def test_what_its_labels_guided_is_not_guided_without_any():
+    model = model_of(ABC, "sampling.guidance=1.5", "sampling.guidance_interval=[0.2,5]")
+    images = Images(np.zeros((4, 8, 8, 1), np.uint8), NONE)
+    plan = prepare(settings_of(model, "pictures"), Dataset("x", images, images, "0"))
+    assert plan.settings.sampling.guidance == 1.5
+    assert heir(plan, model).settings.sampling.guidance == 1
+    as_preset = model_of(ABC)
+    own = as_preset.settings.model_copy(update={"sampling": presets.quick().sampling})
+    as_preset.settings = own
+    plan = prepare(settings_of(as_preset, "pictures"), Dataset("x", images, images, "0"))
+    assert heir(plan, as_preset).settings.sampling == presets.UNGUIDED

@@ -1,7 +1,6 @@
 """Training, distilling, averaging: what makes models."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -181,14 +180,14 @@ def plan(
         folder = RunFolder(default_folder(settings) if out is None else Path(out))
         settings, places = gone_on_with(folder, data, **asked)[1:]
 
-    from loang.training.inheritance import inherited
+    from loang.training.inheritance import heir, weights_of
     from loang.training.plan import prepare
 
     prepared = prepare(settings, open_images(settings, on_progress, places=places))
     if model is None:
         return prepared
-    _, notes = inherited(model, prepared)
-    return replace(prepared, notes=tuple(notes))
+    weights_of(model, prepared.denoiser.network, prepared.dataset.spec)  # whether they fit
+    return heir(prepared, model)
 
 
 def average(

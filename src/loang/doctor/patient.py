@@ -1,5 +1,6 @@
 """What is examined: everything that a run's folder, or a model file, still has."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from loang.metrics.rows import shuffled
 from loang.model import Model
 from loang.training import checkpoint
 from loang.training.asked import open_images
+from loang.training.budget import parse
 from loang.training.folder import RunFolder, checkpoint_steps
 from loang.training.log import Log
 from loang.training.places import beside, located
@@ -162,16 +164,31 @@ def _with_checkpoint(
     elif found.steps > step:  # weights of different steps can't be compared
         return found
     images = _count(held.state["progress"].get("images"))
-    facts = held.state.get("facts")
-    over = facts.get("finished") if isinstance(facts, Mapping) else None
+    over = _over(found.settings, held.state)
     return replace(
         found,
         model=model,
         raw=held.tensors["model"],
         steps=step,
         images_seen=images,
-        finished=over if isinstance(over, bool) else None,
+        finished=over,
     )
+
+
+def _over(settings: Settings, state: Mapping[str, Any]) -> bool | None:
+    """Whether a run's budget is used up; None where its checkpoint does not say.
+
+    One that was over may have been given a longer one, and have written no checkpoint since.
+    """
+    facts, progress = state.get("facts"), state["progress"]
+    over = facts.get("finished") if isinstance(facts, Mapping) else None
+    if over is not True:
+        return over if isinstance(over, bool) else None
+    with contextlib.suppress(LoangError, TypeError, KeyError):
+        budget = parse(settings.training.budget, 1)
+        if budget.epochs is None:  # how many images one has is not known here
+            return budget.share(progress["images"], progress["seconds"]) >= 1
+    return True
 
 
 def _with_images(

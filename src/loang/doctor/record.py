@@ -12,7 +12,7 @@ from loang.config import Settings
 from loang.doctor.finding import Finding, Part
 from loang.errors import LoangError
 from loang.evaluation.words import number, percent
-from loang.training.budget import twice
+from loang.training.budget import parse, twice
 
 LAST = 0.3  # the share of a run in which a loss that still falls says "longer"
 FEWEST = 12  # losses of which a slope is taken
@@ -91,7 +91,7 @@ def examine(
     seen = series(records, "images")[0]
     images = images_seen or (int(seen[-1]) if len(seen) else 0)
     facts: dict[str, Any] = {"images": images, "epochs": images / train if train else None}
-    findings = [*_mishaps(records, facts), *_end(records, settings, facts, finished)]
+    findings = [*_mishaps(records, facts), *_end(records, settings, facts, finished, train)]
     findings += [*_validation(records, facts), *_speed(records, facts)]
     findings += [*_epochs(images, train)]
     if records and not findings:
@@ -125,6 +125,18 @@ def _mishaps(records: Sequence[Mapping[str, Any]], facts: dict[str, Any]) -> lis
     return found
 
 
+def _used(records: Sequence[Mapping[str, Any]], settings: Settings, train: int) -> float:
+    """The share of the budget that was used by the last line of the log; 1 if it can't be told."""
+    images, seconds = (series(records, key)[1] for key in ("images", "seconds"))
+    try:
+        budget = parse(settings.training.budget, train)
+    except LoangError:  # of settings that somebody has edited
+        return 1.0
+    if not len(images) or not len(seconds) or (budget.epochs is not None and not train):
+        return 1.0
+    return budget.share(int(images[-1]), float(seconds[-1]))
+
+
 def _for_longer(settings: Settings) -> str:
     """What to do about a run that was too short."""
     said = f"Train for longer than {settings.training.budget}: twice as long is a good start"
@@ -141,10 +153,13 @@ def _end(
     settings: Settings,
     facts: dict[str, Any],
     finished: bool | None,
+    train: int,
 ) -> list[Finding]:
     shares, rates = series(records, "share")[1], series(records, "learning_rate")[1]
     slope = final_slope(*series(records, "loss"))
     share = float(shares[-1]) if len(shares) else None
+    if finished is False and share is not None:  # it was over, and is to go on for longer
+        share = min(share, _used(records, settings, train))
     if finished:  # the last report can use up what was left when the log's last line was written
         share = 1.0
     facts["share_of_budget"] = share

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loang.errors import LoangError
 from loang.evaluation.subject import is_model
+from loang.files import MODEL
 from loang.hub.address import is_hub
 from loang.metrics.features import known
 from loang.sampling import Asked as AskedOfSampling
@@ -80,7 +81,7 @@ def check_subject(subject: Path, data: str | Path | None) -> None:
 def default_folder(subject: Path) -> Path:
     """Where the report of a subject goes: into the run it is of, or to `evaluations/NAME`."""
     run = subject if subject.is_dir() else subject.parent
-    if (run / CONFIG).is_file():
+    if (run / CONFIG).is_file() and (subject.is_dir() or subject.name == MODEL):
         return run / "evaluation"
     return Path("evaluations") / _name(subject)
 

@@ -71,13 +71,13 @@ def twice(text: str) -> str:
     """The option of `loang train` that asks for twice as much: --for 10m."""
     budget = parse(text, 1)
     if budget.epochs is not None:
-        return f"--epochs {2 * budget.epochs:g}"
+        return f"--epochs {_plain(2 * budget.epochs)}"
     if budget.images is not None:
         return f"--images {2 * budget.images}"
     assert budget.seconds is not None
     seconds = 2 * budget.seconds
     unit = next((u for u in "dhm" if seconds % _SECONDS[u] == 0), "s")
-    return f"--for {seconds / _SECONDS[unit]:g}{unit}"
+    return f"--for {_plain(seconds / _SECONDS[unit])}{unit}"
 
 
 class Clock:
@@ -127,6 +127,11 @@ def duration(seconds: float) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400} days {whole % 86400 // 3600} h"
+
+
+def _plain(number: float) -> str:
+    """As `parse` reads it: no exponent, and no digit lost but below a millionth."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def _number(text: str) -> float | None:

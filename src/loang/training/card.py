@@ -1,5 +1,6 @@
 """The card that a run leaves beside its model: what it is, its numbers, how to use it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +62,15 @@ def table(model: Model) -> str:
         **_strength(facts),
         "made by": _versions(facts),
     }
-    lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
+    lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _cell(text: str) -> str:
+    """A text, which may be a stranger's, as one cell of a table: one line, and no mark-up."""
+    return re.sub(
+        r"[|\[\]<>`#]", "?", "".join(sign if sign.isprintable() else "?" for sign in text)
+    )
 
 
 def _data(facts: Mapping[str, Any]) -> str | None:

@@ -32,6 +32,7 @@ from loang.training.origin import about
 from loang.training.places import beside
 from loang.training.plan import prepare
 from loang.training.run import Run
+from loang.training.starting import forgotten
 
 SLOWER = 0.5
 """The learning rate's factor: the weights are good already."""
@@ -139,7 +140,8 @@ def _start(
         folder.write_config(plan.settings, known)
         run = Run(plan, folder, lock)
         run.notes += notes
-        run.keeper.save_first(run.trainer, run.ledger)
+        with forgotten(folder):
+            run.keeper.save_first(run.trainer, run.ledger)
         tracking.follow(folder.path, anew=True)
         run.reporter.tracking = tracking
         undo.pop_all()

@@ -16,6 +16,7 @@ README.md                    a card with the run's own numbers
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,7 +148,8 @@ class RunFolder:
                     shutil.rmtree(self.checkpoints)
                 drawn = self.samples.glob("[0-9]" * 8 + ".png")
                 averages = self.averages.glob(f"{CHECKPOINT}*.safetensors")
-                kept = self.path.glob(self.kept_model(0).name.replace("0", "[0-9]*"))
+                named = re.compile(self.kept_model(0).name.replace("0", "[0-9]+"))
+                kept = [path for path in self.path.iterdir() if named.fullmatch(path.name)]
                 for path in (*self._files(), *drawn, *averages, *kept, *told(self.path)):
                     path.unlink(missing_ok=True)
 

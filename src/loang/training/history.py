@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from loang import files
 from loang.errors import LoangError
 from loang.training.budget import duration, learning_rate, parse
+from loang.training.progress import Progress
 
 if TYPE_CHECKING:
     from loang.training.run import Run
@@ -43,7 +44,9 @@ def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
     progress, plan = run.trainer.progress, run.plan
     old, new = parse(before, len(plan.dataset.train)), plan.budget
     if old != new and progress.step:
-        if run.share >= 1:
+        if run.ledger.finished and lengths[-1:] == [_of(plan.settings.training.budget, progress)]:
+            lengths.pop()  # it was to go on for longer, did not, and is not to any more
+        elif run.share >= 1:
             used = f"{progress.images:,} images"
             if new.seconds is not None:
                 used = duration(progress.seconds)
@@ -51,16 +54,16 @@ def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
                 f"This run has learned for {used} already, and was asked for {new} in all.",
                 "Ask for more: the length of a run counts what it has used.",
             )
-        chosen = plan.settings.optimizer
-        rate = progress.slowing * learning_rate(chosen, progress.step, run.share)
-        run.notes.append(
-            f"In all the run is to learn for {new}, no more for {old}: {run.share:.0%} of that is"
-            f" used, and the learning rate goes on at {rate:.2g}."
-        )
-        if run.ledger.finished:
+        else:
+            chosen = plan.settings.optimizer
+            rate = progress.slowing * learning_rate(chosen, progress.step, run.share)
+            run.notes.append(
+                f"In all the run is to learn for {new}, no more for {old}: {run.share:.0%} of that"
+                f" is used, and the learning rate goes on at {rate:.2g}."
+            )
             run.notes += _kept(run)
-        lengths.append(f"{before} (up to {progress.images:,} images)")
-    elif run.ledger.finished and run.share >= 1:
+            lengths.append(_of(before, progress))
+    if run.ledger.finished and run.share >= 1:
         longer = " To learn for longer say how long in all, as in --for 1h; it goes on from here."
         run.notes.append(f"Training is over.{'' if plan.settings.distilled else longer}")
     if lengths:
@@ -69,10 +72,26 @@ def taken_up(run: "Run", before: str, about: Mapping[str, Any]) -> list[str]:
     return lengths
 
 
+def _of(budget: str, progress: Progress) -> str:
+    """A length that was another one from so many images on."""
+    return f"{budget} (up to {progress.images:,} images)"
+
+
 def _kept(run: "Run") -> list[str]:
-    """Keep the model of a run that was over; a line that says where."""
-    kept = run.folder.kept_model(run.trainer.progress.images)
-    if run.folder.model.exists() and not kept.exists():
+    """Keep the model of a run that was over, or had got further than it goes on from; says where.
+
+    A model that can't be read is none that could be lost.
+    """
+    from loang.model import Model
+
+    try:
+        images = Model.load(run.folder.model, on="cpu").facts.get("images", 0)
+    except LoangError:
+        return []
+    kept = run.folder.kept_model(images)
+    if not run.ledger.finished and images <= run.trainer.progress.images:
+        return []
+    if not kept.exists():
         with files.replacing(kept) as beside:
             beside.write_bytes(run.folder.model.read_bytes())
-    return [f"The model of before stays as {files.shown(kept)}."] if kept.exists() else []
+    return [f"The model of before stays as {files.shown(kept)}."]

@@ -1,28 +1,30 @@
 """What a run takes over from the model whose weights it starts from: settings, weights, labels."""
 
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from loang.config import DataSettings, Settings, TrainingSettings
-from loang.data.spec import ImageSpec
+from loang.config import DataSettings, Settings, TrainingSettings, UNetSettings
+from loang.data.spec import FULL_RANGE, ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
 from loang.networks.unet import UNet
-from loang.presets import GUIDING, PRESETS, preset
+from loang.presets import GUIDING, PRESETS, UNGUIDED, preset
 from loang.training.asked import Asked, resolve
 from loang.training.plan import Plan
+from loang.untrusted import shown
 
 ALIKE = "network", "schedule", "denoiser"
 """Sections of settings that say what the weights mean."""
 FREE = {"dropout"}
 """Keys of these that a person may change all the same."""
-CHANGES = "flips", "rotations", "shifts", "told"
-"""Of images, which the network may have been told."""
+OF_THE_NETWORK = "range", "flips", "rotations", "shifts", "told"
+"""Of images: what its values mean to the network, and what it may have been told."""
 LABELS, CODE = "label.weight", "time.mlp.2.bias"
 """Weights of a UNet: a row for each label, and what is added to any row and the time's code."""
 OF_THE_MACHINE = "budget", "device", "precision", "micro_batch", "recompute", "shard"
@@ -32,8 +34,8 @@ OF_THE_MACHINE = "budget", "device", "precision", "micro_batch", "recompute", "s
 def settings_of(model: Model, data: str | None = None, **asked: Unpack[Asked]) -> Settings:
     """The settings of a run that starts from a model's weights: the model's, but for what is asked.
 
-    Images are brought to the size and channels that it knows. What its run measured for the images
-    that it had, how strongly labels guide, is as in its preset again.
+    Images are brought to the size and channels that it knows, and their values to its range. How
+    strongly labels guide is the model's, until it is measured anew.
 
     Args:
         model: whose weights they are.
@@ -55,8 +57,9 @@ def settings_of(model: Model, data: str | None = None, **asked: Unpack[Asked]) -
             "A preset has a network of its own, and weights of another model are of theirs.",
             "Leave --preset away: the settings are the model's.",
         )
-    settings = resolve(data, base=_base(own, model.spec, anew=data is not None), **asked)
-    _check_alike(own, settings)
+    base = _base(model, anew=data is not None)
+    settings = resolve(data, base=base, **asked)
+    _check_alike(base, settings)
     if settings.data.channels not in (None, model.spec.channels):
         raise LoangError(
             f"The model knows images of {model.spec.described}, and {settings.data.channels}"
@@ -66,15 +69,23 @@ def settings_of(model: Model, data: str | None = None, **asked: Unpack[Asked]) -
     return settings
 
 
-def inherited(model: Model, plan: Plan) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights that a run starts from, and a line or two that tell of them.
+def heir(plan: Plan, model: Model) -> Plan:
+    """The plan of a run that starts from a model's weights, with what is to be told of that.
 
-    Raises:
-        LoangError: as `weights_of`.
+    Where the images have no labels that could guide, samples are not guided as the model's are.
     """
-    spec, denoiser = plan.dataset.spec, plan.denoiser
-    weights = weights_of(model, denoiser.network, spec)
-    return weights, told(model, spec, spec.class_names if denoiser.classes else ())
+    settings, spec = plan.settings, plan.dataset.spec
+    asked, own = settings.sampling, model.settings.sampling
+    guided = asked.guidance != 1 and all(getattr(asked, k) == getattr(own, k) for k in GUIDING)
+    if guided and not plan.denoiser.classes and model.knows_labels:
+        alone = {key: getattr(UNGUIDED, key) for key in GUIDING}
+        walk = asked.model_copy(update=alone)
+        if settings.preset in PRESETS:
+            as_preset = preset(settings.preset).sampling.model_copy(update=alone)
+            walk = UNGUIDED if walk == as_preset else walk
+        settings = settings.model_copy(update={"sampling": walk})
+    classes = spec.class_names if plan.denoiser.classes else ()
+    return replace(plan, settings=settings, notes=tuple(told(model, spec, classes)))
 
 
 def weights_of(model: Model, network: nn.Module, spec: ImageSpec) -> dict[str, Tensor]:
@@ -114,24 +125,31 @@ def told(model: Model, spec: ImageSpec, classes: Sequence[str]) -> list[str]:
     if spec.shape == model.spec.shape:
         said = [f"{said[0][:-1]}, to whose size and channels the images are brought."]
     own = model.spec.class_names if model.knows_labels else ()
-    fresh = sum(name not in own for name in classes)
-    if not fresh:
-        return said
-    if fresh == len(classes):
-        return [*said, "The classes are new to it."]
-    return [*said, f"{fresh:,} of the {len(classes):,} classes are new to it."]
+    known = sum(name in own for name in classes)
+    if known:
+        said.append(
+            f"Of the {len(classes):,} classes {known:,} have names that it knows, and are taken for"
+            " the same."
+        )
+    return said
 
 
 def described(facts: Mapping[str, Any]) -> str:
-    """A model by its facts, which may come from anybody: what it has learnt, and from how much."""
+    """A model by its facts, which may come from anybody: what it has learnt, and from how much.
+
+    The place of its images is nobody's business: their own name stands for it.
+    """
     data, images = facts.get("data"), facts.get("images")
-    if not data or not images:
+    if not data or images is None:
         return "a model of which no more is known"
-    return f"a model of {PurePath(data).name} ({images:,} images seen)"
+    parts = [part for part in re.split(r"[\\/]+", data) if part.strip(".~ ")]
+    name = re.sub(r"[^\w .:@+-]", "?", shown(parts[-1])) if parts else "images"
+    return f"a model of {name} ({images:,} images seen)"
 
 
-def _base(own: Settings, spec: ImageSpec, *, anew: bool) -> Settings:
+def _base(model: Model, *, anew: bool) -> Settings:
     """The model's settings, without what is of its images and of its machine."""
+    own, spec = model.settings, model.spec
     plain = preset(own.preset) if own.preset in PRESETS else Settings()
     lasting = plain.training if own.preset in PRESETS else TrainingSettings()
     training = own.training.model_copy(
@@ -140,14 +158,17 @@ def _base(own: Settings, spec: ImageSpec, *, anew: bool) -> Settings:
     found: dict[str, Any] = {"training": training}
     if anew:
         shape = {"size": (spec.height, spec.width), "channels": spec.channels}
-        changes = {key: getattr(own.data, key) for key in CHANGES}
-        found["data"] = DataSettings().model_copy(update=shape | changes)
+        kept = {key: getattr(own.data, key) for key in OF_THE_NETWORK}
+        if spec.low < 0 and spec.depth in FULL_RANGE:  # as other tools' models have it
+            kept["range"] = "unit"
+        found["data"] = DataSettings().model_copy(update=shape | kept)
     if own.preset in PRESETS:
-        guiding = {key: getattr(plain.sampling, key) for key in GUIDING}
-        found |= {
-            "sampling": own.sampling.model_copy(update=guiding),
-            "evaluation": plain.evaluation,
-        }
+        found["evaluation"] = plain.evaluation
+        if not model.knows_labels:  # and was not guided, as labelled images may be
+            found["sampling"] = plain.sampling
+    if isinstance(own.network, UNetSettings) and isinstance(model.denoiser.network, UNet):
+        fold = {"fold": model.denoiser.network.fold}  # whatever the size of the new images
+        found["network"] = own.network.model_copy(update=fold)
     return own.model_copy(update=found)
 
 
@@ -183,7 +204,7 @@ def _told_labels(
         return kept | {LABELS: fresh.clone()}
     own = table[: len(model.spec.class_names)]
     mean = own.mean(dim=0)
-    apart = (own - mean).square().mean().sqrt() if len(own) > 1 else 1.0
+    apart = float((own - mean).square().mean().sqrt()) or 1.0
     known = dict(zip(model.spec.class_names, own, strict=False))
     rows = [
         known.get(name, mean + apart * start)

@@ -63,7 +63,7 @@ class Reporter:
         self.scales: Scales | None = None
         """By which it was chosen how strongly labels count, where it was."""
         self.history: dict[str, str] = {}
-        """Facts of the run that its settings don't tell: lengths.py, inheritance.py."""
+        """Facts of the run that its settings don't tell: history.py."""
         self._told: set[str] = set()
 
     def record(self, trainer: Trainer, **values: Any) -> None:

@@ -3,18 +3,16 @@
 import signal
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from loang import device, files
-from loang.build import build_denoiser
 from loang.errors import LoangError
 from loang.lock import Lock, holder
 from loang.model import Model
 from loang.team.lost import Lost
 from loang.training import checkpoint
+from loang.training.beginning import beginning, require_seeded
 from loang.training.budget import Clock, Marks, duration, learning_rate
-from loang.training.checkpoint import Checkpoint
 from loang.training.display import Display, Measurement
 from loang.training.examination import diagnosis
 from loang.training.folder import RunFolder
@@ -54,6 +52,8 @@ class Run:
         )
         self.ledger = Ledger()
         self.watch, self.slowdown = Watch(), Slowdown()
+        self.seeded = True
+        """Whether the first weights are those that the seed gives, and not another model's."""
         self.reporter = Reporter(plan, folder)
         self.keeper = Keeper(plan, folder, self.reporter)
         self.rate = 1.0
@@ -85,6 +85,7 @@ class Run:
                     f"The checkpoints of {self.folder.path} are gone; only its model is left.",
                     "Put them back, or start anew with --overwrite, which replaces the model.",
                 )
+            require_seeded(self.seeded, self.folder)
             self.keeper.forget_later(self.trainer)
             self.notes.append("No checkpoint was written yet: training starts anew.")
             return
@@ -168,17 +169,9 @@ class Run:
         Raises:
             LoangError: that can't be written.
         """
-        self.trainer.restore(self._first(weights))
+        self.seeded = False
+        self.trainer.restore(beginning(self.plan, weights))
         self.keeper.save_first(self.trainer, self.ledger)
-
-    def _first(self, weights: Mapping[str, Tensor] | None = None) -> Checkpoint:
-        """What a checkpoint would hold that were written before the first step."""
-        plan = self.plan
-        denoiser = build_denoiser(plan.settings, plan.dataset.spec)
-        if weights is not None:
-            denoiser.network.load_state_dict(weights)
-        fresh = Trainer(denoiser, plan.dataset.train, plan.settings, torch.device("cpu"))
-        return fresh.checkpoint({})
 
     def _kept_of(self, lost: Lost) -> LoangError:
         """What is said of a run that has lost a process, whose last whole step is saved.
@@ -304,7 +297,8 @@ class Run:
             for warning in warnings:
                 self.display.say(warning)
         else:
-            self.trainer.restore(self._first())
+            require_seeded(self.seeded, self.folder)
+            self.trainer.restore(beginning(self.plan))
             self.ledger = Ledger()
             self.keeper.forget_later(self.trainer)
         progress = self.trainer.progress

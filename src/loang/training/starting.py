@@ -1,7 +1,7 @@
 """A run up to its first step: what can be wrong is found here."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -53,7 +53,7 @@ def start(
     else:
         folder.check(overwrite, settings.data.source)
         if start_from is not None:
-            folder.check_apart(Path(start_from))
+            folder.check_apart(located(start_from))
         if start_from is not None and data is None:  # those that the model learned from
             gone = f"Name the images, wherever they are: loang train DATA --from {start_from}"
     folder.check_free()
@@ -61,7 +61,7 @@ def start(
 
     from loang.team.team import ALONE
     from loang.training.following import begin
-    from loang.training.inheritance import described, inherited
+    from loang.training.inheritance import described, heir, weights_of
     from loang.training.origin import about as about_now
     from loang.training.plan import prepare
     from loang.training.run import Run
@@ -69,7 +69,8 @@ def start(
     prepared = prepare(settings, dataset, team or ALONE)
     weights, notes, noted = None, list[str](), dict[str, str]()
     if model is not None:
-        weights, notes = inherited(model, prepared)
+        weights = weights_of(model, prepared.denoiser.network, dataset.spec)
+        prepared = heir(prepared, model)
         noted = {STARTED_FROM: described(model.facts)}
     begin(prepared, places)
     # A run that is gone on with has its checkpoints already.
@@ -87,16 +88,28 @@ def start(
         run.notes += notes + unsaid
         run.reporter.history |= noted
         if weights is not None:
-            run.take(weights)
+            with forgotten(folder):
+                run.take(weights)
         if resume:
-            run.restore()
             run.reporter.history |= started_from(about)
+            run.seeded = not (run.reporter.history or settings.distilled)
+            run.restore()
             lengths = taken_up(run, stored.training.budget, about)
             _note_changes(folder, stored, settings, about, places, lengths)
         tracking.follow(folder.path, anew=not resume)
         run.reporter.tracking = tracking
         undo.pop_all()
     return run
+
+
+@contextlib.contextmanager
+def forgotten(folder: RunFolder) -> Iterator[None]:
+    """What fails within it leaves no half of a run behind, which could not be gone on with."""
+    try:
+        yield
+    except BaseException:
+        folder.start(overwrite=True)
+        raise
 
 
 def begun(
@@ -124,8 +137,8 @@ def begun(
     path = located(start_from)
     model = Model.load(path, on="cpu")
     settings = settings_of(model, None if data is None else str(data), **asked)
-    places = None if data is not None else beside(path, model.settings.data)
-    return model, settings, places
+    own, named = model.settings.data, (data, asked.get("labels_file"))
+    return model, settings, not_named_anew(beside(path, own), own, settings.data, named)
 
 
 def _note_changes(
@@ -144,8 +157,9 @@ def _note_changes(
     ):
         training = stored.training.model_copy(update={"budget": budget})
         moved = stored.model_copy(update={"data": settings.data, "training": training})
+        others = {key: value for key, value in about.items() if key != LENGTHS}
         noted = {LENGTHS: lengths} if lengths else {}
-        folder.write_config(moved, {**about, PLACES: now, **noted})
+        folder.write_config(moved, {**others, PLACES: now, **noted})
 
 
 def gone_on_with(

@@ -199,7 +199,7 @@ def _made(contents: Contents) -> list[str]:
         return ["Its training is not known to loang."]
     said = "Every setting is in `model.safetensors`"
     said += ", and in `config.json`." if "config.json" in contents.names else "."
-    if "started_from" in model.facts:  # which its settings say nothing of
+    if {"started_from", "lengths"} & model.facts.keys():  # which its settings say nothing of
         return [said]
     wanted = command(model.settings)
     return [f"```\n{wanted}\n```", said] if wanted else [said]
