@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loang import untrusted
@@ -22,6 +22,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), PLAIN), st.booleans())
 def test_what_python_writes_comes_back(content, escaped):
     assert parse_json(json.dumps(content, ensure_ascii=escaped)) == content

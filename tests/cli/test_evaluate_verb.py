@@ -7,6 +7,7 @@ import pytest
 
 import loang
 from in_steps import IN_STEPS
+from loang.evaluation.asked import default_folder
 from loang.metrics.features.inception import VARIABLE
 
 CHANGES = (
@@ -35,6 +36,13 @@ def place(tmp_path_factory):
         folder / "data.npz", out=folder / "run", budget="64 images", changes=(*CHANGES, *IN_STEPS)
     )
     return folder
+
+
+def test_only_its_own_model_is_measured_into_a_run(place):
+    run = place / "run"
+    assert default_folder(run) == default_folder(run / "model.safetensors") == run / "evaluation"
+    other = default_folder(run / "model-512-images.safetensors")
+    assert other.parts == ("evaluations", "model-512-images")
 
 
 def test_a_run_is_measured_against_what_it_learned_from(run, place):

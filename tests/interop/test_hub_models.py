@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from loang.evaluation.asked import Asked
 from loang.hub import models
 from loang.hub.address import is_hub, parse
 from loang.identity import weights_digest
-from loang.interop.hub import readme
+from loang.interop.hub import card, readme
 from loang.interop.hub.command import command
 from loang.interop.hub.private import Private, last
 from loang.interop.hub.push import ready
@@ -652,6 +653,13 @@ def test_the_command_on_the_card_means_the_same_settings(settings) -> None:
     where = words.index("--preset")
     changes = [word for before, word in itertools.pairwise(words) if before == "--set"]
     assert resolve(words[2], preset=words[where + 1], changes=changes) == settings
+
+
+@pytest.mark.parametrize("fact", [None, "lengths", "started_from"])
+def test_a_command_is_told_where_it_makes_the_run_again_and_nowhere_else(fact: str | None) -> None:
+    facts = {"hardware": "CPU", **({} if fact is None else {fact: "more than settings say"})}
+    contents = SimpleNamespace(model=SimpleNamespace(facts=facts, settings=quick()), names=set())
+    assert ("loang train" in "".join(card._made(contents))) is (fact is None)
 
 
 def test_neither_is_imported_before_it_is_used() -> None:
