@@ -23,7 +23,7 @@ def place(tmp_path_factory):
     images, labels = draw_spots(2000, 0)
     np.savez(folder / "spots.npz", images=images, labels=labels)
     with unchecked():
-        loang.train(folder / "spots.npz", out=folder / "run", budget="16000 images", changes=SMALL)
+        loang.train(folder / "spots.npz", out=folder / "run", budget="11000 images", changes=SMALL)
     return folder
 
 
