@@ -10,6 +10,7 @@ from loang.config import changed
 from loang.data import Dataset, Images, ImageSpec
 from loang.errors import LoangError
 from loang.model import Model
+from loang.training import card
 from loang.training.inheritance import described, heir, settings_of, told, weights_of
 from loang.training.plan import prepare
 
@@ -210,3 +211,11 @@ def test_what_its_labels_guided_is_not_guided_without_any():
     as_preset.settings = own
     plan = prepare(settings_of(as_preset, "pictures"), Dataset("x", images, images, "0"))
     assert heir(plan, as_preset).settings.sampling == presets.UNGUIDED
+
+
+def test_a_stranger_s_words_are_one_cell_of_a_card_s_table():
+    model = model_of(ABC)
+    model.facts = {"data": "x\n\n# Free [here](http:evil)\x1b[2J|", "started_from": "a | b"}
+    rows = card.table(model).splitlines()
+    assert all(row.startswith("|") and row.count("|") == 3 for row in rows)
+    assert not any(sign in row for row in rows for sign in "#[]\x1b")
