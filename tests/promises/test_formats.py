@@ -32,6 +32,7 @@ LATER = {
         ],
         "schedule": ["sigma_min", "sigma_max", "counted_from", "told_in_thousands"],
         "denoiser": ["deviation", "learn_variance"],
+        "optimizer": ["kind", "momentum"],
         "ema": ["snapshots", "snapshot_lengths", "snapshot_precision", "choose"],
         "training": [
             *("micro_batch", "objective", "levels", "level_mean", "level_deviation"),

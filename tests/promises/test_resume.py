@@ -91,6 +91,7 @@ def change(place, file, edit):
             (24,), ("network.dropout=0.3", "training.micro_batch=9"), id="dropout-accumulation"
         ),
         pytest.param((24,), ("training.precision=bfloat16",), id="bfloat16"),
+        pytest.param((24,), ("optimizer.kind=muon", "network.width=16"), id="muon"),
         # What these remember grows: it is little at the first stop, and more at the second.
         pytest.param(
             (8, 24),
@@ -261,6 +262,19 @@ def test_each_ingredient_of_a_checkpoint_is_needed(whole, tmp_path, file, edit):
     loang.train(out=tmp_path / "again", resume=True)
     one, other = everything(whole), everything(tmp_path / "again")
     assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("before", ["adamw", "muon"])
+def test_a_checkpoint_of_another_optimizer_is_an_error_for_people(pictures, tiny, tmp_path, before):
+    out = tmp_path / "run"
+    kind = f"optimizer.kind={before}"
+    train(pictures, out, (*tiny, "network.width=16", kind))
+    after = {"adamw": "muon", "muon": "adamw"}[before]
+    config = out / "config.json"
+    config.write_text(config.read_text().replace(f'"kind": "{before}"', f'"kind": "{after}"'))
+    stopped_at(out, tmp_path / "again", 24)
+    with pytest.raises(LoangError, match="does not fit the settings"):
+        loang.train(out=tmp_path / "again", resume=True)
 
 
 def test_a_checkpoint_without_what_its_objective_remembers_is_an_error_for_people(copied):

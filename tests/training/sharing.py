@@ -123,7 +123,12 @@ if team.leads:
     out_of_memory()
 else:
     follow()
-whole = 4 * bytes_of({"model": alone.held()["model"], "ema": {}, "optimizer": {}})
-# Half of what all of it takes: weights, average and two moments.
+weights, slots = alone.held()["model"], shared.held()["optimizer"]
+# Half of what all of it takes: weights, average and what the optimizer knows of each.
+whole = 2 * bytes_of({"model": weights, "ema": {}, "optimizer": {}}) + sum(
+    weights[path.rpartition("/")[0]].nbytes
+    for path, tensor in slots.items()
+    if tensor.ndim and not path.startswith("objective/")
+)
 print(f"holds {bytes_of(shared.held()) / whole:.3f}", flush=True)
 sys.exit(team.place.rank)

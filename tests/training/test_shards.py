@@ -36,6 +36,10 @@ HERE, TWO = torch.device("cpu"), Team(Place(1, 2, 1, 2))
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            ("optimizer.kind=muon", "network.width=24", "training.micro_batch=2"),
+            id="whose-matrices-are-made-orthogonal",
+        ),
+        pytest.param(
             (
                 *("network.kind=denoising-diffusion", "network.width=8"),
                 *("network.multipliers=1,2", "network.heads=1", "data.labels=false"),

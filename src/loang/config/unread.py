@@ -37,6 +37,7 @@ def _rules(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     preconditioned = edm in (kind, settings.denoiser.predicts, training.weighting)
     yield "denoiser.deviation", preconditioned, "schedules, predictions and weightings called edm"
     yield "training.min_snr_gamma", training.weighting == "min-snr", "training.weighting=min-snr"
+    yield "optimizer.momentum", settings.optimizer.kind == "muon", "optimizer.kind=muon"
     average = settings.ema
     yield "ema.length", average.kind == "power", "ema.kind=power"
     yield "ema.decay", average.kind == "constant", "ema.kind=constant"

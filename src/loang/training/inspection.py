@@ -17,6 +17,8 @@ MOST_STEPS = 2**32 - 1
 """Of a run: the random numbers of each step are drawn from a counter of 32 bits."""
 UNKNOWN_IMAGES = "unknown"
 """The fingerprint in a checkpoint that was brought from another tool: any images are taken."""
+MOMENTUM = "momentum"
+"""All that Muon knows of a matrix, beside its weights; AdamW knows more of each weight."""
 _TENSORS = re.compile(r"[a-z][a-z0-9_-]{0,30}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -109,7 +111,7 @@ def check_tensors(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         if shape is None or tensor.shape != shape or not tensor.is_floating_point():
             raise ValueError(f"its optimizer's {shown(path)} is of no weight")
         slots.setdefault(name, set()).add(slot)
-    if len({frozenset(each) for each in slots.values()}) > 1:
+    if len({frozenset(each) for each in slots.values()} - {frozenset({MOMENTUM})}) > 1:
         raise ValueError("its optimizer does not know the same of each weight")
 
 

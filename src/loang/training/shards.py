@@ -175,6 +175,22 @@ class Shards(Weights):
                 found[name] = torch.from_numpy(np.concatenate(parts))
         return found if self.team.leads else {}
 
+    @torch.no_grad()
+    def together(self, parts: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """As of `Weights`: each process adds its rows to the others' nothing.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        found = {}
+        for name, part in parts.items():
+            length = self.lengths[name]
+            own = self._range(length, self.team.place.rank)
+            found[name] = part.new_zeros(length, *part.shape[1:])
+            found[name][own.start : own.stop] = part
+        self.team.add_up(list(found.values()))
+        return found
+
     def part(self, name: str, tensor: Tensor) -> Tensor:
         """What this process holds of a whole tensor of that name, in memory of its own.
 

@@ -25,7 +25,7 @@ from loang.training.ema import MODEL_AVERAGE, Ema, averages, filled, lent
 from loang.training.examples import Examples, Source
 from loang.training.objective import OWN, Moment
 from loang.training.objectives import objective
-from loang.training.optimizer import AdamW
+from loang.training.optimizer import optimizer
 from loang.training.progress import Progress
 from loang.training.shards import Shards
 from loang.training.validation import error, validated
@@ -84,16 +84,8 @@ class Trainer:
         recompute(denoiser, settings.training.recompute)  # before an objective makes copies of it
         self.objective = objective(self.denoiser, self.source, settings)
         self.objective.evenly = self.weights.sharded
-        chosen = settings.optimizer
         self.fused = on.type in ("cpu", "cuda")
-        self.optimizer = AdamW(
-            self.weights.trained().values(),
-            lr=chosen.learning_rate,
-            betas=chosen.betas,
-            eps=chosen.epsilon,
-            weight_decay=chosen.weight_decay,
-            fused=self.fused,
-        )
+        self.optimizer = optimizer(settings.optimizer, self.weights, self.dtype, self.fused)
         if own := list(self.objective.parameters().values()):
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
         training = settings.training

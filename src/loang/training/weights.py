@@ -106,6 +106,14 @@ class Weights:
         """
         return tensors
 
+    def together(self, parts: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Tensors whole, in every process, that lie as the weights of their names do.
+
+        Raises:
+            Lost: a process is gone that holds a part of them.
+        """
+        return parts
+
     def part(self, name: str, tensor: Tensor) -> Tensor:
         """What this process holds of a whole tensor of that name."""
         return tensor

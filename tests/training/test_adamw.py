@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from loang.training.optimizer import AdamW
+from loang.training.adamw import AdamW
 
 
 def trained(kind, layout, *, fused=True, clone=False):

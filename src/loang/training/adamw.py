@@ -1,0 +1,37 @@
+"""AdamW by torch, told where weights lie in memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LAST = torch.channels_last
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's own, which copies each gradient of a convolution whose channels lie last.
+
+    It walks through memory where it is fused, and makes sure first that nothing lies otherwise than
+    the shape says. Turned so that the shape says how they lie, the same numbers are walked through
+    in the same order, and nothing is copied: a step takes half of the time on a CPU.
+    """
+
+    def _init_group(self, group: dict[str, Any], *lists: Any, **more: Any) -> Any:
+        # Of torch's own making, and not the same in all versions: where it has become another,
+        # nothing is turned, and the step is what it always was.
+        found = super()._init_group(group, *lists, **more)
+        if group.get("fused"):
+            counts = {len(each) for each in lists if isinstance(each, list) and each}
+            tensors = [each for each in lists if isinstance(each, list) and each]
+            if len(counts) == 1:
+                for number in range(counts.pop()):
+                    _turn(tensors, number)
+        return found
+
+
+def _turn(lists: list[list[Tensor]], number: int) -> None:
+    """A weight, its gradient and its moments, if all of them lie with the channels last."""
+    maps = [each for each in lists if each[number].ndim == 4]
+    if all(each[number].is_contiguous(memory_format=LAST) for each in maps):
+        for each in maps:
+            each[number] = each[number].permute(0, 2, 3, 1)

@@ -1,0 +1,174 @@
+"""Muon: matrices move along their momentum made orthogonal, all else as AdamW moves it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from loang.training.adamw import AdamW
+from loang.training.inspection import MOMENTUM
+from loang.training.weights import Weights
+
+SMALLEST = 16
+"""Channels in and out from which on a layer's weights are a matrix that is worth it: not those
+that images come in and go out by."""
+ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Jordan's: 0 grows fastest, and all else ends between 0.7 and 1.2."""
+AS_ADAMW = 0.2
+"""The usual root mean square of AdamW's steps, before the learning rate (Liu et al. 2025)."""
+AT_ONCE = 2**24
+"""Numbers of matrices that are made orthogonal together: each takes a handful of copies."""
+TINY = 1e-7
+
+
+class Muon(AdamW):
+    """Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, with the scale of Liu et al.
+
+    A step of gradient descent favours the few directions in which a gradient is large. The weights
+    of a layer are a matrix, outputs by inputs; of its momentum the nearest orthogonal matrix is
+    taken, so that all directions are followed alike. Scaled so that a weight moves by as much as
+    AdamW would move it (Liu et al. 2025, "Muon is scalable for LLM training", 2.2), both take one
+    learning rate. Nothing here depends on how many processes there are, but for rounding.
+
+    Args:
+        weights: whose `trained` are changed.
+        momentum: of the gradients' running mean, 0..1; Nesterov's.
+        precision: that matrices are multiplied in; None: their own.
+        more: AdamW's.
+    """
+
+    def __init__(
+        self, weights: Weights, *, momentum: float, precision: torch.dtype | None, **more: Any
+    ) -> None:
+        self._weights, self._momentum, self._precision = weights, momentum, precision
+        trained = weights.trained()
+        self._matrices = {name: trained[name] for name in matrices(weights.network)}
+        self._apart = {id(weight) for weight in self._matrices.values()}
+        super().__init__(trained.values(), **more)
+
+    def _init_group(self, group: dict[str, Any], *lists: Any, **more: Any) -> Any:
+        rest = [weight for weight in group["params"] if id(weight) not in self._apart]
+        return super()._init_group({**group, "params": rest}, *lists, **more)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Adam's own looks for a count of steps beside each weight, which matrices have not.
+        torch.optim.Optimizer.__setstate__(self, state)
+        for name, weight in self._matrices.items():
+            if self.state.get(weight) and MOMENTUM not in self.state[weight]:
+                raise ValueError(f"there is no momentum of {name}")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step; where `found_inf` is 1 it changes nothing, and nothing waits to know.
+
+        Raises:
+            Lost: a process is gone that holds a part of the weights; nothing has changed then.
+        """
+        moved = self._moved()
+        whole = self._weights.together({name: ahead for name, (_, ahead) in moved.items()})
+        answer: float | None = super().step(closure)
+        for name, (momentum, _) in moved.items():
+            self.state[self._matrices[name]][MOMENTUM] = momentum
+        group = self.param_groups[0]
+        rate = group["lr"] * self._sound()
+        for names in _alike(whole):
+            updates = orthogonal([whole[name] for name in names], self._precision)
+            for name, update in zip(names, updates, strict=True):
+                weight, part = self._matrices[name], self._weights.part(name, update)
+                if group["weight_decay"]:
+                    weight.mul_(1 - rate * group["weight_decay"])
+                weight.sub_(part * rate)
+        return answer
+
+    def _sound(self) -> Tensor | float:
+        """1, or 0 where this step changes nothing."""
+        found: Tensor | None = getattr(self, "found_inf", None)
+        return 1.0 if found is None else 1 - found
+
+    def _moved(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of each matrix with a gradient its new momentum, and where that will be a step later."""
+        found = {}
+        sound = self._sound()
+        for name, weight in self._matrices.items():
+            if weight.grad is None:
+                continue
+            before = self.state[weight].get(MOMENTUM)
+            before = torch.zeros_like(weight) if before is None else before
+            gradient = weight.grad
+            if isinstance(sound, Tensor):
+                # Not times 0, which leaves what is no number as it is.
+                gradient = torch.where(sound > 0, gradient, before)
+            momentum = torch.lerp(gradient, before, self._momentum)
+            found[name] = momentum, torch.lerp(gradient, momentum, self._momentum)
+        return found
+
+
+def matrices(network: nn.Module) -> list[str]:
+    """The names of the weights that are matrices: of layers between many channels and many."""
+    found = []
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+            sizes = layer.in_channels, layer.out_channels
+        elif isinstance(layer, nn.Linear):
+            sizes = layer.in_features, layer.out_features
+        else:
+            continue
+        if min(sizes) >= SMALLEST:
+            found.append(f"{name}.weight")
+    return found
+
+
+def orthogonal(
+    alike: list[Float[Tensor, "out ..."]], precision: torch.dtype | None = None
+) -> list[Float[Tensor, "out ..."]]:
+    """Nearly the nearest matrices whose rows, or columns, are orthonormal, in AdamW's scale.
+
+    By five steps of an odd polynomial (Newton and Schulz's iteration, with Jordan's coefficients),
+    which takes singular values towards 1 without computing them. A kernel is a matrix of its
+    outputs by all that it looks at.
+
+    Args:
+        alike: tensors of one shape.
+        precision: that is multiplied in; None: theirs.
+
+    Returns:
+        As large as they are, of their types; the mean of their squares is about `AS_ADAMW`**2.
+    """
+    flat = torch.stack([_flat(each) for each in alike])
+    rows, columns = flat.shape[1:]
+    x = (flat if rows <= columns else flat.mT).to(precision or flat.dtype)
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + TINY)
+    linear, cubic, quintic = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        square = x @ x.mT
+        square = torch.baddbmm(square, square, square, beta=cubic, alpha=quintic)
+        x = torch.baddbmm(x, square, x, beta=linear)
+    x = (x if rows <= columns else x.mT).to(flat.dtype) * (AS_ADAMW * max(rows, columns) ** 0.5)
+    return [_as(one, like) for one, like in zip(x, alike, strict=True)]
+
+
+def _flat(tensor: Float[Tensor, "out ..."]) -> Float[Tensor, "out seen"]:
+    """A kernel's channels last, as they mostly lie in memory."""
+    return tensor.movedim(1, -1).reshape(len(tensor), -1) if tensor.ndim > 2 else tensor
+
+
+def _as(
+    flat: Float[Tensor, "out seen"], like: Float[Tensor, "out ..."]
+) -> Float[Tensor, "out ..."]:
+    if like.ndim == 2:
+        return flat
+    return flat.reshape(len(like), *like.shape[2:], like.shape[1]).movedim(-1, 1)
+
+
+def _alike(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """The names of tensors of one shape, in their order, not too many numbers at once."""
+    by_shape: dict[torch.Size, list[str]] = {}
+    for name, tensor in tensors.items():
+        by_shape.setdefault(tensor.shape, []).append(name)
+    for shape, names in by_shape.items():
+        most = max(1, AT_ONCE // shape.numel())
+        for first in range(0, len(names), most):
+            yield names[first : first + most]
