@@ -44,6 +44,7 @@ RECIPES: dict[str, list[str]] = {
     "flips": ["data.flips=true"],
     "labels hidden less": ["training.label_dropout=0.05"],
     "second moment over more": ["optimizer.betas=[0.9,0.999]"],
+    "muon": ["optimizer.kind=muon"],
 }
 WAYS = ("dpmpp-2m-sde/6", "dpmpp-2m-sde/6/2/0.2:5")
 KEYS = ("recipe", "changes", "train_seed", "budget", "samples")

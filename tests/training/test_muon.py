@@ -19,12 +19,12 @@ MUON = "optimizer.kind=muon"
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 48), (16, 20, 3, 3), (48, 16, 1, 1)])
-@pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_singular_values_become_alike_and_their_directions_stay(shape, precision):
+def test_singular_values_become_alike_and_their_directions_stay(shape):
     """The oracle is U V^T of the singular value decomposition."""
     generator = torch.Generator().manual_seed(0)
+    assert not orthogonal([torch.zeros(shape)])[0].any()
     given = [torch.randn(shape, generator=generator) * 10.0**power for power in (-6, 0, 6)]
-    for before, after in zip(given, orthogonal(given, precision), strict=True):
+    for before, after in zip(given, orthogonal(given), strict=True):
         assert after.shape == before.shape
         assert after.dtype == before.dtype
         rows = before.movedim(1, -1).reshape(shape[0], -1)
@@ -33,7 +33,7 @@ def test_singular_values_become_alike_and_their_directions_stay(shape, precision
         within = left.mT @ found @ right.mT
         assert within.diagonal().min() > 0.6
         assert within.diagonal().max() < 1.3
-        assert (within - within.diagonal().diag()).abs().max() < (0.05 if precision else 1e-3)
+        assert (within - within.diagonal().diag()).abs().max() < 1e-3
 
 
 def test_a_step_is_as_large_as_adamw_s():
@@ -48,13 +48,13 @@ def test_a_kernel_s_place_in_memory_changes_nothing():
 
 
 def test_matrices_are_of_layers_between_many_channels_and_many():
-    """Not the layers that images come in and go out by, nor the codes of labels."""
+    """Not the layers that images come in and go out by, nor what codes of labels and times go through."""
     settings = changed(presets.preset("quick"), ["network.width=16", "network.heads=1"])
     spec = ImageSpec(16, 16, 1, class_names=tuple(map(str, range(40))))
     network = build_denoiser(settings, spec).network
     named, found = dict(network.named_parameters()), matrices(network)
-    assert {"down.0.blocks.0.conv1.weight", "down.0.blocks.0.code.weight"} <= set(found)
-    assert not {"first.weight", "last.weight", "label.weight"} & set(found)
+    assert {"down.0.blocks.0.conv1.weight", "middle_attention.qkv.weight"} <= set(found)
+    assert not {"first.weight", "last.weight", "label.weight", "time.mlp.0.weight"} & set(found)
     assert all(min(named[name].shape[:2]) >= 16 for name in found)
     assert not [name for name in found if name.endswith("bias")]
 
@@ -62,7 +62,7 @@ def test_matrices_are_of_layers_between_many_channels_and_many():
 class Layers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.one = nn.Linear(16, 24)
+        self.one = nn.Conv2d(16, 24, 1)
         self.two = nn.Linear(24, 3)
         nn.init.ones_(self.one.weight)
         nn.init.ones_(self.two.weight)
@@ -77,7 +77,7 @@ def test_all_else_is_moved_as_adamw_moves_it():
     one, other = Layers(), Layers()
     other.load_state_dict(one.state_dict())
     common = {"lr": 0.01, "weight_decay": 0.1}
-    ours = Muon(Weights(one, HERE, ALONE), momentum=0.95, precision=None, **common)
+    ours = Muon(Weights(one, HERE, ALONE), momentum=0.95, **common)
     theirs = AdamW(other.parameters(), **common)
     for value in (1.0, -0.5, 2.0):
         for layers, subject in ((one, ours), (other, theirs)):
@@ -92,10 +92,8 @@ def test_all_else_is_moved_as_adamw_moves_it():
 def test_a_step_is_nesterov_s_momentum_made_orthogonal_and_a_decay():
     """By hand: two steps along one direction, of rank one."""
     layers = Layers()
-    optimizer = Muon(
-        Weights(layers, HERE, ALONE), momentum=0.9, precision=None, lr=0.01, weight_decay=0.5
-    )
-    expected, momentum = layers.one.weight.detach().clone(), torch.zeros(24, 16)
+    optimizer = Muon(Weights(layers, HERE, ALONE), momentum=0.9, lr=0.01, weight_decay=0.5)
+    expected, momentum = layers.one.weight.detach().clone(), torch.zeros(24, 16, 1, 1)
     for value in (1.0, -3.0):
         given(layers, value)
         optimizer.step()

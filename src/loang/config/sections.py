@@ -114,13 +114,13 @@ class OptimizerSettings(Section):
     """AdamW or Muon, and the learning rate over the run."""
 
     kind: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: the matrices of layers by it, all else as AdamW"
+        "adamw", description="muon: kernels by it, all else as AdamW"
     )
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: tuple[Below1, Below1] = (0.9, 0.99)
     epsilon: Positive = 1e-8
-    momentum: Below1 = Field(0.95, description="of muon's matrices, in the place of betas")
+    momentum: Below1 = Field(0.95, description="of muon's kernels, in the place of betas")
     clip_norm: Positive | None = 1.0
     warm_up: Annotated[int, Field(ge=0, le=10**9)] = Field(100, description="steps")
     decay_from: Share = Field(0.5, description="share of the budget after which it falls to 0")

@@ -1,4 +1,4 @@
-"""Muon: matrices move along their momentum made orthogonal, all else as AdamW moves it."""
+"""Muon: kernels move along their momentum made orthogonal, all else as AdamW moves it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from loang.training.inspection import MOMENTUM
 from loang.training.weights import Weights
 
 SMALLEST = 16
-"""Channels in and out from which on a layer's weights are a matrix that is worth it: not those
-that images come in and go out by."""
+"""Channels in and out from which on a kernel is a matrix that is worth it: not those that images
+come in and go out by."""
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Jordan's: 0 grows fastest, and all else ends between 0.7 and 1.2."""
@@ -21,7 +21,8 @@ AS_ADAMW = 0.2
 """The usual root mean square of AdamW's steps, before the learning rate (Liu et al. 2025)."""
 AT_ONCE = 2**24
 """Numbers of matrices that are made orthogonal together: each takes a handful of copies."""
-TINY = 1e-7
+TINY = 1e-12
+"""Added to a norm before it divides: a gradient may be nothing at all."""
 
 
 class Muon(AdamW):
@@ -36,14 +37,11 @@ class Muon(AdamW):
     Args:
         weights: whose `trained` are changed.
         momentum: of the gradients' running mean, 0..1; Nesterov's.
-        precision: that matrices are multiplied in; None: their own.
         more: AdamW's.
     """
 
-    def __init__(
-        self, weights: Weights, *, momentum: float, precision: torch.dtype | None, **more: Any
-    ) -> None:
-        self._weights, self._momentum, self._precision = weights, momentum, precision
+    def __init__(self, weights: Weights, *, momentum: float, **more: Any) -> None:
+        self._weights, self._momentum = weights, momentum
         trained = weights.trained()
         self._matrices = {name: trained[name] for name in matrices(weights.network)}
         self._apart = {id(weight) for weight in self._matrices.values()}
@@ -75,7 +73,7 @@ class Muon(AdamW):
         group = self.param_groups[0]
         rate = group["lr"] * self._sound()
         for names in _alike(whole):
-            updates = orthogonal([whole[name] for name in names], self._precision)
+            updates = orthogonal([whole[name] for name in names])
             for name, update in zip(names, updates, strict=True):
                 weight, part = self._matrices[name], self._weights.part(name, update)
                 if group["weight_decay"]:
@@ -107,46 +105,51 @@ class Muon(AdamW):
 
 
 def matrices(network: nn.Module) -> list[str]:
-    """The names of the weights that are matrices: of layers between many channels and many."""
-    found = []
-    for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
-            sizes = layer.in_channels, layer.out_channels
-        elif isinstance(layer, nn.Linear):
-            sizes = layer.in_features, layer.out_features
-        else:
-            continue
-        if min(sizes) >= SMALLEST:
-            found.append(f"{name}.weight")
-    return found
+    """The names of the weights that are matrices: of convolutions from many channels to many.
+
+    Linear layers, which turn codes of times and labels into others, learnt no better by it and took
+    most of the time (docs/benchmarks.md).
+    """
+    return [
+        f"{name}.weight"
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d)
+        and layer.groups == 1
+        and min(layer.in_channels, layer.out_channels) >= SMALLEST
+    ]
 
 
-def orthogonal(
-    alike: list[Float[Tensor, "out ..."]], precision: torch.dtype | None = None
-) -> list[Float[Tensor, "out ..."]]:
+def orthogonal(alike: list[Float[Tensor, "out ..."]]) -> list[Float[Tensor, "out ..."]]:
     """Nearly the nearest matrices whose rows, or columns, are orthonormal, in AdamW's scale.
 
     By five steps of an odd polynomial (Newton and Schulz's iteration, with Jordan's coefficients),
-    which takes singular values towards 1 without computing them. A kernel is a matrix of its
-    outputs by all that it looks at.
+    x <- (a + b x x^T + c (x x^T)^2) x, which takes singular values towards 1 without computing
+    them. All its factors are polynomials of the first x x^T, so that they are multiplied up as
+    matrices of the shorter side, and x once: of a kernel of 3x3 that takes less than half of it.
+    That is done in float32, whatever the network is computed in: squares lose half of the digits.
 
     Args:
-        alike: tensors of one shape.
-        precision: that is multiplied in; None: theirs.
+        alike: tensors of one shape; a kernel is a matrix of its outputs by all that it looks at.
 
     Returns:
-        As large as they are, of their types; the mean of their squares is about `AS_ADAMW`**2.
+        As large as they are; the mean of their squares is about `AS_ADAMW`**2.
     """
     flat = torch.stack([_flat(each) for each in alike])
     rows, columns = flat.shape[1:]
-    x = (flat if rows <= columns else flat.mT).to(precision or flat.dtype)
+    x = flat if rows <= columns else flat.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + TINY)
+    square = x @ x.mT
     linear, cubic, quintic = COEFFICIENTS
-    for _ in range(ITERATIONS):
-        square = x @ x.mT
-        square = torch.baddbmm(square, square, square, beta=cubic, alpha=quintic)
-        x = torch.baddbmm(x, square, x, beta=linear)
-    x = (x if rows <= columns else x.mT).to(flat.dtype) * (AS_ADAMW * max(rows, columns) ** 0.5)
+    identity = linear * torch.eye(min(rows, columns), device=x.device, dtype=x.dtype)
+    product: Tensor | None = None
+    for number in range(ITERATIONS):
+        factor = torch.baddbmm(square, square, square, beta=cubic, alpha=quintic) + identity
+        product = factor if product is None else factor @ product
+        if number < ITERATIONS - 1:
+            square = factor @ square @ factor
+    assert product is not None
+    x = product @ x * (AS_ADAMW * max(rows, columns) ** 0.5)
+    x = x if rows <= columns else x.mT
     return [_as(one, like) for one, like in zip(x, alike, strict=True)]
 
 

@@ -85,7 +85,7 @@ class Trainer:
         self.objective = objective(self.denoiser, self.source, settings)
         self.objective.evenly = self.weights.sharded
         self.fused = on.type in ("cpu", "cuda")
-        self.optimizer = optimizer(settings.optimizer, self.weights, self.dtype, self.fused)
+        self.optimizer = optimizer(settings.optimizer, self.weights, self.fused)
         if own := list(self.objective.parameters().values()):
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
         training = settings.training
