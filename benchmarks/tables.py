@@ -24,6 +24,7 @@ from benchmark_tables import (
     objectives,
     recipe,
     recipe_float32,
+    recipe_rest,
     walks,
 )
 from other_tables import (
@@ -43,6 +44,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
     "recipe": recipe,
     "recipe-float32": recipe_float32,
+    "recipe-rest": recipe_rest,
     "objectives": objectives,
     "few-steps": few_steps,
     "few-steps-of-others": few_steps_of_others,

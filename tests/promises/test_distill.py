@@ -14,6 +14,7 @@ import loang
 from loang import drawing
 from loang.api import doctor
 from loang.cli.app import app
+from loang.config import changed
 from loang.doctor import effort
 from loang.errors import LoangError
 from loang.model import Model
@@ -201,6 +202,8 @@ def test_what_nobody_said_is_settled_before_anything_is_learnt(teacher):
     other = other.distillation
     assert (other.chain, other.guidance, other.match_guidance) == ((8, 32), 1, 1)
     assert other.matched_from == 1
+    by_muon = changed(settings, ["optimizer.kind=muon"])
+    assert distill.student(by_muon, 2).optimizer.kind == "adamw"
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -174,7 +174,7 @@ def student(
         "training": TrainingSettings().model_dump(mode="json")
         | {name: values["training"][name] for name in kept}
         | {"objective": "consistency"},
-        "optimizer": values["optimizer"] | {"learning_rate": rate},
+        "optimizer": values["optimizer"] | {"kind": "adamw", "learning_rate": rate},
         "ema": EmaSettings().model_dump(mode="json"),
         "sampling": SamplingSettings().model_dump(mode="json"),
         "distillation": DistillationSettings().model_dump(mode="json") | {"steps": steps},
