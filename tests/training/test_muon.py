@@ -48,7 +48,7 @@ def test_a_kernel_s_place_in_memory_changes_nothing():
 
 
 def test_matrices_are_of_layers_between_many_channels_and_many():
-    """Not those that images come in and go out by, nor what codes of labels and times go through."""
+    """Not those that images come in and go out by, nor those that codes go through."""
     settings = changed(presets.preset("quick"), ["network.width=16", "network.heads=1"])
     spec = ImageSpec(16, 16, 1, class_names=tuple(map(str, range(40))))
     network = build_denoiser(settings, spec).network
