@@ -168,6 +168,7 @@ def test_settings_that_would_distil_nothing_or_do_nothing_are_refused(teacher, t
     for change in (
         *("training.weighting=min-snr", "training.levels=importance", "training.stratified=true"),
         *("training.pairing=immiscible", "sampling.steps=4", "sampling.sampler=heun"),
+        "optimizer.momentum=0.5",
     ):
         refused(teacher, out, "does nothing here", change)
     refused(teacher, out, "guide the student anew", "sampling.guidance=2")

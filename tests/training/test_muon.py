@@ -41,6 +41,24 @@ def test_a_step_is_as_large_as_adamw_s():
     assert step.square().mean().sqrt() == pytest.approx(AS_ADAMW, rel=0.2)
 
 
+@pytest.mark.parametrize("rank", [1, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_directions_that_a_gradient_lacks_are_not_made_up(rank, dtype):
+    """Also in a network of another precision, and where whoever calls computes in one."""
+    generator = torch.Generator().manual_seed(0)
+    out, seen = (torch.randn(each, rank, generator=generator) for each in (64, 64 * 9))
+    given = (out @ seen.mT).reshape(64, 64, 3, 3).to(dtype)
+    for calling in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=calling):
+            found = orthogonal([given])[0]
+        assert found.dtype == dtype
+        values = torch.linalg.svdvals(found.float().movedim(1, -1).reshape(64, -1))
+        values /= AS_ADAMW * (64 * 9) ** 0.5
+        assert 0.6 < values[rank - 1] <= values[0] < 1.3
+        if dtype == torch.float32:
+            assert values[rank:].max() < 0.01
+
+
 def test_a_kernel_s_place_in_memory_changes_nothing():
     kernel = torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(0))
     last = kernel.contiguous(memory_format=torch.channels_last)
@@ -102,6 +120,58 @@ def test_a_step_is_nesterov_s_momentum_made_orthogonal_and_a_decay():
         ahead = 0.9 * momentum + 0.1 * gradient
         expected = (1 - 0.01 * 0.5) * expected - 0.01 * orthogonal([ahead])[0]
     assert torch.allclose(layers.one.weight, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradients_of_a_closure_are_those_of_the_step():
+    one, other = Layers(), Layers()
+    other.load_state_dict(one.state_dict())
+    ours, theirs = (
+        Muon(Weights(layers, HERE, ALONE), momentum=0.9, lr=0.01) for layers in (one, other)
+    )
+    images = torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def loss(layers):
+        found = layers.two(layers.one(images).mean((2, 3))).square().mean()
+        found.backward()
+        return found
+
+    answer = ours.step(lambda: loss(one))
+    assert answer == loss(other)
+    theirs.step()
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+def test_a_kernel_that_two_layers_share_is_moved_once():
+    shared = nn.Sequential(nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1))
+    shared[1].weight = shared[0].weight
+    optimizer = Muon(Weights(shared, HERE, ALONE), momentum=0.9, lr=0.01, weight_decay=0.0)
+    given(shared, 1.0)
+    before = shared[0].weight.detach().clone()
+    optimizer.step()
+    step = orthogonal([torch.ones(16, 16, 1, 1)])[0]
+    assert torch.allclose(shared[1].weight, before - 0.01 * step)
+
+
+@pytest.mark.parametrize("kind", [Muon, AdamW])
+def test_what_is_kept_must_be_of_this_optimizer(kind):
+    def make():
+        weights = Weights(Layers(), HERE, ALONE)
+        more = {"momentum": 0.9} if kind is Muon else {}
+        optimizer = kind(weights if kind is Muon else weights.trained().values(), lr=0.1, **more)
+        given(weights.network, 1.0)
+        optimizer.step()
+        return optimizer
+
+    whole = make().state_dict()
+    make().load_state_dict(whole)
+    for number, kept in whole["state"].items():
+        for slot in kept:
+            less = {name: each for name, each in kept.items() if name != slot}
+            for found in (less, {**less, "other": kept[slot]}):
+                if found:
+                    spoilt = {**whole, "state": {**whole["state"], number: found}}
+                    with pytest.raises(ValueError, match="of a weight it keeps"):
+                        make().load_state_dict(spoilt)
 
 
 def test_a_gradient_that_is_no_number_changes_nothing():

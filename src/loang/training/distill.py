@@ -227,6 +227,12 @@ def _check_read(plain: Settings, wanted: Settings) -> None:
             f"training.objective={wanted.training.objective} distils nothing.",
             "Leave it away, or train a model with `loang train`.",
         )
+    one, other = plain.optimizer, wanted.optimizer
+    if other.kind != "muon" and one.momentum != other.momentum:
+        raise LoangError(
+            "optimizer.momentum does nothing here: it is of Muon, and AdamW moves a student.",
+            "Leave --set optimizer.momentum away, or add --set optimizer.kind=muon.",
+        )
     for section, names in UNREAD.items():
         one, other = getattr(plain, section), getattr(wanted, section)
         for name in names:

@@ -1,6 +1,6 @@
 """Muon: kernels move along their momentum made orthogonal, all else as AdamW moves it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ SMALLEST = 16
 come in and go out by."""
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Jordan's: 0 grows fastest, and all else ends between 0.7 and 1.2."""
+"""Jordan's: what is small grows fastest, and what is more than some 0.002 of the norm ends between
+0.7 and 1.2."""
 AS_ADAMW = 0.2
 """The usual root mean square of AdamW's steps, before the learning rate (Liu et al. 2025)."""
 AT_ONCE = 2**24
@@ -32,7 +33,9 @@ class Muon(AdamW):
     of a layer are a matrix, outputs by inputs; of its momentum the nearest orthogonal matrix is
     taken, so that all directions are followed alike. Scaled so that a weight moves by as much as
     AdamW would move it (Liu et al. 2025, "Muon is scalable for LLM training", 2.2), both take one
-    learning rate. Nothing here depends on how many processes there are, but for rounding.
+    learning rate. Nothing here depends on how many processes there are, but for rounding: each
+    makes all matrices orthogonal for itself, so that processors of unlike kinds, which do not round
+    alike, come to differ by 1e-8 or so in a step, until the run is gone on with.
 
     Args:
         weights: whose `trained` are changed.
@@ -43,7 +46,8 @@ class Muon(AdamW):
     def __init__(self, weights: Weights, *, momentum: float, **more: Any) -> None:
         self._weights, self._momentum = weights, momentum
         trained = weights.trained()
-        self._matrices = {name: trained[name] for name in matrices(weights.network)}
+        names = matrices(weights.network)
+        self._matrices = {name: trained[name] for name in names if name in trained}
         self._apart = {id(weight) for weight in self._matrices.values()}
         super().__init__(trained.values(), **more)
 
@@ -51,23 +55,32 @@ class Muon(AdamW):
         rest = [weight for weight in group["params"] if id(weight) not in self._apart]
         return super()._init_group({**group, "params": rest}, *lists, **more)
 
+    def slots(self, weight: Tensor) -> Set[str]:
+        """What is kept of a weight that has been moved."""
+        return {MOMENTUM} if id(weight) in self._apart else super().slots(weight)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Adam's own looks for a count of steps beside each weight, which matrices have not.
-        torch.optim.Optimizer.__setstate__(self, state)
-        for name, weight in self._matrices.items():
-            if self.state.get(weight) and MOMENTUM not in self.state[weight]:
-                raise ValueError(f"there is no momentum of {name}")
+        # torch's own looks for a count of steps beside each weight, which matrices have not.
+        self.check(state)
+        kept = state["state"]
+        apart = {weight: kept.pop(weight) for weight in self._matrices.values() if weight in kept}
+        super().__setstate__(state)
+        kept.update(apart)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; where `found_inf` is 1 it changes nothing, and nothing waits to know.
 
         Raises:
             Lost: a process is gone that holds a part of the weights; nothing has changed then.
         """
+        answer = None
+        if closure is not None:
+            with torch.enable_grad():
+                answer = closure()
         moved = self._moved()
         whole = self._weights.together({name: ahead for name, (_, ahead) in moved.items()})
-        answer: float | None = super().step(closure)
+        super().step()
         for name, (momentum, _) in moved.items():
             self.state[self._matrices[name]][MOMENTUM] = momentum
         group = self.param_groups[0]
@@ -126,15 +139,23 @@ def orthogonal(alike: list[Float[Tensor, "out ..."]]) -> list[Float[Tensor, "out
     x <- (a + b x x^T + c (x x^T)^2) x, which takes singular values towards 1 without computing
     them. All its factors are polynomials of the first x x^T, so that they are multiplied up as
     matrices of the shorter side, and x once: of a kernel of 3x3 that takes less than half of it.
-    That is done in float32, whatever the network is computed in: squares lose half of the digits.
+    That is done in float32, whatever the network is computed in: squares lose half of the digits,
+    and with fewer of them what is nearly 0 would grow without end.
 
     Args:
         alike: tensors of one shape; a kernel is a matrix of its outputs by all that it looks at.
 
     Returns:
-        As large as they are; the mean of their squares is about `AS_ADAMW`**2.
+        As large as they are; the mean of their squares is about `AS_ADAMW`**2, where no direction
+        of theirs is nothing.
     """
-    flat = torch.stack([_flat(each) for each in alike])
+    device = alike[0].device.type
+    with torch.autocast(device, enabled=False):
+        updates = _orthogonal(torch.stack([_flat(each).float() for each in alike]))
+    return [_as(one, like) for one, like in zip(updates, alike, strict=True)]
+
+
+def _orthogonal(flat: Float[Tensor, "many out seen"]) -> Float[Tensor, "many out seen"]:
     rows, columns = flat.shape[1:]
     x = flat if rows <= columns else flat.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + TINY)
@@ -149,8 +170,7 @@ def orthogonal(alike: list[Float[Tensor, "out ..."]]) -> list[Float[Tensor, "out
             square = factor @ square @ factor
     assert product is not None
     x = product @ x * (AS_ADAMW * max(rows, columns) ** 0.5)
-    x = x if rows <= columns else x.mT
-    return [_as(one, like) for one, like in zip(x, alike, strict=True)]
+    return x if rows <= columns else x.mT
 
 
 def _flat(tensor: Float[Tensor, "out ..."]) -> Float[Tensor, "out seen"]:
@@ -161,6 +181,7 @@ def _flat(tensor: Float[Tensor, "out ..."]) -> Float[Tensor, "out seen"]:
 def _as(
     flat: Float[Tensor, "out seen"], like: Float[Tensor, "out ..."]
 ) -> Float[Tensor, "out ..."]:
+    flat = flat.to(like.dtype)
     if like.ndim == 2:
         return flat
     return flat.reshape(len(like), *like.shape[2:], like.shape[1]).movedim(-1, 1)

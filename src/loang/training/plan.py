@@ -21,6 +21,7 @@ from loang.team.team import ALONE, Team
 from loang.training import shards
 from loang.training.budget import Budget, parse
 from loang.training.memory import BESIDE_LAYERS, layer_bytes
+from loang.training.muon import matrices
 from loang.training.trainer import Trainer
 from loang.walking import chosen, levels_of
 
@@ -59,15 +60,20 @@ class Plan:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """On the disk: weights, averages and two moments, four bytes each; of a student more.
+        """On the disk: weights, averages and moments, four bytes each; of a student more.
 
-        That is its teacher, and where samples are matched the tracker with two moments.
+        AdamW has two moments of a weight, Muon one of those that it moves. A student's is its
+        teacher, and where samples are matched the tracker with two moments.
         """
         average = self.settings.ema
         copies = 4 + (len(average.snapshot_lengths) if average.snapshots else 0)
         copies += self.settings.distilled
         copies += 3 * (self.settings.distilled and self.settings.distillation.matched)
-        return 4 * copies * self.parameters
+        spared = 0
+        if self.settings.optimizer.kind == "muon":
+            named, moved = self.denoiser.network.state_dict(), matrices(self.denoiser.network)
+            spared = sum(named[name].numel() for name in moved)
+        return 4 * (copies * self.parameters - spared)
 
     @property
     def snapshot_bytes(self) -> int:
