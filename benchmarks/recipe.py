@@ -19,7 +19,10 @@ from judge import Judge, Table, learnt, ranked
 import loang
 
 ONES = ["network.group_channels=4"]
-BEFORE = [*ONES, "training.batch=16", "network.width=48", "optimizer.learning_rate=1e-3"]
+BEFORE = [
+    *(*ONES, "training.batch=16", "network.width=48"),
+    *("optimizer.learning_rate=1e-3", "optimizer.kind=adamw"),
+]
 """The recipe that the search began with; each of the others changes it."""
 RECIPES: dict[str, list[str]] = {
     "before": [],

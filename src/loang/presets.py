@@ -44,7 +44,7 @@ def quick() -> Settings:
         # docs/benchmarks.md has what was tried.
         schedule=ScheduleSettings(kind="flow"),
         denoiser=DenoiserSettings(predicts="flow"),
-        optimizer=OptimizerSettings(learning_rate=1e-3, warm_up=50, decay_from=0.3),
+        optimizer=OptimizerSettings(kind="muon", learning_rate=1e-3, warm_up=50, decay_from=0.3),
         training=TrainingSettings(
             batch=16,
             budget="5m",

@@ -151,7 +151,10 @@ def test_what_the_presets_set_is_read(preset, classes):
     ("changes", "named"),
     [
         (("schedule.steps=100",), "schedule.steps=100 decides nothing here: it is of schedules in"),
-        (("optimizer.momentum=0.9",), "optimizer.momentum=0.9 decides nothing here: it is of opt"),
+        (
+            ("optimizer.kind=adamw", "optimizer.momentum=0.9"),
+            "optimizer.momentum=0.9 decides nothing here: it is of optimizer.kind=muon",
+        ),
         (("schedule.sigma_max=9",), "schedule.sigma_max=9.0 decides nothing here: it is of sch"),
         ((*IN_STEPS, "schedule.beta_end=0.1"), "schedule.beta_end=0.1 decides nothing"),
         (("training.min_snr_gamma=3",), "it is of training.weighting=min-snr"),
