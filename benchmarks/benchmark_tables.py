@@ -50,7 +50,7 @@ def recipe(measured: Path) -> str:
 
 def recipe_float32(measured: Path) -> str:
     """The width of `quick` where there is no bfloat16, by what each makes in the same time."""
-    widths = {"groups of 16": "48: `quick`", "width 32": "32", "width 24": "24"}
+    widths = {"groups of 16": "48, as `quick`", "width 32": "32", "width 24": "24"}
     of_five = {"groups of 16": 26_400, "width 32": 42_200, "width 24": 55_000}
     every = read_rows(measured / "recipe-float32.csv")
     rows = [(widths[row["recipe"]], row) for row in every]
@@ -68,8 +68,29 @@ def recipe_float32(measured: Path) -> str:
     return grid(head, lines) + "\n\n" + footer([row for _, row in rows], "recipe-float32.csv")
 
 
+def recipe_muon(measured: Path) -> str:
+    """The optimizers after the images that each makes in the same time."""
+    rows = read_rows(measured / "recipe-muon.csv")
+    names = {"groups of 16": "AdamW", "muon": "**Muon**"}
+    minutes = {"24200": 5, "26400": 5, "96300": 20, "105000": 20, "145000": 30, "158000": 30}
+    lines = [
+        [
+            str(minutes[row["budget"].split()[0]]),
+            row["train_seed"],
+            names[row["recipe"]],
+            number(row["trained_images"], 0),
+            f"{number(row['distance'])} ± {number(row['distance_error'])}",
+            f"{number(row['guided'])} ± {number(row['guided_error'])}",
+            number(row["trained_validation_loss"], 4),
+        ]
+        for row in rows
+    ]
+    head = ["minutes", "seed", "", "images", "distance ↓", "guided ↓", "validation loss"]
+    return grid(head, lines) + "\n\n" + footer(rows, "recipe-muon.csv")
+
+
 REST = {
-    "groups of 16": "`quick`",
+    "groups of 16": "`quick` by AdamW",
     "muon": "kernels moved by Muon",
     "average over less": "average over 0.05 of the run, not 0.06",
     "average over more": "average over 0.15",

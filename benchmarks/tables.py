@@ -24,6 +24,7 @@ from benchmark_tables import (
     objectives,
     recipe,
     recipe_float32,
+    recipe_muon,
     recipe_rest,
     walks,
 )
@@ -44,6 +45,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
     "recipe": recipe,
     "recipe-float32": recipe_float32,
+    "recipe-muon": recipe_muon,
     "recipe-rest": recipe_rest,
     "objectives": objectives,
     "few-steps": few_steps,
