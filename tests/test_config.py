@@ -268,3 +268,11 @@ def test_a_weight_of_nothing_where_walks_begin_is_refused_for_new_runs(weighting
 def test_edms_noise_must_drown_the_image_where_walks_begin():
     with pytest.raises(LoangError, match="can't start"):
         changed(preset("quick"), [*IN_STEPS, "schedule.kind=edm", "schedule.sigma_max=2"])
+
+
+def test_a_run_of_a_preset_that_was_moved_by_adamw_stays_so():
+    """Runs from before there was another kept no word of it; the preset has another since."""
+    values = preset("quick").to_dict()
+    assert values["optimizer"]["kind"] == "muon"
+    del values["optimizer"]["kind"], values["optimizer"]["momentum"]
+    assert load(values).optimizer.kind == "adamw"
