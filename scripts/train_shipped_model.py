@@ -35,9 +35,8 @@ def trained(run: Path, images: int) -> Model:
     if (run / "config.json").exists():
         return loang.train(out=run, resume=True, display=display)
     budget = f"{images} images"
-    changes = [
-        "optimizer.kind=adamw"
-    ]  # as the one that ships was trained; Muon so long, no one has
+    # As the one that ships was trained: nobody has trained one for so long by Muon.
+    changes = ["optimizer.kind=adamw"]
     return loang.train("fashion-mnist", out=run, budget=budget, changes=changes, display=display)
 
 

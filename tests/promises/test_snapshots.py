@@ -374,3 +374,17 @@ def test_what_snapshots_take_is_counted_before_the_start(images):
     assert (one.snapshot_bytes, one.checkpoint_bytes) == (0, 4 * weights)
     assert (other.snapshot_bytes, other.checkpoint_bytes) == (32 * weights, 6 * weights)
     assert half.snapshot_bytes == 16 * weights
+
+
+def test_of_kernels_that_muon_moves_one_moment_is_counted(images, tmp_path):
+    dataset, counted, taken = loang.open_dataset(images), {}, {}
+    for kind in ("adamw", "muon"):
+        changes = (*TINY, "network.width=16", f"optimizer.kind={kind}")
+        counted[kind] = prepare(resolve(images, changes=changes), dataset).checkpoint_bytes
+        out = tmp_path / kind
+        loang.train(images, out=out, budget="16 images", changes=changes)
+        newest = max((out / "checkpoints").iterdir())
+        taken[kind] = sum(path.stat().st_size for path in newest.glob("optimizer*"))
+    assert counted["adamw"] - counted["muon"] > 10_000
+    spared = taken["adamw"] - taken["muon"]
+    assert counted["adamw"] - counted["muon"] == pytest.approx(spared, rel=0.05)
