@@ -97,5 +97,14 @@ def test_no_noise_changes_nothing_and_too_much_is_refused():
     for noise in (-0.1, float("nan"), float("inf")):
         with pytest.raises(LoangError, match="can't be"):
             denoise(model, pixels, noise)
+    real = model_of(REAL, "edm")
     with pytest.raises(LoangError, match="as strong as 41"):
-        denoise(model, pixels, 41.0)
+        denoise(real, pixels_of(REAL), 41.0)
+
+
+def test_noise_that_was_meant_in_steps_of_the_pixels_is_refused():
+    for spec, meant in ((GREY, "25 of 255 would be --noise 0.098"), (DEEP, "25 of 4095")):
+        with pytest.raises(LoangError, match="no noise of 25 times") as raised:
+            denoise(model_of(spec), pixels_of(spec), 25.0)
+        assert meant in str(raised.value)
+    assert denoise(model_of(GREY), pixels_of(GREY), 1.0).shape == pixels_of(GREY).shape

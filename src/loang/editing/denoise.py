@@ -77,10 +77,18 @@ def denoise(
         on_step: called with (steps done, steps in all).
 
     Raises:
-        LoangError: the noise is below 0, or more than the model knows; or there is no such class.
+        LoangError: the noise is below 0, or more than the picture can hold or the model knows; or
+            there is no such class.
     """
     if not 0 <= noise < math.inf:
         raise LoangError(f"Noise of {noise:g} can't be.", "Give --noise 0 or more.")
+    if noise > 1 and pixels.dtype.kind == "u":
+        # They end at black and white: noise of more than that is nearly all cut off, and lost.
+        width = model.spec.high - model.spec.low
+        raise LoangError(
+            f"Whole numbers hold no noise of {noise:g} times the range from black to white.",
+            f"Give its share of that: {noise:g} of {width:g} would be --noise {noise / width:.3g}.",
+        )
     if noise == 0:
         return pixels
     if not walk:
