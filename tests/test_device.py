@@ -1,9 +1,11 @@
 """What the machine offers."""
 
+import contextlib
 from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
 from loang import device
 
@@ -54,3 +56,50 @@ def test_without_groups_or_limits_the_systems_figure_counts(group, tmp_path):
     group(1, "", 9223372036854771712, 10**9)
     group(2, "", "max", 10**9)
     assert device.memory_free() == MEMORY
+
+
+def told():
+    """All that torch was told of the precision of products."""
+    kinds = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    new = [getattr(kind, "fp32_precision", None) for kind in kinds]
+    try:
+        return torch.get_float32_matmul_precision(), *new
+    except RuntimeError:  # where the new way and the old one differ
+        return None, *new
+
+
+def by_the_new_way():
+    if not hasattr(torch.backends.mkldnn.matmul, "fp32_precision"):
+        pytest.skip("this torch has only the old way")
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+
+def by_the_oldest_way():
+    torch.backends.cuda.matmul.allow_tf32 = True
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        pytest.param(lambda: None, id="nothing"),
+        pytest.param(lambda: torch.set_float32_matmul_precision("high"), id="high"),
+        pytest.param(lambda: torch.set_float32_matmul_precision("medium"), id="medium"),
+        by_the_oldest_way,
+        by_the_new_way,
+    ],
+)
+def test_products_are_whole_within_and_as_they_were_told_after(tell):
+    torch.set_float32_matmul_precision("highest")
+    tell()
+    before = told()
+    try:
+        with contextlib.suppress(KeyError), device.full_precision():
+            within = told()
+            raise KeyError  # it may end in an error
+        assert told() == before
+        assert within[0] == "highest"
+        assert {*within[1:]} <= {"none", "ieee", None}
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert told()[0] == "highest"

@@ -4,6 +4,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -90,6 +91,34 @@ def autocast(device: torch.device, dtype: torch.dtype | None, keeps: bool = True
         enabled=dtype is not None,
         cache_enabled=keeps,
     )
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Within it, products of float32 are float32's own, whatever `torch` was told.
+
+    `torch.set_float32_matmul_precision("high")` is common in notebooks. torch has two ways to be
+    told, an old one that sets both and a new one for each kind of device, and refuses to answer by
+    the old one once they differ.
+    """
+    backends = torch.backends.cuda, torch.backends.mkldnn
+    found: list[Any] = [getattr(each, "matmul", None) for each in backends]
+    new = [(kind, kind.fp32_precision) for kind in found if hasattr(kind, "fp32_precision")]
+    try:
+        old = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        old = None
+    if old == "highest" and all(told in ("none", "ieee") for _, told in new):
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        if old is not None:
+            torch.set_float32_matmul_precision(old)
+        for kind, told in new:
+            kind.fp32_precision = told
 
 
 def describe(device: torch.device, dtype: torch.dtype | None) -> str:

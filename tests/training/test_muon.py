@@ -59,6 +59,26 @@ def test_directions_that_a_gradient_lacks_are_not_made_up(rank, dtype):
             assert values[rank:].max() < 0.01
 
 
+def test_what_torch_was_told_of_products_changes_nothing(monkeypatch):
+    """Whose squares in bfloat16 made steps of 700 for 1; a processor that has none ignores it."""
+    given = [torch.randn(64, 64, 3, 3, generator=torch.Generator().manual_seed(0))]
+    right = orthogonal(given)[0]
+    multiplied, told = torch.baddbmm, []
+
+    def listening(*args, **kwargs):
+        told.append(torch.get_float32_matmul_precision())
+        return multiplied(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "baddbmm", listening)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(orthogonal(given)[0], right)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert {*told} == {"highest"}
+
+
 def test_a_kernel_s_place_in_memory_changes_nothing():
     kernel = torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(0))
     last = kernel.contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from loang.device import full_precision
 from loang.training.adamw import AdamW
 from loang.training.inspection import MOMENTUM
 from loang.training.weights import Weights
@@ -139,8 +140,8 @@ def orthogonal(alike: list[Float[Tensor, "out ..."]]) -> list[Float[Tensor, "out
     x <- (a + b x x^T + c (x x^T)^2) x, which takes singular values towards 1 without computing
     them. All its factors are polynomials of the first x x^T, so that they are multiplied up as
     matrices of the shorter side, and x once: of a kernel of 3x3 that takes less than half of it.
-    That is done in float32, whatever the network is computed in: squares lose half of the digits,
-    and with fewer of them what is nearly 0 would grow without end.
+    That is done in float32, whatever the network is computed in and torch was told of products:
+    squares lose half of the digits, and with fewer of them what is nearly 0 would grow without end.
 
     Args:
         alike: tensors of one shape; a kernel is a matrix of its outputs by all that it looks at.
@@ -149,8 +150,7 @@ def orthogonal(alike: list[Float[Tensor, "out ..."]]) -> list[Float[Tensor, "out
         As large as they are; the mean of their squares is about `AS_ADAMW`**2, where no direction
         of theirs is nothing.
     """
-    device = alike[0].device.type
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(alike[0].device.type, enabled=False), full_precision():
         updates = _orthogonal(torch.stack([_flat(each).float() for each in alike]))
     return [_as(one, like) for one, like in zip(updates, alike, strict=True)]
 
