@@ -24,13 +24,13 @@ def choose(name: str = "auto") -> torch.device:
         LoangError: there is no such device here.
     """
     if name in ("auto", "cuda") and torch.cuda.is_available() and (place := Place.here()).size > 1:
-        if place.local_rank >= torch.cuda.device_count():
+        seen = torch.cuda.device_count()
+        if place.gpu(seen) >= seen:
             raise LoangError(
-                f"This is {place}, and of this machine's {torch.cuda.device_count()} GPUs none is"
-                " left for it.",
+                f"This is {place}, and of this machine's {seen} GPUs none is left for it.",
                 "Start as many processes as there are GPUs, or name --device cpu.",
             )
-        return torch.device("cuda", place.local_rank)
+        return torch.device("cuda", place.gpu(seen))
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

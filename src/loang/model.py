@@ -59,9 +59,13 @@ class Model:
         learnt = self.settings.training.label_dropout > 0
         return self.knows_labels and self.denoiser.hides_labels and learnt
 
-    def to(self, name: str) -> "Model":
-        """This model, its weights moved to the device of that name ("auto", "cpu", "cuda")."""
-        self.denoiser.to(device.choose(name))
+    def to(self, where: str | torch.device) -> "Model":
+        """This model, its weights moved to a device, or to that of a name ("auto", "cpu", "cuda").
+
+        Raises:
+            LoangError: there is no device of that name here.
+        """
+        self.denoiser.to(device.choose(where) if isinstance(where, str) else where)
         return self
 
     def walk(
@@ -304,7 +308,7 @@ class Model:
         model_file.write(path, weights, self.settings, self.spec, self.facts)
 
     @classmethod
-    def load(cls, path: Path | str, *, on: str = "auto") -> "Model":
+    def load(cls, path: Path | str, *, on: str | torch.device = "auto") -> "Model":
         """A model file, or the model in a run's folder; it may come from anybody.
 
         `built-in` is the one that ships in the package, unless something of that name is there;

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+import loang
 from loang import device
 from loang.errors import LoangError
 from loang.team.place import Place
@@ -60,6 +61,32 @@ def test_each_process_takes_the_gpu_of_its_own_number(environment, monkeypatch):
     environment(LOCAL_RANK="2")
     with pytest.raises(LoangError, match=r"of this machine's 2 GPUs none is left"):
         device.choose("auto")
+
+
+def test_a_process_that_is_shown_its_own_gpu_alone_takes_that(environment, monkeypatch):
+    """As SLURM shows them; torchrun shows the same to all, and one GPU serves one process."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    environment(**JOB)
+    assert device.choose("auto") == torch.device("cuda", 0)
+    environment(**JOB, TORCHELASTIC_RUN_ID="none")
+    with pytest.raises(LoangError, match=r"of this machine's 1 GPUs none is left"):
+        device.choose("auto")
+
+
+def test_a_job_s_process_opens_a_model_on_its_own_gpu(environment, monkeypatch, tmp_path):
+    """Which no name tells: `cuda:1` would be for all of them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    environment(**JOB)
+    own = device.choose("auto")
+    moved = []
+    model = loang.load("built-in", device="cpu")
+    monkeypatch.setattr(model.denoiser, "to", moved.append)
+    model.to(own)
+    assert moved == [own]
+    with pytest.raises(LoangError, match="would share cuda:1"):
+        model.to(str(own))
 
 
 def test_a_rank_without_a_job_is_told_of_and_not_swallowed(environment):

@@ -272,9 +272,11 @@ class Attention(Recomputable):
     def forward(self, x: Map) -> Map:
         """The same shape."""
         n, _, h, w = x.shape
-        qkv = self.to_qkv(self.norm(x)).reshape(n, 3, self.heads, self.head_width, h * w)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        qkv = self.to_qkv(self.norm(x)).permute(0, 2, 3, 1)
+        qkv = qkv.reshape(n, h * w, 3, self.heads, self.head_width)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # the width innermost: layers.Attention
         memory = self.mem_kv.to(q.dtype)[:, None].expand(-1, n, -1, -1, -1)
         k, v = (torch.cat(pair, dim=-2) for pair in zip(memory, (k, v), strict=True))
         attended = functional.scaled_dot_product_attention(q, k, v)
-        return self.to_out(attended.transpose(-1, -2).reshape(n, -1, h, w)) + x
+        attended = attended.transpose(1, 2).reshape(n, h, w, -1).permute(0, 3, 1, 2)
+        return self.to_out(attended) + x

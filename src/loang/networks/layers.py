@@ -139,11 +139,12 @@ class Attention(Recomputable):
     def forward(self, x: Map) -> Map:
         """The same shape out."""
         n, c, h, w = x.shape
-        # (n, 3, heads, width, positions) -> three of (n, heads, positions, width)
-        qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)
-        attended = attention(q, k, v)
-        mixed: Tensor = self.out(attended.transpose(-1, -2).reshape(n, c, h, w))
+        # As they lie with the channels last, and as fast kernels want them: the width innermost.
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)
+        qkv = qkv.reshape(n, h * w, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (n, heads, positions, width)
+        attended = attention(q, k, v).transpose(1, 2).reshape(n, h, w, c)
+        mixed: Tensor = self.out(attended.permute(0, 3, 1, 2))
         return x + mixed
 
 

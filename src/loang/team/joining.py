@@ -53,8 +53,8 @@ def is_joined() -> bool:
 def _join(place: Place) -> Team:
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     if not dist.is_initialized():
-        if gpus and place.local_rank < torch.cuda.device_count():
-            torch.cuda.set_device(place.local_rank)
+        if gpus and place.gpu(seen := torch.cuda.device_count()) < seen:
+            torch.cuda.set_device(place.gpu(seen))
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=JOINING)
         atexit.register(dist.destroy_process_group)
     control = dist.new_group(backend="gloo", timeout=WAITING)

@@ -40,6 +40,15 @@ class Place:
             )
         return cls(rank, size, local_rank, local_size)
 
+    def gpu(self, seen: int) -> int:
+        """The number of its GPU among so many that it sees; `seen` or more where it has none.
+
+        torchrun's processes all see the same. Another launcher may show each its own alone (SLURM's
+        --gpus-per-task), which is number 0 then.
+        """
+        alone = seen == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
+        return 0 if alone else self.local_rank
+
     def __str__(self) -> str:
         return f"process {self.rank} of {self.size}"
 

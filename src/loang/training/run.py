@@ -158,7 +158,7 @@ class Run:
                 self.reporter.choose_scale(self.trainer, self.ledger)
                 self.display.say("Drawing samples, and the walk that leads to them ...")
                 self.reporter.finish(self.trainer, self.ledger)
-                return Model.load(self.folder.model, on=str(self.plan.device))
+                return Model.load(self.folder.model, on=self.plan.device)
             except KeyboardInterrupt:
                 number = interruption.signal or signal.SIGINT
                 raise Interrupted(number, self.folder.path, OVER) from None
