@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from loang.networks import operations
+from loang.networks import denoising_diffusion, layers, operations
 from loang.networks.layers import group_norm
 
 LAYOUTS = [torch.channels_last, torch.contiguous_format]
@@ -184,3 +184,25 @@ def test_only_small_images_of_many_channels_that_are_learnt_from_take_the_produc
         assert not taken
         layer(small)
     assert taken
+
+
+@pytest.mark.parametrize(
+    "attend",
+    [
+        pytest.param(lambda: layers.Attention(16, 2), id="unet"),
+        pytest.param(lambda: denoising_diffusion.Attention(16, 2, 8), id="denoising-diffusion"),
+    ],
+)
+def test_attention_hands_fast_kernels_what_they_take(attend, monkeypatch):
+    """A GPU's want the width innermost, and are passed over for three products where it is not."""
+    own, asked = functional.scaled_dot_product_attention, []
+
+    def listening(*each):
+        asked.extend(each)
+        return own(*each)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", listening)
+    x = torch.randn(3, 16, 4, 6).to(memory_format=torch.channels_last)
+    found = attend()(x)
+    assert [each.stride(-1) for each in asked] == [1, 1, 1]
+    assert found.is_contiguous(memory_format=torch.channels_last)
