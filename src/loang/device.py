@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from loang.errors import LoangError
 from loang.team.place import Place
@@ -198,6 +199,15 @@ def memory_used(device: torch.device) -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor, on a device.
+
+    A GPU of CUDA's is not waited for, so that a step can be begun while the one before it is
+    computed. What is sent may be changed at once: it has been read by then.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def wait(device: torch.device) -> None:

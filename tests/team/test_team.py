@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jobs import Job
+from loang.team import joining
 from loang.team.lost import Dismissed, Lost
 from loang.team.place import Place
 from loang.team.team import ALONE, Team
@@ -77,7 +78,6 @@ try:
     {wait}
 except Lost as lost:
     print(lost.problem, flush=True)
-    os._exit(0)
 """
     job = Job([("-c", code)] * 2)
     try:
@@ -86,3 +86,19 @@ except Lost as lost:
         job.kill()
     assert f"Process 1 of 2 (pid {job.processes[1].pid} on " in said
     assert "was lost" in said
+    assert job.processes[0].returncode == 2  # and it has ended
+
+
+def test_who_has_lost_another_waits_for_nobody_at_the_end(monkeypatch):
+    """To leave a group of NCCL's waits for its sums, of which one never comes then."""
+    parted = []
+    team = Team(Place(0, 2, 0, 2))
+    monkeypatch.setattr(joining, "_joined", team)
+    monkeypatch.setattr(joining.dist, "destroy_process_group", lambda: parted.append(1))
+    joining._part()
+    assert parted == [1]
+
+    with pytest.raises(Lost):
+        team._explain(RuntimeError("Connection closed by peer"))
+    joining._part()
+    assert parted == [1]

@@ -42,24 +42,38 @@ def aside(work: Callable[[], T], check: Callable[[], None], last: Callable[[], N
         while not futures.wait([done], LOOKING).done:
             check()
     except BaseException as error:
-        interrupted = 130 if isinstance(error, KeyboardInterrupt) else 2
-        _left.append((thread, getattr(error, "exit_status", interrupted), last))
+        end_at_once(error, last, thread.is_alive)
         raise
     return done.result()
 
 
-_left: list[tuple[threading.Thread, int, Callable[[], None]]] = []
-"""Threads that were left behind, and how the process is to end."""
+def end_at_once(
+    error: BaseException, last: Callable[[], None], waits: Callable[[], bool] = lambda: True
+) -> None:
+    """When the process ends, after what else is registered for that, nothing is waited for.
+
+    Args:
+        error: that its status tells of.
+        last: called then.
+        waits: whether anything is left that would be waited for.
+    """
+    interrupted = 130 if isinstance(error, KeyboardInterrupt) else 2
+    _left.append((waits, getattr(error, "exit_status", interrupted), last))
+
+
+_left: list[tuple[Callable[[], bool], int, Callable[[], None]]] = []
+"""Whether something that was left behind still waits, and how the process is to end."""
 
 
 @atexit.register  # before all that others register: it comes after theirs
 def _end() -> None:
-    """End a process at once that would end now, while a thread that was left behind still waits.
+    """End a process at once that would end now, while what was left behind still waits.
 
-    If it came to its own end when Python is half gone, the process would abort.
+    A thread that came to its own end when Python is half gone would abort the process, and torch
+    would wait for a sum that never comes.
     """
-    for thread, status, last in _left:
-        if not thread.is_alive():
+    for waits, status, last in _left:
+        if not waits():
             continue
         last()
         for stream in (sys.stdout, sys.stderr):

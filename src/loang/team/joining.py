@@ -56,7 +56,7 @@ def _join(place: Place) -> Team:
         if gpus and place.gpu(seen := torch.cuda.device_count()) < seen:
             torch.cuda.set_device(place.gpu(seen))
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=JOINING)
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_part)
     control = dist.new_group(backend="gloo", timeout=WAITING)
     store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
@@ -73,3 +73,9 @@ def _join(place: Place) -> Team:
     pulse.start()
     atexit.register(pulse.stop)
     return Team(place, control, pulse)
+
+
+def _part() -> None:
+    """At the end, all from all; but not where that waits for a sum that never comes, as NCCL's."""
+    if _joined is None or not _joined.torn:
+        dist.destroy_process_group()

@@ -33,3 +33,9 @@ class Dismissed(LoangError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()
+
+
+def of_a_connection(error: Exception) -> bool:
+    """Whether an error is of two processes that no longer hear each other."""
+    words = ("onnection", "timed out", "Timed out", "ocket", "Broken pipe", "NCCL")
+    return any(each in str(error) for each in words)

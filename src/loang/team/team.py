@@ -18,8 +18,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 from loang import device
-from loang.team.aside import aside
-from loang.team.lost import Dismissed, Lost
+from loang.team.aside import aside, end_at_once
+from loang.team.lost import Dismissed, Lost, of_a_connection
 from loang.team.place import Place
 from loang.team.pulse import Pulse
 from loang.team.sums import Sum, buckets
@@ -56,6 +56,8 @@ class Team:
         self.pulse = pulse
         self.over = False
         """Whether the leader has ended early: nothing can be shared any more."""
+        self.torn = False
+        """Whether a process was missed while something was shared, which then never ends."""
 
     @property
     def size(self) -> int:
@@ -225,6 +227,14 @@ class Team:
             return [array]
         return [each[:count] for each, count in zip(others, counts, strict=True)]
 
+    def meet(self, on: torch.device) -> None:
+        """A first sum on these devices, before any in the midst of other work; errors as `within`.
+
+        With it GPUs find one another, for minutes if need be, where no signal is heard.
+        """
+        if self.pulse:
+            self.within(lambda: self.add_up([torch.zeros(1, device=on)]))
+
     def within(self, work: Callable[[], T]) -> T:
         """What `work` gives, within which torch itself waits for the other processes.
 
@@ -276,7 +286,7 @@ class Team:
         except RuntimeError as error:
             self._explain(error)
             raise
-        assert work is not None
+        assert work
         return work
 
     def _await(self, work: "dist.Work") -> None:
@@ -299,6 +309,9 @@ class Team:
         except RuntimeError as error:
             self._explain(error)
             raise
+        except KeyboardInterrupt as error:
+            self._tear(error)
+            raise
 
     def _check(self) -> None:
         """Whether what is waited for can still be."""
@@ -311,24 +324,24 @@ class Team:
             return
         names = self.pulse.lost() if self.pulse else []
         dismissed = self.pulse and self.pulse.dismissed
-        if names or dismissed or _of_a_connection(error):
+        if names or dismissed or of_a_connection(error):
             self._fail(names, str(error).partition("\n")[0])
 
     def _fail(self, names: list[str], why: str) -> NoReturn:
-        if self.pulse and self.pulse.dismissed:
-            self.over = True
-            raise Dismissed
-        raise Lost(names, why)
+        dismissed = bool(self.pulse and self.pulse.dismissed)
+        self.over |= dismissed
+        error = Dismissed() if dismissed else Lost(names, why)
+        self._tear(error)
+        raise error
+
+    def _tear(self, error: BaseException) -> None:
+        self.torn = True
+        if self.pulse:
+            end_at_once(error, self.pulse.stop)
 
 
 ALONE = Team()
 """A process that no launcher has started."""
-
-
-def _of_a_connection(error: Exception) -> bool:
-    """Whether an error is of two processes that no longer hear each other."""
-    words = ("onnection", "timed out", "Timed out", "ocket", "Broken pipe", "NCCL")
-    return any(each in str(error) for each in words)
 
 
 def _as_bytes(array: np.ndarray) -> Tensor:

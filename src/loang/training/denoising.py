@@ -11,6 +11,7 @@ from loang import process, random
 from loang.config import Settings
 from loang.data.spec import ImageSpec
 from loang.denoiser import Denoiser
+from loang.device import sent
 from loang.loss import Loss, denoising_loss
 from loang.schedule import Discrete
 from loang.team.team import Team
@@ -101,7 +102,7 @@ class Denoising(Objective):
             seed=self.settings.seed,
             purpose="validation time",
             step=0,
-            indices=numbers.to(self.source.device),
+            indices=sent(numbers, self.source.device),
         )
         eps = self.noise("validation", 0, numbers)
         return denoising_loss(self.denoiser, x0, t, eps, label).plain
@@ -129,7 +130,7 @@ class Denoising(Objective):
     def times(self, step: int, numbers: Int[Tensor, " n"]) -> Times:
         """Noise levels as the settings ask, for the images of those numbers."""
         chosen, schedule, purpose = self.settings, self.denoiser.schedule, "train time"
-        seed, numbers = chosen.seed, numbers.to(self.source.device)
+        seed, numbers = chosen.seed, sent(numbers, self.source.device)
         if chosen.stratified:
             share = stratified_shares(
                 chosen.batch, seed=seed, purpose=purpose, step=step, indices=numbers
@@ -153,7 +154,7 @@ class Denoising(Objective):
             seed=self.settings.seed,
             purpose=f"{purpose} noise",
             step=step,
-            indices=numbers.to(self.source.device),
+            indices=sent(numbers, self.source.device),
         )
 
     def noises(
@@ -224,7 +225,7 @@ class Denoising(Objective):
             seed=self.settings.seed,
             purpose="label dropout",
             step=step,
-            indices=numbers.to(self.source.device),
+            indices=sent(numbers, self.source.device),
         )
         hidden = drawn < self.settings.label_dropout
         return torch.where(hidden, torch.full_like(label, self.denoiser.classes), label)

@@ -10,6 +10,7 @@ from loang import augment
 from loang.config import Settings
 from loang.data import order
 from loang.data.images import Images
+from loang.device import sent
 from loang.training.feed import Feed
 
 
@@ -56,7 +57,7 @@ class Source:
         x0 = augment.apply(x0, changes)
         label = None
         if self.classes and self.images.labels is not None:
-            label = torch.from_numpy(self.images.labels[indices]).to(self.device)
+            label = sent(torch.from_numpy(self.images.labels[indices]), self.device)
         told = None
         if augment.parameters(data, self.images.spec):
             told = augment.told(data, self.images.spec, changes).to(self.device)

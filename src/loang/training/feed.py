@@ -9,6 +9,7 @@ from loang.data.images import Images
 from loang.data.memory import is_small, let_go
 from loang.data.scaling import scaled
 from loang.data.spec import ImageSpec
+from loang.device import sent
 
 ON_DEVICE = 0.25
 """Of a GPU's free memory: images that take up to so much lie there."""
@@ -42,7 +43,7 @@ class Feed:
         """The images of those numbers."""
         spec = self.images.spec
         if self.resident is not None:
-            chosen = self.resident[torch.from_numpy(indices).to(self.device)]
+            chosen = self.resident[sent(torch.from_numpy(indices), self.device)]
             return scaled(_values(chosen, spec), spec)
         pixels = np.array(self.images[indices], dtype=np.float32)
         self.given += pixels.nbytes
