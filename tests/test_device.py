@@ -59,13 +59,17 @@ def test_without_groups_or_limits_the_systems_figure_counts(group, tmp_path):
 
 
 def told():
-    """All that torch was told of the precision of products."""
-    kinds = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
-    new = [getattr(kind, "fp32_precision", None) for kind in kinds]
-    try:
-        return torch.get_float32_matmul_precision(), *new
-    except RuntimeError:  # where the new way and the old one differ
-        return None, *new
+    """All that torch was told of the precision of products and convolutions."""
+    cudnn = torch.backends.cudnn
+    kinds = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    kinds += [getattr(cudnn, name, None) for name in ("conv", "rnn")]
+    found = [getattr(kind, "fp32_precision", None) for kind in kinds]
+    for old in torch.get_float32_matmul_precision, lambda: cudnn.allow_tf32:
+        try:
+            found.append(old())
+        except RuntimeError:  # where the new way and the old one differ
+            found.append(None)
+    return found
 
 
 def by_the_new_way():
@@ -73,12 +77,28 @@ def by_the_new_way():
         pytest.skip("this torch has only the old way")
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
 
 
 def by_the_oldest_way():
     torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = False
 
 
+@pytest.fixture
+def untold():
+    """What a test tells torch, the next one is not told."""
+
+    def start():
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+
+    start()
+    yield
+    start()
+
+
+@pytest.mark.parametrize("convolutions", [False, True])
 @pytest.mark.parametrize(
     "tell",
     [
@@ -89,17 +109,17 @@ def by_the_oldest_way():
         by_the_new_way,
     ],
 )
-def test_products_are_whole_within_and_as_they_were_told_after(tell):
-    torch.set_float32_matmul_precision("highest")
+def test_products_are_whole_within_and_as_they_were_told_after(untold, tell, convolutions):
     tell()
     before = told()
-    try:
-        with contextlib.suppress(KeyError), device.full_precision():
-            within = told()
-            raise KeyError  # it may end in an error
-        assert told() == before
-        assert within[0] == "highest"
-        assert {*within[1:]} <= {"none", "ieee", None}
-    finally:
-        torch.set_float32_matmul_precision("highest")
-    assert told()[0] == "highest"
+    with contextlib.suppress(KeyError), device.full_precision(convolutions):
+        *kinds, matrices, cudnn = told()
+        raise KeyError  # it may end in an error
+    assert told() == before
+    assert matrices == "highest"
+    assert {*kinds[:2]} <= {"none", "ieee", None}
+    if convolutions:
+        assert cudnn is False
+        assert {*kinds[2:]} <= {"none", "ieee", None}
+    else:
+        assert [*kinds[2:], cudnn] == [*before[2:4], before[5]]

@@ -2,7 +2,8 @@
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,29 +96,49 @@ def autocast(device: torch.device, dtype: torch.dtype | None, keeps: bool = True
 
 
 @contextlib.contextmanager
-def full_precision() -> Iterator[None]:
+def full_precision(convolutions: bool = False) -> Iterator[None]:
     """Within it, products of float32 are float32's own, whatever `torch` was told.
 
-    `torch.set_float32_matmul_precision("high")` is common in notebooks. torch has two ways to be
-    told, an old one that sets both and a new one for each kind of device, and refuses to answer by
-    the old one once they differ.
+    `torch.set_float32_matmul_precision("high")` is common in notebooks, and convolutions on a GPU
+    take ten of the digits' 23 bits unless they are told otherwise. torch has two ways to be told,
+    an old one that sets several and a new one for each kind, and refuses to answer by the old one
+    where they differ.
+
+    Args:
+        convolutions: theirs too, not of matrices alone.
     """
-    backends = torch.backends.cuda, torch.backends.mkldnn
-    found: list[Any] = [getattr(each, "matmul", None) for each in backends]
-    new = [(kind, kind.fp32_precision) for kind in found if hasattr(kind, "fp32_precision")]
+    with contextlib.ExitStack() as stack:
+        backends = torch.backends.cuda, torch.backends.mkldnn
+        kinds: list[Any] = [getattr(each, "matmul", None) for each in backends]
+        of_matrices = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+        stack.enter_context(_told(*of_matrices, "highest", kinds))
+        if convolutions:
+            cudnn: Any = torch.backends.cudnn
+            of_cudnn = partial(getattr, cudnn, "allow_tf32"), partial(setattr, cudnn, "allow_tf32")
+            kinds = [getattr(cudnn, name, None) for name in ("conv", "rnn")]
+            stack.enter_context(_told(*of_cudnn, False, kinds))
+        yield
+
+
+@contextlib.contextmanager
+def _told(
+    asked: Callable[[], Any], tell: Callable[[Any], None], most: Any, kinds: list[Any]
+) -> Iterator[None]:
+    """Within it, `most` by the old way; and after it all as before, by both ways."""
+    new = [(kind, kind.fp32_precision) for kind in kinds if hasattr(kind, "fp32_precision")]
     try:
-        old = torch.get_float32_matmul_precision()
+        old = asked()
     except RuntimeError:
         old = None
-    if old == "highest" and all(told in ("none", "ieee") for _, told in new):
+    if old == most and all(told in ("none", "ieee") for _, told in new):
         yield
         return
-    torch.set_float32_matmul_precision("highest")
+    tell(most)
     try:
         yield
     finally:
         if old is not None:
-            torch.set_float32_matmul_precision(old)
+            tell(old)
         for kind, told in new:
             kind.fp32_precision = told
 

@@ -93,8 +93,15 @@ def test_an_image_counts_the_same_whatever_is_measured_beside_it(model, real, fo
     )
     np.testing.assert_allclose(other.bound.images, found.bound.images, rtol=1e-4)
     np.testing.assert_allclose(other.flow.images, found.flow.images, rtol=2e-2)
-    elsewhere = likelihood.measure(model, real.validation, real.train, effort=LITTLE, seed=1)
+    precisions = set()
+    elsewhere = likelihood.measure(
+        *(model, real.validation, real.train),
+        effort=LITTLE,
+        seed=1,
+        on_step=lambda done, total: precisions.add(torch.backends.cudnn.allow_tf32),
+    )
     assert not np.allclose(elsewhere.bound.images, found.bound.images, rtol=1e-2)
+    assert precisions == {False}  # on a GPU: of float32, and not of ten binary digits
 
 
 def test_as_many_looks_as_steps_are_the_sum_itself(model, real):

@@ -57,6 +57,7 @@ class Effort:
     batch: int = 50
 
 
+@device.full_precision(convolutions=True)
 def measure(
     model: Model,
     real: Images,

@@ -29,6 +29,7 @@ class Network(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         assert x.dtype == torch.uint8
         assert x.shape[1] == 3
+        assert not torch.backends.cudnn.allow_tf32  # as a GPU would compute it otherwise
         means = x.float().mean((1, 2, 3)) * self.scale.to(x.device)
         return (means[:, None].expand(-1, 2048),)
 

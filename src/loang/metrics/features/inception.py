@@ -72,6 +72,7 @@ class InceptionFeatures:
             "torch_fidelity": fidelity.__version__,
         }
 
+    @device.full_precision(convolutions=True)
     @torch.inference_mode()
     def __call__(
         self,
