@@ -102,20 +102,24 @@ class Muon(AdamW):
 
     def _moved(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Of each matrix with a gradient its new momentum, and where that will be a step later."""
-        found = {}
-        sound = self._sound()
+        names, gradients, before = [], list[Tensor](), list[Tensor]()
         for name, weight in self._matrices.items():
-            if weight.grad is None:
-                continue
-            before = self.state[weight].get(MOMENTUM)
-            before = torch.zeros_like(weight) if before is None else before
-            gradient = weight.grad
-            if isinstance(sound, Tensor):
-                # Not times 0, which leaves what is no number as it is.
-                gradient = torch.where(sound > 0, gradient, before)
-            momentum = torch.lerp(gradient, before, self._momentum)
-            found[name] = momentum, torch.lerp(gradient, momentum, self._momentum)
-        return found
+            if weight.grad is not None:
+                kept = self.state[weight].get(MOMENTUM)
+                names.append(name)
+                gradients.append(weight.grad)
+                before.append(torch.zeros_like(weight) if kept is None else kept)
+        if not names:
+            return {}
+        sound = self._sound()
+        if isinstance(sound, Tensor):
+            holds = sound > 0
+            # Not times 0, which leaves what is no number as it is.
+            pairs = zip(gradients, before, strict=True)
+            gradients = [torch.where(holds, gradient, old) for gradient, old in pairs]
+        momenta = torch._foreach_lerp(gradients, before, self._momentum)
+        ahead = torch._foreach_lerp(gradients, momenta, self._momentum)
+        return dict(zip(names, zip(momenta, ahead, strict=True), strict=True))
 
 
 def matrices(network: nn.Module) -> list[str]:
@@ -133,35 +137,51 @@ def matrices(network: nn.Module) -> list[str]:
     ]
 
 
-def orthogonal(alike: list[Float[Tensor, "out ..."]]) -> list[Float[Tensor, "out ..."]]:
+def orthogonal(alike: list[Float[Tensor, "_ ..."]]) -> list[Float[Tensor, "_ ..."]]:
     """Nearly the nearest matrices whose rows, or columns, are orthonormal, in AdamW's scale.
 
     By five steps of an odd polynomial (Newton and Schulz's iteration, with Jordan's coefficients),
     x <- (a + b x x^T + c (x x^T)^2) x, which takes singular values towards 1 without computing
     them. All its factors are polynomials of the first x x^T, so that they are multiplied up as
-    matrices of the shorter side, and x once: of a kernel of 3x3 that takes less than half of it.
-    That is done in float32, whatever the network is computed in and torch was told of products:
-    squares lose half of the digits, and with fewer of them what is nearly 0 would grow without end.
+    matrices of the shorter side, and x once: of a kernel of 3x3 that takes less than half of it,
+    and matrices of other shapes are computed together. That is done in float32, whatever the
+    network is computed in and torch was told of products: squares lose half of the digits, and with
+    fewer of them what is nearly 0 would grow without end.
 
     Args:
-        alike: tensors of one shape; a kernel is a matrix of its outputs by all that it looks at.
+        alike: tensors whose shorter side is the same; a kernel is a matrix of its outputs by all
+            that it looks at.
 
     Returns:
         As large as they are; the mean of their squares is about `AS_ADAMW`**2, where no direction
         of theirs is nothing.
     """
+    found = list(alike)
+    places: dict[torch.Size, list[int]] = {}
+    for place, each in enumerate(alike):
+        places.setdefault(each.shape, []).append(place)
     with torch.autocast(alike[0].device.type, enabled=False), full_precision():
-        updates = _orthogonal(torch.stack([_flat(each).float() for each in alike]))
-    return [_as(one, like) for one, like in zip(updates, alike, strict=True)]
+        stacks = [
+            torch.stack([_lying(alike[at]).float() for at in same]) for same in places.values()
+        ]
+        for same, stack in zip(places.values(), _orthogonal(stacks), strict=True):
+            for at, one in zip(same, stack, strict=True):
+                found[at] = _as(one, alike[at])
+    return found
 
 
-def _orthogonal(flat: Float[Tensor, "many out seen"]) -> Float[Tensor, "many out seen"]:
-    rows, columns = flat.shape[1:]
-    x = flat if rows <= columns else flat.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + TINY)
-    square = x @ x.mT
+def _orthogonal(stacks: list[Float[Tensor, "_ short _"]]) -> list[Float[Tensor, "_ short _"]]:
+    xs = [x / (x.norm(dim=(1, 2), keepdim=True) + TINY) for x in stacks]
+    factors = _factor(torch.cat([x @ x.mT for x in xs])).split([len(x) for x in xs])
+    return [
+        factor @ x * (AS_ADAMW * x.shape[2] ** 0.5) for factor, x in zip(factors, xs, strict=True)
+    ]
+
+
+def _factor(square: Float[Tensor, "many short short"]) -> Float[Tensor, "many short short"]:
+    """By what all steps together multiply x, of its x x^T."""
     linear, cubic, quintic = COEFFICIENTS
-    identity = linear * torch.eye(min(rows, columns), device=x.device, dtype=x.dtype)
+    identity = linear * torch.eye(square.shape[1], device=square.device, dtype=square.dtype)
     product: Tensor | None = None
     for number in range(ITERATIONS):
         factor = torch.baddbmm(square, square, square, beta=cubic, alpha=quintic) + identity
@@ -169,30 +189,39 @@ def _orthogonal(flat: Float[Tensor, "many out seen"]) -> Float[Tensor, "many out
         if number < ITERATIONS - 1:
             square = factor @ square @ factor
     assert product is not None
-    x = product @ x * (AS_ADAMW * max(rows, columns) ** 0.5)
-    return x if rows <= columns else x.mT
+    return product
 
 
-def _flat(tensor: Float[Tensor, "out ..."]) -> Float[Tensor, "out seen"]:
-    """A kernel's channels last, as they mostly lie in memory."""
-    return tensor.movedim(1, -1).reshape(len(tensor), -1) if tensor.ndim > 2 else tensor
+def _sides(tensor: Tensor) -> tuple[int, int]:
+    """Of its matrix: outputs, and all that each looks at."""
+    return len(tensor), tensor.numel() // len(tensor)
 
 
-def _as(
-    flat: Float[Tensor, "out seen"], like: Float[Tensor, "out ..."]
-) -> Float[Tensor, "out ..."]:
-    flat = flat.to(like.dtype)
+def _lying(tensor: Float[Tensor, "out ..."]) -> Float[Tensor, "short long"]:
+    """Its matrix, the longer side last; a kernel's channels lie last, as mostly in memory."""
+    out, seen = _sides(tensor)
+    flat = tensor.movedim(1, -1).reshape(out, seen) if tensor.ndim > 2 else tensor
+    return flat if out <= seen else flat.mT
+
+
+def _as(lying: Float[Tensor, "short long"], like: Float[Tensor, "out ..."]) -> Tensor:
+    out, seen = _sides(like)
+    flat = (lying if out <= seen else lying.mT).to(like.dtype)
     if like.ndim == 2:
         return flat
-    return flat.reshape(len(like), *like.shape[2:], like.shape[1]).movedim(-1, 1)
+    return flat.reshape(out, *like.shape[2:], like.shape[1]).movedim(-1, 1)
 
 
 def _alike(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
-    """The names of tensors of one shape, in their order, not too many numbers at once."""
-    by_shape: dict[torch.Size, list[str]] = {}
+    """The names of tensors of one shorter side, in their order, not too many numbers at once."""
+    by_side: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
-        by_shape.setdefault(tensor.shape, []).append(name)
-    for shape, names in by_shape.items():
-        most = max(1, AT_ONCE // shape.numel())
-        for first in range(0, len(names), most):
-            yield names[first : first + most]
+        by_side.setdefault(min(_sides(tensor)), []).append(name)
+    for names in by_side.values():
+        some: list[str] = []
+        for name in names:
+            if some and sum(tensors[each].numel() for each in [*some, name]) > AT_ONCE:
+                yield some
+                some = []
+            some.append(name)
+        yield some
