@@ -102,13 +102,31 @@ REST = {
 }
 
 
+MUON_REST = {
+    "muon": "**width 48 and batch 16: `quick`**",
+    "width 32": "width 32",
+    "width 24": "width 24",
+    "batch 32, rate 2e-3": "batch 32 and a learning rate of 0.002",
+}
+
+
 def recipe_rest(measured: Path) -> str:
     """What else `quick` could learn by, where there is no bfloat16."""
-    every = read_rows(measured / "recipe-rest.csv")
-    rows = [one(every, recipe=name) for name in REST]
+    return _after_five_minutes(measured, "recipe-rest.csv", REST)
+
+
+def recipe_muon_rest(measured: Path) -> str:
+    """The same of widths and batches, by Muon."""
+    return _after_five_minutes(measured, "recipe-muon-rest.csv", MUON_REST)
+
+
+def _after_five_minutes(measured: Path, file: str, names: dict[str, str]) -> str:
+    """Recipes, in the order of their names."""
+    every = read_rows(measured / file)
+    rows = [one(every, recipe=name) for name in names]
     lines = [
         [
-            REST[row["recipe"]],
+            names[row["recipe"]],
             number(row["trained_images"], 0),
             f"{number(row['distance'])} ± {number(row['distance_error'])}",
             f"{number(row['guided'])} ± {number(row['guided_error'])}",
@@ -116,7 +134,7 @@ def recipe_rest(measured: Path) -> str:
         for row in rows
     ]
     head = ["", "images", "distance ↓", "guided ↓"]
-    return grid(head, lines) + "\n\n" + footer(rows, "recipe-rest.csv")
+    return grid(head, lines) + "\n\n" + footer(rows, file)
 
 
 OBJECTIVES = {

@@ -46,16 +46,27 @@ def student(measured: Path) -> str:
 
 def pair(measured: Path) -> str:
     """A student and its teacher by many samples, each guided as it is, the best last."""
-    rows = sorted(read_rows(measured / "distill-pair.csv"), key=distance, reverse=True)
+    return _beside_its_teacher(measured, "distill-pair.csv", {})
+
+
+def pair_muon(measured: Path) -> str:
+    """The same of a teacher that was moved by Muon, and of a student that was too."""
+    names = {"student-muon": "student, moved by Muon too"}
+    return _beside_its_teacher(measured, "distill-pair-muon.csv", names)
+
+
+def _beside_its_teacher(measured: Path, file: str, names: dict[str, str]) -> str:
+    """Students, by their runs' names where they have others, and the ways of their teacher."""
+    rows = sorted(read_rows(measured / file), key=distance, reverse=True)
     lines = []
     for row in rows:
-        is_student = row["run"] != TEACHER
-        model = "student" if is_student else f"teacher, {row['sampler']}, {row['steps']} steps"
-        guided = "" if is_student else f"{scale(row)} in {row['interval']}"
-        lines.append([bold([model], is_student)[0], guided, bold([with_error(row)], is_student)[0]])
-    return (
-        grid(["Model", "guided", "distance ↓"], lines) + "\n\n" + footer(rows, "distill-pair.csv")
-    )
+        is_student = row["sampler"] == "ddim"
+        is_one = is_student and row["run"] not in names
+        way = f"teacher, {row['sampler']}, {row['steps']} steps"
+        model = names.get(row["run"], "student") if is_student else way
+        guided = f"{scale(row)} in {row['interval']}" if float(row["guidance"]) != 1 else ""
+        lines.append([bold([model], is_one)[0], guided, bold([with_error(row)], is_one)[0]])
+    return grid(["Model", "guided", "distance ↓"], lines) + "\n\n" + footer(rows, file)
 
 
 def strengths(measured: Path) -> str:
