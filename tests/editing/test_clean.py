@@ -50,6 +50,13 @@ def test_a_flat_picture_has_no_noise():
         estimate_noise(np.zeros((1, 8, 1), np.uint8), GREY)
 
 
+def test_noise_of_black_and_white_alone_is_no_more_than_can_be_cleaned():
+    pixels = np.indices((8, 8)).sum(0)[..., np.newaxis].astype(np.uint8) % 2 * 255
+    noise = estimate_noise(pixels, GREY)
+    assert noise == 1
+    assert denoise(model_of(GREY, "flow"), pixels, noise).shape == pixels.shape
+
+
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_the_network_sees_the_picture_at_its_own_noise(kind):
     model, pixels, noise = model_of(DEEP, kind), pixels_of(DEEP), 0.15

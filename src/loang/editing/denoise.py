@@ -24,6 +24,8 @@ from loang.walking import check_means, levels_of
 
 MEDIAN = 0.6744897501960817
 """Of the magnitude of a standard normal number."""
+MOST = 1.0
+"""Noise of a picture of whole numbers, of which nearly all that is more is cut off."""
 
 
 def estimate_noise(pixels: Shaped[np.ndarray, "h w c"], spec: ImageSpec) -> float:
@@ -49,7 +51,8 @@ def estimate_noise(pixels: Shaped[np.ndarray, "h w c"], spec: ImageSpec) -> floa
     seen = magnitudes[magnitudes > 0]
     if len(seen) * 2 < magnitudes.size:
         magnitudes = seen if len(seen) else magnitudes
-    return float(np.median(magnitudes) / MEDIAN)
+    found = float(np.median(magnitudes) / MEDIAN)
+    return min(found, MOST) if pixels.dtype.kind == "u" else found
 
 
 def denoise(
@@ -82,7 +85,7 @@ def denoise(
     """
     if not 0 <= noise < math.inf:
         raise LoangError(f"Noise of {noise:g} can't be.", "Give --noise 0 or more.")
-    if noise > 1 and pixels.dtype.kind == "u":
+    if noise > MOST and pixels.dtype.kind == "u":
         # They end at black and white: noise of more than that is nearly all cut off, and lost.
         width = model.spec.high - model.spec.low
         raise LoangError(
