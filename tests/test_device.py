@@ -58,11 +58,15 @@ def test_without_groups_or_limits_the_systems_figure_counts(group, tmp_path):
     assert device.memory_free() == MEMORY
 
 
+NEW = hasattr(torch.backends.mkldnn, "matmul")
+WITH_NEW = pytest.mark.skipif(not NEW, reason="this torch has only the old way")
+
+
 def told():
     """All that torch was told of the precision of products and convolutions."""
     cudnn = torch.backends.cudnn
     kinds = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
-    kinds += [getattr(cudnn, name, None) for name in ("conv", "rnn")]
+    kinds += [cudnn.conv, cudnn.rnn, torch.backends.mkldnn.conv] if NEW else []
     found = [getattr(kind, "fp32_precision", None) for kind in kinds]
     for old in torch.get_float32_matmul_precision, lambda: cudnn.allow_tf32:
         try:
@@ -73,11 +77,14 @@ def told():
 
 
 def by_the_new_way():
-    if not hasattr(torch.backends.mkldnn.matmul, "fp32_precision"):
-        pytest.skip("this torch has only the old way")
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"
     torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+
+
+def by_the_newest_way():
+    torch.backends.fp32_precision = "tf32"
 
 
 def by_the_oldest_way():
@@ -90,6 +97,9 @@ def untold():
     """What a test tells torch, the next one is not told."""
 
     def start():
+        if NEW:
+            torch.backends.fp32_precision = "none"
+            torch.backends.mkldnn.conv.fp32_precision = "none"
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = True
 
@@ -106,7 +116,8 @@ def untold():
         pytest.param(lambda: torch.set_float32_matmul_precision("high"), id="high"),
         pytest.param(lambda: torch.set_float32_matmul_precision("medium"), id="medium"),
         by_the_oldest_way,
-        by_the_new_way,
+        pytest.param(by_the_new_way, marks=WITH_NEW, id="new"),
+        pytest.param(by_the_newest_way, marks=WITH_NEW, id="newest"),
     ],
 )
 def test_products_are_whole_within_and_as_they_were_told_after(untold, tell, convolutions):
@@ -120,6 +131,6 @@ def test_products_are_whole_within_and_as_they_were_told_after(untold, tell, con
     assert {*kinds[:2]} <= {"none", "ieee", None}
     if convolutions:
         assert cudnn is False
-        assert {*kinds[2:]} <= {"none", "ieee", None}
+        assert {*kinds[2:]} <= {"none", "ieee"}
     else:
-        assert [*kinds[2:], cudnn] == [*before[2:4], before[5]]
+        assert [*kinds[2:], cudnn] == [*before[2:-2], before[-1]]

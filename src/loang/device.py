@@ -115,8 +115,8 @@ def full_precision(convolutions: bool = False) -> Iterator[None]:
         if convolutions:
             cudnn: Any = torch.backends.cudnn
             of_cudnn = partial(getattr, cudnn, "allow_tf32"), partial(setattr, cudnn, "allow_tf32")
-            kinds = [getattr(cudnn, name, None) for name in ("conv", "rnn")]
-            stack.enter_context(_told(*of_cudnn, False, kinds))
+            kinds = [getattr(each, "conv", None) for each in (cudnn, torch.backends.mkldnn)]
+            stack.enter_context(_told(*of_cudnn, False, [*kinds, getattr(cudnn, "rnn", None)]))
         yield
 
 
@@ -134,6 +134,8 @@ def _told(
         yield
         return
     tell(most)
+    for kind, _ in new:
+        kind.fp32_precision = "ieee"  # what the old way leaves open, torch.backends decides
     try:
         yield
     finally:

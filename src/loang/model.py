@@ -65,7 +65,7 @@ class Model:
         Raises:
             LoangError: there is no device of that name here.
         """
-        self.denoiser.to(device.choose(where) if isinstance(where, str) else where)
+        self.denoiser.to(device.choose(where) if isinstance(where, str) else torch.device(where))
         return self
 
     def walk(

@@ -110,6 +110,8 @@ def test_no_noise_changes_nothing_and_too_much_is_refused():
 
 
 def test_noise_that_was_meant_in_steps_of_the_pixels_is_refused():
+    narrow = ImageSpec(8, 8, 1, "uint16", 1000.0, 1100.0)  # whose pixels hold much more
+    assert denoise(model_of(narrow, "flow"), pixels_of(narrow), 2.0).shape == (8, 8, 1)
     for spec, meant in ((GREY, "25 of 255 would be --noise 0.098"), (DEEP, "25 of 4095")):
         with pytest.raises(LoangError, match="no noise of 25 times") as raised:
             denoise(model_of(spec), pixels_of(spec), 25.0)

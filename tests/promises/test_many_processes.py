@@ -52,6 +52,26 @@ def assert_same_curve(one, other, tolerance=1e-4):
     np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=tolerance)
 
 
+LATE = """
+import datetime, sys, time
+from loang.team import joining
+joining.JOINING = datetime.timedelta(seconds=4)
+from loang.cli import main
+from loang.training.following import Following
+opened = Following._opened
+Following._opened = lambda *given: time.sleep(8) or opened(*given)
+sys.argv = ["loang", *sys.argv[1:]]
+main()
+"""
+
+
+def test_one_that_reads_its_images_for_longer_than_a_sum_may_take_is_waited_for(
+    pictures, tiny, tmp_path
+):
+    asked = training(pictures, tiny, tmp_path / "run", images=32)
+    fine(Job([("-c", LATE, *asked)] * 2).ended())
+
+
 def fine(ended):
     assert [status for status, _ in ended] == [0] * len(ended), ended
     return ended

@@ -89,6 +89,34 @@ except Lost as lost:
     assert job.processes[0].returncode == 2  # and it has ended
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time, torch
+from loang.team.joining import join
+from loang.training.interruption import Interruption
+team = join()
+if not team.leads:
+    time.sleep(2)
+    team.add_up([torch.ones(3)])
+    sys.exit(0)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+sum_, found = team.begin_sum([torch.ones(3)]), torch.zeros(3)
+try:
+    with Interruption(at_once=True):
+        team.end_sums([sum_], [found])
+except KeyboardInterrupt:
+    if {minded}:
+        raise SystemExit(128 + signal.SIGTERM)
+team.end_sums([sum_], [found])
+assert found.tolist() == [2, 2, 2]
+"""
+
+
+@pytest.mark.parametrize(("minded", "status"), [(True, 143), (False, 0)])
+def test_who_is_interrupted_in_a_wait_ends_as_it_says_or_goes_on(minded, status):
+    ended = Job([("-c", INTERRUPTED.format(minded=minded))] * 2).ended()
+    assert ended[0][0] == status, ended
+
+
 def test_who_has_lost_another_waits_for_nobody_at_the_end(monkeypatch):
     """To leave a group of NCCL's waits for its sums, of which one never comes then."""
     parted = []

@@ -24,8 +24,6 @@ from loang.walking import check_means, levels_of
 
 MEDIAN = 0.6744897501960817
 """Of the magnitude of a standard normal number."""
-MOST = 1.0
-"""Noise of a picture of whole numbers, of which nearly all that is more is cut off."""
 
 
 def estimate_noise(pixels: Shaped[np.ndarray, "h w c"], spec: ImageSpec) -> float:
@@ -52,7 +50,7 @@ def estimate_noise(pixels: Shaped[np.ndarray, "h w c"], spec: ImageSpec) -> floa
     if len(seen) * 2 < magnitudes.size:
         magnitudes = seen if len(seen) else magnitudes
     found = float(np.median(magnitudes) / MEDIAN)
-    return min(found, MOST) if pixels.dtype.kind == "u" else found
+    return min(found, _most(pixels, spec))
 
 
 def denoise(
@@ -85,7 +83,7 @@ def denoise(
     """
     if not 0 <= noise < math.inf:
         raise LoangError(f"Noise of {noise:g} can't be.", "Give --noise 0 or more.")
-    if noise > MOST and pixels.dtype.kind == "u":
+    if noise > _most(pixels, model.spec):
         # They end at black and white: noise of more than that is nearly all cut off, and lost.
         width = model.spec.high - model.spec.low
         raise LoangError(
@@ -117,6 +115,13 @@ def denoise(
         [0], seed=seed, sampling=sampling, labels=labels, levels=[t, *below], start=x
     )
     return drawn(model, states, counted(on_step, 0, 1, len(below)))[0]
+
+
+def _most(pixels: Shaped[np.ndarray, "h w c"], spec: ImageSpec) -> float:
+    """Of a picture's noise: of what is more than its numbers' range, nearly all is cut off."""
+    if pixels.dtype.kind == "f":
+        return math.inf
+    return max(1.0, float(np.iinfo(pixels.dtype).max) / (spec.high - spec.low))
 
 
 def _mean(

@@ -47,21 +47,29 @@ def aside(work: Callable[[], T], check: Callable[[], None], last: Callable[[], N
     return done.result()
 
 
-def end_at_once(
-    error: BaseException, last: Callable[[], None], waits: Callable[[], bool] = lambda: True
-) -> None:
-    """When the process ends, after what else is registered for that, nothing is waited for.
+def end_at_once(error: BaseException, last: Callable[[], None], waits: Callable[[], bool]) -> None:
+    """When this process ends, after what is registered for that, what is left is not waited for.
 
     Args:
         error: that its status tells of.
         last: called then.
-        waits: whether anything is left that would be waited for.
+        waits: whether anything is left, even then, that would be waited for.
     """
     interrupted = 130 if isinstance(error, KeyboardInterrupt) else 2
-    _left.append((waits, getattr(error, "exit_status", interrupted), last))
+    status = getattr(error, "exit_status", interrupted)
+    _left.append(((os.getpid(), waits), status, last))
 
 
-_left: list[tuple[Callable[[], bool], int, Callable[[], None]]] = []
+def is_left() -> bool:
+    """Whether this process has left something behind that still waits."""
+    return any(_waits(*each) for each, _, _ in _left)
+
+
+def _waits(process: int, waits: Callable[[], bool]) -> bool:
+    return process == os.getpid() and waits()  # a fork of it has left nothing
+
+
+_left: list[tuple[tuple[int, Callable[[], bool]], int, Callable[[], None]]] = []
 """Whether something that was left behind still waits, and how the process is to end."""
 
 
@@ -72,8 +80,8 @@ def _end() -> None:
     A thread that came to its own end when Python is half gone would abort the process, and torch
     would wait for a sum that never comes.
     """
-    for waits, status, last in _left:
-        if not waits():
+    for each, status, last in _left:
+        if not _waits(*each):
             continue
         last()
         for stream in (sys.stdout, sys.stderr):

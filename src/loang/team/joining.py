@@ -8,6 +8,7 @@ import torch
 from torch import distributed as dist
 
 from loang.errors import LoangError
+from loang.team.aside import is_left
 from loang.team.place import Place
 from loang.team.pulse import PATIENCE, Pulse
 from loang.team.team import ALONE, Team
@@ -77,5 +78,5 @@ def _join(place: Place) -> Team:
 
 def _part() -> None:
     """At the end, all from all; but not where that waits for a sum that never comes, as NCCL's."""
-    if _joined is None or not _joined.torn:
+    if not is_left() and not (_joined and _joined.torn):
         dist.destroy_process_group()

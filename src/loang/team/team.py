@@ -57,7 +57,7 @@ class Team:
         self.over = False
         """Whether the leader has ended early: nothing can be shared any more."""
         self.torn = False
-        """Whether a process was missed while something was shared, which then never ends."""
+        """Whether a process was missed while something was shared, which may never end."""
 
     @property
     def size(self) -> int:
@@ -309,8 +309,9 @@ class Team:
         except RuntimeError as error:
             self._explain(error)
             raise
-        except KeyboardInterrupt as error:
-            self._tear(error)
+        except (Lost, Dismissed, KeyboardInterrupt) as error:
+            if self.pulse:
+                end_at_once(error, self.pulse.stop, lambda: not work.is_completed())
             raise
 
     def _check(self) -> None:
@@ -330,14 +331,8 @@ class Team:
     def _fail(self, names: list[str], why: str) -> NoReturn:
         dismissed = bool(self.pulse and self.pulse.dismissed)
         self.over |= dismissed
-        error = Dismissed() if dismissed else Lost(names, why)
-        self._tear(error)
-        raise error
-
-    def _tear(self, error: BaseException) -> None:
         self.torn = True
-        if self.pulse:
-            end_at_once(error, self.pulse.stop)
+        raise Dismissed() if dismissed else Lost(names, why)
 
 
 ALONE = Team()

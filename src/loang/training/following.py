@@ -89,6 +89,7 @@ def hand_out(trainer: Trainer) -> None:
         return
     if team.leads:
         team.tell([TAKE])
+    team.meet(trainer.device)  # here, as all have come to here
     if trainer.weights.sharded:
         progress, trainer.micro_batch = team.tell([asdict(trainer.progress), trainer.micro_batch])
         trainer.progress = Progress(**progress)

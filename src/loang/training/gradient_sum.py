@@ -34,7 +34,6 @@ class GradientSum:
         for number, bucket in enumerate(self._buckets):
             for weight in bucket:
                 weight.register_post_accumulate_grad_hook(partial(self._came, number))
-        team.meet(weights[0].device)
 
     def begin(self) -> None:
         """Gradients come that are not whole yet: of a part of what this process computes."""

@@ -69,7 +69,9 @@ class Interruption:
         self.signal = number
         self._restore()
         if self.at_once:
-            raise KeyboardInterrupt
+            interrupt = KeyboardInterrupt()
+            interrupt.exit_status = 128 + number  # type: ignore[attr-defined]
+            raise interrupt
 
     def _restore(self) -> None:
         while self._before:
