@@ -55,16 +55,17 @@ def assert_same_curve(one, other, tolerance=1e-4):
 LATE = """
 import datetime, sys, time
 from loang.team import joining
-joining.JOINING = datetime.timedelta(seconds=4)
+joining.JOINING = datetime.timedelta(seconds=15)
 from loang.cli import main
 from loang.training.following import Following
 opened = Following._opened
-Following._opened = lambda *given: time.sleep(8) or opened(*given)
+Following._opened = lambda *given: time.sleep(20) or opened(*given)
 sys.argv = ["loang", *sys.argv[1:]]
 main()
 """
 
 
+@pytest.mark.slow
 def test_one_that_reads_its_images_for_longer_than_a_sum_may_take_is_waited_for(
     pictures, tiny, tmp_path
 ):

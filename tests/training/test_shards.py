@@ -24,10 +24,6 @@ HERE, TWO = torch.device("cpu"), Team(Place(1, 2, 1, 2))
     "changes",
     [
         pytest.param(
-            ("network.self_conditioning=true", "training.micro_batch=2", "optimizer.clip_norm=0.1"),
-            id="by-micro-batches-that-see-their-estimate",
-        ),
-        pytest.param(
             (
                 *("training.weighting=learned", "training.recompute=true", "ema.snapshots=2"),
                 "training.micro_batch=2",
@@ -36,8 +32,11 @@ HERE, TWO = torch.device("cpu"), Team(Place(1, 2, 1, 2))
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            ("optimizer.kind=muon", "network.width=24", "training.micro_batch=2"),
-            id="whose-matrices-are-made-orthogonal",
+            (
+                *("optimizer.kind=muon", "network.width=24", "optimizer.clip_norm=0.1"),
+                *("network.self_conditioning=true", "training.micro_batch=2"),
+            ),
+            id="by-muon-and-micro-batches-that-see-their-estimate",
         ),
         pytest.param(
             (
