@@ -228,7 +228,7 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor, on a device.
 
     A GPU of CUDA's is not waited for, so that a step can be begun while the one before it is
-    computed. What is sent may be changed at once: it has been read by then.
+    computed. What is sent may be changed at once, as it has been read by then, but if it is pinned.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")
 
