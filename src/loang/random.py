@@ -13,6 +13,7 @@ in tensor operations, so a batch is one call and every device draws the same int
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int, Int64
@@ -102,16 +103,30 @@ def philox(
     counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox4x32-10: four words in, four words out, elementwise; words are int64 in 0..2**32-1."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(_ROUNDS):
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    # Both halves of a round at once: a small draw costs as much as its operations are many.
+    multiplied, mixed = torch.stack((c0, c2)), torch.stack((c1, c3))
+    multipliers, keys = _constants(key, c0.device)
+    beside = (2, *[1] * c0.ndim)
+    for each in keys:
         # A product of two words fills 64 bits; as int64 it wraps, and its halves are still right.
-        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0 = (product1 >> 32) & _MASK ^ c1 ^ k0
-        c2 = (product0 >> 32) & _MASK ^ c3 ^ k1
-        c1, c3 = product1 & _MASK, product0 & _MASK
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    return c0, c1, c2, c3
+        product = (multiplied * multipliers.view(beside)).flip(0)
+        multiplied = (product >> 32).bitwise_xor_(mixed).bitwise_xor_(each.view(beside))
+        # What lies above 32 bits goes here, and of what is only mixed in at the end.
+        multiplied.bitwise_and_(_MASK)
+        mixed = product
+    mixed = mixed & _MASK
+    return multiplied[0], mixed[0], multiplied[1], mixed[1]
+
+
+@lru_cache(maxsize=64)
+def _constants(key: tuple[int, int], device: torch.device) -> tuple[Tensor, list[Tensor]]:
+    """The multipliers, and what each round mixes in, of both halves; nothing is sent twice."""
+    keys = [
+        [(word + number * step) & _MASK for word, step in zip(key, _WEYL, strict=True)]
+        for number in range(_ROUNDS)
+    ]
+    return torch.tensor(_MULTIPLIERS, device=device), list(torch.tensor(keys, device=device))
 
 
 def _widest(device: torch.device) -> torch.dtype:
