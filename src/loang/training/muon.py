@@ -88,17 +88,20 @@ class Muon(AdamW):
         rate = group["lr"] * self._sound()
         for names in _alike(whole):
             updates = orthogonal([whole[name] for name in names])
-            for name, update in zip(names, updates, strict=True):
-                weight, part = self._matrices[name], self._weights.part(name, update)
-                if group["weight_decay"]:
-                    weight.mul_(1 - rate * group["weight_decay"])
-                weight.sub_(part * rate)
+            weights = list[Tensor](self._matrices[name] for name in names)
+            parts = [self._weights.part(*each) for each in zip(names, updates, strict=True)]
+            if group["weight_decay"]:
+                torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
+            torch._foreach_mul_(parts, rate)
+            torch._foreach_sub_(weights, parts)
         return answer
 
     def _sound(self) -> Tensor | float:
-        """1, or 0 where this step changes nothing."""
+        """1, or 0 where this step changes nothing; a number where nothing must wait for that."""
         found: Tensor | None = getattr(self, "found_inf", None)
-        return 1.0 if found is None else 1 - found
+        if found is None:
+            return 1.0
+        return 1 - float(found) if found.device.type == "cpu" else 1 - found
 
     def _moved(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Of each matrix with a gradient its new momentum, and where that will be a step later."""
@@ -117,6 +120,8 @@ class Muon(AdamW):
             # Not times 0, which leaves what is no number as it is.
             pairs = zip(gradients, before, strict=True)
             gradients = [torch.where(holds, gradient, old) for gradient, old in pairs]
+        elif not sound:
+            gradients = before
         momenta = torch._foreach_lerp(gradients, before, self._momentum)
         ahead = torch._foreach_lerp(gradients, momenta, self._momentum)
         return dict(zip(names, zip(momenta, ahead, strict=True), strict=True))
@@ -171,11 +176,11 @@ def orthogonal(alike: list[Float[Tensor, "_ ..."]]) -> list[Float[Tensor, "_ ...
 
 
 def _orthogonal(stacks: list[Float[Tensor, "_ short _"]]) -> list[Float[Tensor, "_ short _"]]:
-    xs = [x / (x.norm(dim=(1, 2), keepdim=True) + TINY) for x in stacks]
+    """Which are changed in place."""
+    xs = [x.div_(x.norm(dim=(1, 2), keepdim=True) + TINY) for x in stacks]
     factors = _factor(torch.cat([x @ x.mT for x in xs])).split([len(x) for x in xs])
-    return [
-        factor @ x * (AS_ADAMW * x.shape[2] ** 0.5) for factor, x in zip(factors, xs, strict=True)
-    ]
+    scales = [AS_ADAMW * x.shape[2] ** 0.5 for x in xs]
+    return [(factor * scale) @ x for factor, scale, x in zip(factors, scales, xs, strict=True)]
 
 
 def _factor(square: Float[Tensor, "many short short"]) -> Float[Tensor, "many short short"]:
