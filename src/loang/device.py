@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loang import heap
 from loang.errors import LoangError
 from loang.team.place import Place
 
@@ -169,6 +170,7 @@ def out_of_memory(error: Exception) -> bool:
 def release_memory(device: torch.device) -> None:
     """Give back what is kept for later, after memory was used up."""
     gc.collect()
+    heap.give_back()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from loang import device, samplers
+from loang import device, heap, samplers
 from loang.config import SamplingSettings, Settings
 from loang.denoiser import Denoiser, DenoiserLike
 from loang.errors import LoangError
@@ -182,13 +182,14 @@ def in_evaluation(
     for network in networks:
         network.eval()
     try:
-        while True:
-            # Entered anew for each step: a generator must not leave a mode behind it.
-            with torch.inference_mode(), device.autocast(at, dtype):
-                state = next(walk, None)
-            if state is None:
-                return
-            yield state
+        with heap.kept():
+            while True:
+                # Entered anew for each step: a generator must not leave a mode behind it.
+                with torch.inference_mode(), device.autocast(at, dtype):
+                    state = next(walk, None)
+                if state is None:
+                    return
+                yield state
     finally:
         for network, mode in zip(networks, training, strict=True):
             network.train(mode)

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from loang import device
+from loang import device, heap
 from loang.bench import work
 from loang.bench.timing import timed
 from loang.bench.work import Operation, Peak
@@ -61,6 +61,7 @@ class DrawingSpeed:
         return self.flops / self.evaluation
 
 
+@heap.kept()
 def drawing_speed(
     model: Model,
     sampling: SamplingSettings | None = None,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loang import device
+from loang import device, heap
 from loang.bench import work
 from loang.bench.timing import Timing, timed
 from loang.bench.work import Operation, Peak
@@ -60,6 +60,7 @@ class TrainingSpeed:
         return self.flops * self.rate
 
 
+@heap.kept()
 def training_speed(
     plan: Plan, seconds: float = 10.0, on_stage: Callable[[str], object] = lambda what: None
 ) -> TrainingSpeed:

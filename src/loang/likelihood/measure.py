@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from loang import device, random
+from loang import device, heap, random
 from loang.data.images import Images
 from loang.data.scaling import to_model
 from loang.denoiser import Denoiser
@@ -58,6 +58,7 @@ class Effort:
 
 
 @device.full_precision(convolutions=True)
+@heap.kept()
 def measure(
     model: Model,
     real: Images,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loang import config, device
+from loang import config, device, heap
 from loang.config import Settings
 from loang.data import Dataset, Images, download
 from loang.errors import LoangError
@@ -209,6 +209,7 @@ class Following:
             free = device.memory_free() // team.place.local_size
             self.trainer.micro_batch = images_that_fit(self.trainer, free)
 
+    @heap.kept()
     def train(self, display: Display) -> Model:
         """Do as the leader tells, until it is over; returns the model.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from loang import device, files
+from loang import device, files, heap
 from loang.errors import LoangError
 from loang.lock import Lock, holder
 from loang.model import Model
@@ -98,6 +98,7 @@ class Run:
             " weights, average, optimizer and position in the data are restored.",
         ]
 
+    @heap.kept()
     def train(self, display: Display) -> Model:
         """Use up the budget; returns the model.
 

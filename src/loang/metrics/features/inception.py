@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int, Shaped
 
-from loang import device
+from loang import device, heap
 from loang.data.download import fetch
 from loang.data.environment import cache_folder, offline
 from loang.data.images import Images
@@ -72,6 +72,7 @@ class InceptionFeatures:
             "torch_fidelity": fidelity.__version__,
         }
 
+    @heap.kept()
     @device.full_precision(convolutions=True)
     @torch.inference_mode()
     def __call__(

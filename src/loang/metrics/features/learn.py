@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loang import device, random
+from loang import device, heap, random
 from loang.data.images import Images
 from loang.data.order import batch
 from loang.data.scaling import to_model
@@ -160,6 +160,7 @@ def one_cycle(share: float, warm_up: float) -> float:
     return share / warm_up if share < warm_up else (1 - share) / (1 - warm_up)
 
 
+@heap.kept()
 def _descend(
     encoder: Encoder,
     optimizer: torch.optim.Optimizer,

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
-from loang import tensors, untrusted
+from loang import heap, tensors, untrusted
 from loang.data.images import Images
 from loang.data.spec import ImageSpec
 from loang.metrics.features.encoder import Encoder, EncoderSettings, fuse
@@ -49,6 +49,7 @@ class NetworkFeatures:
         """Of one feature vector."""
         return self.encoder.settings.dimension
 
+    @heap.kept()
     @torch.inference_mode()
     def __call__(
         self,
