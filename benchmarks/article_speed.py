@@ -59,7 +59,7 @@ import torch
 from torch import Tensor, nn
 
 import loang
-from loang import device, drawing, files
+from loang import device, drawing, files, heap
 from loang.bench.work import counted, peak
 from loang.config import SamplingSettings
 from loang.model import Model
@@ -256,7 +256,7 @@ def training(
     subjects = {
         "article": article.round("train"),
         "torch": steps_of(plain, asked.steps),
-        "loang": steps_of(lambda: trainer.step(0.5).loss, asked.steps),
+        "loang": heap.kept()(steps_of(lambda: trainer.step(0.5).loss, asked.steps)),
     }
     taken = alternated(subjects, asked.rounds)
     counts = {"torch": counted(plain), "loang": counted(trainer.gradients)}

@@ -7,7 +7,8 @@
 A step is all that training does of it: noise, forward and backward, clipping, optimizer, average of
 the weights. The shapes are Ho et al.'s for CIFAR-10 (128, multipliers 1, 2, 2, 2, two blocks,
 attention at 16x16, dropout 0.1; 35.7 million parameters) and a small one (64, multipliers 1, 2, 2).
-The images are noise, 32x32: what they show takes no time.
+The images are noise, 32x32: what they show takes no time. Each library has a process of its own, so
+that none gets what another has arranged there; while one takes a step the others wait.
 
 - loang: `ddpm-cifar10` with that network, and in what `--precision auto` chooses.
 - diffusers: UNet2DModel with the same blocks and the same function, but for the padding of its
@@ -19,8 +20,8 @@ The images are noise, 32x32: what they show takes no time.
 Each of the two runs in float32, as it does unless told otherwise, and, "given", under bfloat16
 autocast and with channels last. On a GPU, TF32 is allowed to all; on a CPU numbers too small to be
 normal count as 0 for all, as those that fresh networks make cost one more than another. The table
-has medians, and ratios of loang's images a second to theirs, of steps that alternate; FLOP are
-those of convolutions and products in an image's forward and backward pass.
+has medians, and ratios of loang's images a second to theirs, of steps in turns; FLOP are those of
+convolutions and products in an image's forward and backward pass.
 
     pip install -c constraints.txt . diffusers==0.42.1 denoising-diffusion-pytorch==2.3.4
 """
@@ -28,6 +29,7 @@ those of convolutions and products in an image's forward and backward pass.
 import argparse
 import contextlib
 import json
+import multiprocessing
 import platform
 import statistics
 import tempfile
@@ -35,6 +37,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,7 @@ from peer_libraries import allow_torchvision
 from torch import Tensor, nn
 
 import loang
-from loang import device, files
+from loang import device, files, heap
 from loang.bench.work import counted
 from loang.training.asked import open_images, resolve
 from loang.training.plan import prepare
@@ -175,10 +178,27 @@ def of_peer(
     return step, network
 
 
-def timed(step: Step) -> float:
-    start = time.perf_counter()
-    float(step())  # reading the loss waits for the device
-    return time.perf_counter() - start
+def serve(pipe: Connection, name: str, asked: argparse.Namespace) -> None:
+    """Of one library: a step's seconds each time it is asked, and its FLOP and weights at last."""
+    allow_torchvision()
+    on = device.choose(asked.device)
+    torch.manual_seed(0)
+    torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    shape, (library, _, given) = SHAPES[asked.shape], name.partition(", ")
+    with contextlib.ExitStack() as stack:
+        if library == "loang":
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            step, network = of_loang(shape, asked.batch, str(on), place)
+            stack.enter_context(heap.kept())  # as in a run
+        else:
+            step, network = of_peer(library, shape, asked.batch, on, bool(given))
+        while pipe.recv():
+            start = time.perf_counter()
+            float(step())  # reading the loss waits for the device
+            pipe.send(time.perf_counter() - start)
+        trained = sum(each.numel() for each in network.parameters() if each.requires_grad)
+        pipe.send((counted(step) / asked.batch, trained))
 
 
 def main() -> None:
@@ -190,34 +210,38 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[], choices=PEERS)
     parser.add_argument("--out", type=Path, help="the figures as JSON")
     asked = parser.parse_args()
-    allow_torchvision()
     on = device.choose(asked.device)
-    torch.manual_seed(0)
-    torch.set_flush_denormal(True)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    shape = SHAPES[asked.shape]
-
-    with tempfile.TemporaryDirectory() as place:
-        subjects = {"loang": of_loang(shape, asked.batch, str(on), Path(place))}
-        for name in PEERS:
-            if name not in asked.without:
-                for given in (False, True):
-                    called = f"{name}, given" if given else name
-                    subjects[called] = of_peer(name, shape, asked.batch, on, given)
-        seconds: dict[str, list[float]] = {name: [] for name in subjects}
-        for turn in range(WARM_UP + asked.rounds):
-            for name, (step, _) in subjects.items():
-                took = timed(step)
-                if turn >= WARM_UP:
-                    seconds[name].append(took)
+    names = ["loang"]
+    for name in PEERS:
+        if name not in asked.without:
+            names += [name, f"{name}, given"]
+    context = multiprocessing.get_context("spawn")  # a fork would share what was arranged here
+    pipes, processes = {}, []
+    for name in names:
+        pipes[name], theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(theirs, name, asked), daemon=True))
+        processes[-1].start()
+        theirs.close()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(WARM_UP + asked.rounds):
+        for name in names:
+            pipes[name].send(True)
+            took = pipes[name].recv()
+            if turn >= WARM_UP:
+                seconds[name].append(took)
+    flops, sizes = dict[str, float](), dict[str, int]()
+    for name, pipe in pipes.items():
+        pipe.send(False)
+        flops[name], sizes[name] = pipe.recv()
+    for process in processes:
+        process.join()
 
     rates = {name: asked.batch / statistics.median(took) for name, took in seconds.items()}
-    flops = {name: counted(step) / asked.batch for name, (step, _) in subjects.items()}
     rows = {
         name: {
             "flop_an_image": flops[name],
             "flop_a_second": flops[name] * rates[name],
-            "parameters": sum(each.numel() for each in network.parameters() if each.requires_grad),
+            "parameters": sizes[name],
             "images_a_second": rates[name],
             "slowest": asked.batch / max(seconds[name]),
             "fastest": asked.batch / min(seconds[name]),
@@ -225,7 +249,7 @@ def main() -> None:
                 theirs / ours for ours, theirs in zip(seconds["loang"], seconds[name], strict=True)
             ),
         }
-        for name, (_, network) in subjects.items()
+        for name in names
     }
     about = {
         "command": f"benchmarks/same_network.py --shape {asked.shape} --batch {asked.batch}",

@@ -16,7 +16,7 @@ from datetime import date
 import torch
 
 import loang
-from loang import device
+from loang import device, heap
 from loang.training.asked import open_images, resolve
 from loang.training.plan import prepare
 from loang.training.trainer import Trainer
@@ -36,6 +36,7 @@ def timed_step(subject: Trainer) -> float:
     return time.perf_counter() - start
 
 
+@heap.kept()  # as in a run
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", default="quick")

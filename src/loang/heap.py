@@ -12,8 +12,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 system's own, to whom it goes back at once."""
 ALL = 2**31 - 1
 """Bytes: the most that can be said."""
-USUAL = 2**25
-"""Bytes: as far as glibc itself raises what is the system's; and the most that older ones take."""
+USUAL_TRIM, USUAL_MMAP = 2**26, 2**25
+"""Bytes: as far as glibc raises both by itself; and the most of the second that older ones take."""
 OWN_WAYS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD")
 """Environment variables by which someone has arranged memory already, or another allocator."""
 
@@ -39,14 +39,14 @@ def kept() -> Iterator[None]:
     with _lock:
         _within += 1
         if _within == 1:
-            _tell(library, ALL)
+            _tell(library, ALL, ALL)
     try:
         yield
     finally:
         with _lock:
             _within -= 1
             if _within == 0:
-                _tell(library, USUAL)
+                _tell(library, USUAL_TRIM, USUAL_MMAP)
                 library.malloc_trim(0)
 
 
@@ -66,7 +66,7 @@ def _library(environment: Mapping[str, str]) -> ctypes.CDLL | None:
     return library if known and hasattr(library, "malloc_trim") else None
 
 
-def _tell(library: ctypes.CDLL, size: int) -> None:
-    library.mallopt(M_TRIM_THRESHOLD, size)
-    if not library.mallopt(M_MMAP_THRESHOLD, size):
-        library.mallopt(M_MMAP_THRESHOLD, USUAL)
+def _tell(library: ctypes.CDLL, trim: int, mmap: int) -> None:
+    library.mallopt(M_TRIM_THRESHOLD, trim)
+    if not library.mallopt(M_MMAP_THRESHOLD, mmap):
+        library.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP)
