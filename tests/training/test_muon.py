@@ -194,8 +194,10 @@ def test_what_is_kept_must_be_of_this_optimizer(kind):
                         make().load_state_dict(spoilt)
 
 
-def test_a_gradient_that_is_no_number_changes_nothing():
+@pytest.mark.parametrize("ahead", [False, True], ids=["asked", "ahead, as on a GPU"])
+def test_a_gradient_that_is_no_number_changes_nothing(ahead):
     subject = trainer(MUON, "network.width=16", "network.group_channels=4", "network.heads=1")
+    subject.ahead = ahead
     for _ in range(2):
         subject.step(0.0)
     before, moments = weights(subject), subject.held()["optimizer"]

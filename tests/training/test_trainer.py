@@ -201,12 +201,19 @@ def broken(subject, numbers):
     return subject
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_step_without_a_number_changes_neither_weights_nor_moments(fused):
+STEPS = pytest.mark.parametrize("how", ["asked", "ahead, as on a GPU", "not fused"])
+
+
+def arrange(subject, how):
+    subject.ahead = how == "ahead, as on a GPU"
+    for group in subject.optimizer.param_groups:
+        group["fused"] = how != "not fused"
+
+
+@STEPS
+def test_a_step_without_a_number_changes_neither_weights_nor_moments(how):
     subject = broken(trainer("optimizer.warm_up=0"), {3, 4})
-    if not fused:
-        subject.fused = False
-        subject.optimizer.param_groups[0]["fused"] = False
+    arrange(subject, how)
     for _ in range(2):
         subject.step(0.0)
     before = weights(subject), moments(subject)
@@ -225,16 +232,13 @@ def moments(subject):
     return [value.clone() for state in subject.optimizer.state.values() for value in state.values()]
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_gradient_without_a_number_of_what_is_trained_beside_is_told_and_changes_nothing(fused):
+@STEPS
+def test_a_gradient_without_a_number_of_what_is_trained_beside_is_told_and_changes_nothing(how):
     subject = trainer(
         *("training.objective=consistency", "distillation.steps=2", "optimizer.warm_up=0"),
         "distillation.matched_from=0",
     )
-    if not fused:
-        subject.fused = False
-        for group in subject.optimizer.param_groups:
-            group["fused"] = False
+    arrange(subject, how)
     tracker = subject.objective.parameters()
     own = subject._gradients
 

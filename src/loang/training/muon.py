@@ -97,11 +97,9 @@ class Muon(AdamW):
         return answer
 
     def _sound(self) -> Tensor | float:
-        """1, or 0 where this step changes nothing; a number where nothing must wait for that."""
+        """1, or 0 where this step changes nothing."""
         found: Tensor | None = getattr(self, "found_inf", None)
-        if found is None:
-            return 1.0
-        return 1 - float(found) if found.device.type == "cpu" else 1 - found
+        return 1.0 if found is None else 1 - found
 
     def _moved(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Of each matrix with a gradient its new momentum, and where that will be a step later."""
@@ -120,8 +118,6 @@ class Muon(AdamW):
             # Not times 0, which leaves what is no number as it is.
             pairs = zip(gradients, before, strict=True)
             gradients = [torch.where(holds, gradient, old) for gradient, old in pairs]
-        elif not sound:
-            gradients = before
         momenta = torch._foreach_lerp(gradients, before, self._momentum)
         ahead = torch._foreach_lerp(gradients, momenta, self._momentum)
         return dict(zip(names, zip(momenta, ahead, strict=True), strict=True))

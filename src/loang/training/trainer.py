@@ -84,8 +84,10 @@ class Trainer:
         recompute(denoiser, settings.training.recompute)  # before an objective makes copies of it
         self.objective = objective(self.denoiser, self.source, settings)
         self.objective.evenly = self.weights.sharded
-        self.fused = on.type in ("cpu", "cuda")
-        self.optimizer = optimizer(settings.optimizer, self.weights, self.fused)
+        fused = on.type in ("cpu", "cuda")
+        self.optimizer = optimizer(settings.optimizer, self.weights, fused)
+        self.ahead = on.type == "cuda"
+        """Whether a step is asked for before it is known that its loss is a number."""
         if own := list(self.objective.parameters().values()):
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
         training = settings.training
@@ -115,8 +117,8 @@ class Trainer:
     def step(self, share: float) -> Step:
         """One step of the optimizer.
 
-        A loss or gradient that is no number changes neither weights nor moments. Where the
-        optimizer is fused, it sees to that itself, so that nothing waits for a GPU.
+        A loss or gradient that is no number changes neither weights nor moments. On a GPU of CUDA's
+        the fused optimizer sees to that itself, so that nothing waits for it.
 
         Args:
             share: of the budget that is used, 0..1; it decides the learning rate.
@@ -140,7 +142,7 @@ class Trainer:
         gradient = self.weights.settle(loss, own, chosen.clip_norm or float("inf"))
         self.objective.settle(self.team)
         sound = torch.isfinite(loss) & torch.isfinite(gradient)
-        if self.fused:
+        if self.ahead:
             self.optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined]
             self.optimizer.step()
         elif bool(sound):
