@@ -69,15 +69,29 @@ def recipe_float32(measured: Path) -> str:
 
 
 def recipe_muon(measured: Path) -> str:
-    """The optimizers after the images that each makes in the same time."""
-    rows = read_rows(measured / "recipe-muon.csv")
-    names = {"groups of 16": "AdamW", "muon": "**Muon**"}
+    """The optimizers after the images that each makes in the same time, without bfloat16."""
     minutes = {"24200": 5, "26400": 5, "96300": 20, "105000": 20, "145000": 30, "158000": 30}
+    return _by_minutes(measured, "recipe-muon.csv", minutes)
+
+
+def recipe_muon_bfloat16(measured: Path) -> str:
+    """The same in bfloat16, and a narrower network."""
+    minutes = {"60000": 5, "72000": 5, "400000": 30, "480000": 30, "540000": 30}
+    return _by_minutes(measured, "recipe-muon-bfloat16.csv", minutes)
+
+
+OPTIMIZERS = {"groups of 16": "AdamW", "muon": "**Muon**", "width 32": "Muon, width 32"}
+
+
+def _by_minutes(measured: Path, file: str, minutes: dict[str, int]) -> str:
+    """Budgets of images, by the minutes in which they are made."""
+    rows = read_rows(measured / file)
+    rows.sort(key=lambda row: minutes[row["budget"].split()[0]])
     lines = [
         [
             str(minutes[row["budget"].split()[0]]),
             row["train_seed"],
-            names[row["recipe"]],
+            OPTIMIZERS[row["recipe"]],
             number(row["trained_images"], 0),
             f"{number(row['distance'])} ± {number(row['distance_error'])}",
             f"{number(row['guided'])} ± {number(row['guided_error'])}",
@@ -86,7 +100,7 @@ def recipe_muon(measured: Path) -> str:
         for row in rows
     ]
     head = ["minutes", "seed", "", "images", "distance ↓", "guided ↓", "validation loss"]
-    return grid(head, lines) + "\n\n" + footer(rows, "recipe-muon.csv")
+    return grid(head, lines) + "\n\n" + footer(rows, file)
 
 
 REST = {

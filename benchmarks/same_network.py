@@ -201,6 +201,13 @@ def serve(pipe: Connection, name: str, asked: argparse.Namespace) -> None:
         pipe.send((counted(step) / asked.batch, trained))
 
 
+def answer(pipe: Connection, name: str) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit(f"{name} has ended, by the error above.") from None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shape", choices=SHAPES, default="cifar10")
@@ -226,13 +233,13 @@ def main() -> None:
     for turn in range(WARM_UP + asked.rounds):
         for name in names:
             pipes[name].send(True)
-            took = pipes[name].recv()
+            took = answer(pipes[name], name)
             if turn >= WARM_UP:
                 seconds[name].append(took)
     flops, sizes = dict[str, float](), dict[str, int]()
     for name, pipe in pipes.items():
         pipe.send(False)
-        flops[name], sizes[name] = pipe.recv()
+        flops[name], sizes[name] = answer(pipe, name)
     for process in processes:
         process.join()
 

@@ -25,6 +25,7 @@ from benchmark_tables import (
     recipe,
     recipe_float32,
     recipe_muon,
+    recipe_muon_bfloat16,
     recipe_muon_rest,
     recipe_rest,
     walks,
@@ -41,13 +42,14 @@ from other_tables import (
     student,
     student_settings,
 )
-from peer_tables import article_speed, peers, same_network, sampling_speed
+from peer_tables import article_speed, kept_memory, peers, same_network, sampling_speed
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {
     "recipe": recipe,
     "recipe-float32": recipe_float32,
     "recipe-muon": recipe_muon,
+    "recipe-muon-bfloat16": recipe_muon_bfloat16,
     "recipe-rest": recipe_rest,
     "recipe-muon-rest": recipe_muon_rest,
     "objectives": objectives,
@@ -58,6 +60,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "longer-guidance": longer_guidance,
     "guidance-choice": guidance_choice,
     "same-network": same_network,
+    "kept-memory": kept_memory,
     "article-speed": article_speed,
     "peers": peers,
     "sampling-speed": sampling_speed,

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+import loang
 from loang import heap
 
 pytestmark = pytest.mark.skipif(
-    heap._library({}) is None, reason="of Linux with glibc alone is it known how it keeps memory"
+    heap.library({}) is None, reason="of Linux with glibc alone is it known how it keeps memory"
 )
 MEASURED = """
 import contextlib, resource, sys
@@ -34,6 +35,20 @@ with heap.kept() if sys.argv[1] == "kept" else contextlib.nullcontext():
     print(psutil.Process().memory_info().rss)
 print(psutil.Process().memory_info().rss)
 """
+SPLIT = """
+import os, sys
+from loang import heap
+
+with heap.kept():
+    heap.kept._lock.acquire()  # as another thread does while it gives memory back
+    child = os.fork()
+    if child == 0:
+        with heap.kept():
+            pass
+        os._exit(heap.kept._within)
+    heap.kept._lock.release()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 PAGES = 4 * 40 * 2**20 // os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 """That one turn of the work takes."""
 
@@ -55,6 +70,26 @@ def test_what_is_freed_is_kept_for_the_next_step_and_given_back_at_the_end() -> 
     fetched, within, after = measured("kept")
     assert fetched < PAGES / 10
     assert within - after > 0.8 * 4 * 40 * 2**20
+
+
+def test_a_walk_that_is_left_in_its_midst_keeps_nothing() -> None:
+    model = loang.load("built-in")
+    walk = model.walk([0])
+    next(walk)
+    assert heap.kept._within == 0
+    model.sample(1)
+    assert heap.kept._within == 0
+
+
+def test_a_walk_that_is_left_until_the_process_ends_says_nothing() -> None:
+    code = "import loang; walk = loang.load('built-in').walk([0]); next(walk)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert not ended.stderr
+
+
+def test_a_process_that_was_split_off_within_it_waits_for_no_thread_of_the_first() -> None:
+    ended = subprocess.run([sys.executable, "-c", SPLIT], timeout=60, check=False)
+    assert ended.returncode == 0
 
 
 def test_who_has_arranged_memory_in_another_way_is_left_alone() -> None:

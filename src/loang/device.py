@@ -185,6 +185,7 @@ def memory_free() -> int:
     """
     import psutil
 
+    heap.give_back()  # what lies free in this process is not the system's to give
     return min([int(psutil.virtual_memory().available), *_left_to_groups()])
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from loang import device, model_file, random
+from loang import device, heap, model_file, random
 from loang.config import SamplingSettings, Settings
 from loang.data.memory import require_bytes
 from loang.data.scaling import to_pixels
@@ -182,6 +182,7 @@ class Model:
                 size = self.denoiser.schedule.size(torch.tensor(state.t, dtype=torch.float64))
                 yield self._stored(state.x / size.to(state.x))
 
+    @heap.kept()
     def sample(
         self,
         count: int,

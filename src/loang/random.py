@@ -13,7 +13,6 @@ in tensor operations, so a batch is one call and every device draws the same int
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int, Int64
@@ -106,12 +105,11 @@ def philox(
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     # Both halves of a round at once: a small draw costs as much as its operations are many.
     multiplied, mixed = torch.stack((c0, c2)), torch.stack((c1, c3))
-    multipliers, keys = _constants(key, c0.device)
-    beside = (2, *[1] * c0.ndim)
+    multipliers, *keys = _constants(key, c0.device, c0.ndim)
     for each in keys:
         # A product of two words fills 64 bits; as int64 it wraps, and its halves are still right.
-        product = (multiplied * multipliers.view(beside)).flip(0)
-        multiplied = (product >> 32).bitwise_xor_(mixed).bitwise_xor_(each.view(beside))
+        product = (multiplied * multipliers).flip(0)
+        multiplied = (product >> 32).bitwise_xor_(mixed).bitwise_xor_(each)
         # What lies above 32 bits goes here, and of what is only mixed in at the end.
         multiplied.bitwise_and_(_MASK)
         mixed = product
@@ -119,14 +117,20 @@ def philox(
     return multiplied[0], mixed[0], multiplied[1], mixed[1]
 
 
-@lru_cache(maxsize=64)
-def _constants(key: tuple[int, int], device: torch.device) -> tuple[Tensor, list[Tensor]]:
-    """The multipliers, and what each round mixes in, of both halves; nothing is sent twice."""
-    keys = [
+def _constants(key: tuple[int, int], device: torch.device, beside: int) -> tuple[Tensor, ...]:
+    """The multipliers, and what each round mixes in, of both halves; sent as one tensor.
+
+    Args:
+        key: of the generator.
+        device: where it computes.
+        beside: dimensions that the halves have beside their own.
+    """
+    rows = [
         [(word + number * step) & _MASK for word, step in zip(key, _WEYL, strict=True)]
         for number in range(_ROUNDS)
     ]
-    return torch.tensor(_MULTIPLIERS, device=device), list(torch.tensor(keys, device=device))
+    table = torch.tensor([list(_MULTIPLIERS), *rows], device=device)
+    return table.view(1 + _ROUNDS, 2, *[1] * beside).unbind()
 
 
 def _widest(device: torch.device) -> torch.dtype:

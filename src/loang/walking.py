@@ -1,12 +1,13 @@
 """How a model walks from noise to images: which sampler, which levels, guided by what."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from loang import device, heap, samplers
+from loang import device, samplers
 from loang.config import SamplingSettings, Settings
 from loang.denoiser import Denoiser, DenoiserLike
 from loang.errors import LoangError
@@ -178,18 +179,18 @@ def in_evaluation(
         at: where it computes.
         dtype: for `device.autocast`.
     """
-    training = [network.training for network in networks]
+    training, over = [network.training for network in networks], sys.is_finalizing
     for network in networks:
         network.eval()
     try:
-        with heap.kept():
-            while True:
-                # Entered anew for each step: a generator must not leave a mode behind it.
-                with torch.inference_mode(), device.autocast(at, dtype):
-                    state = next(walk, None)
-                if state is None:
-                    return
-                yield state
+        while True:
+            # Entered anew for each step: a generator must not leave a mode behind it.
+            with torch.inference_mode(), device.autocast(at, dtype):
+                state = next(walk, None)
+            if state is None:
+                return
+            yield state
     finally:
-        for network, mode in zip(networks, training, strict=True):
-            network.train(mode)
+        if not over():  # a walk that was left alone may end when torch is no more
+            for network, mode in zip(networks, training, strict=True):
+                network.train(mode)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from loang import device, random
+from loang import device, heap, random
 from loang.config import SamplingSettings
 from loang.data.scaling import to_pixels
 from loang.errors import LoangError
@@ -67,6 +67,7 @@ def evaluated(model: Model, walk: Iterator[State]) -> Iterator[State]:
     return in_evaluation([model.denoiser], walk, model.device, dtype)
 
 
+@heap.kept()
 def drawn(
     model: Model, walk: Iterator[State], on_step: Callable[[int], None] | None = None
 ) -> Shaped[np.ndarray, "n h w c"]:
