@@ -204,7 +204,7 @@ def serve(pipe: Connection, name: str, asked: argparse.Namespace) -> None:
 def answer(pipe: Connection, name: str) -> Any:
     try:
         return pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         raise SystemExit(f"{name} has ended, by the error above.") from None
 
 
