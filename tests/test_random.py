@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from in_steps import IN_STEPS
 from loang import config, presets, random
@@ -221,3 +222,14 @@ def test_uniform_numbers_stay_below_one_where_there_is_no_float64(monkeypatch):
         (found,) = random.uniform(**ASK, indices=torch.arange(1))
         assert found.dtype == widest
         assert 1 - 1e-7 < float(found) < 1
+
+
+def test_a_draw_while_something_is_traced_spoils_no_later_one():
+    """As `torch.export` does, whose tensors hold no numbers."""
+
+    def drawn():
+        return random.normal((3,), seed=0, purpose="x", step=0, indices=torch.arange(2))
+
+    with FakeTensorMode():
+        drawn()
+    assert drawn().isfinite().all()
