@@ -13,6 +13,7 @@ from cells import (
     number,
     one,
     per_cent,
+    read_json,
     read_rows,
     scale,
     with_error,
@@ -340,3 +341,20 @@ def guidance_choice(measured: Path) -> str:
         lines.append([number(images, 0), number(samples, 0), taken, number(seconds, 0)])
     head = ["images of training", "samples a scale", "taken, by seeds 0, 1, 2", "seconds"]
     return grid(head, lines) + "\n\n" + footer(rows, "guidance-choice.csv")
+
+
+def kept_memory(measured: Path) -> str:
+    """Steps and walks of a process that keeps its memory, and of one that does not."""
+    found = read_json(measured / "kept-memory.json")
+    lines = [
+        [
+            name,
+            number(row["milliseconds_left"], 0),
+            f"{number(row['milliseconds_kept'], 0)} (**{row['faster_by']:.2f}**)",
+            number(row["pages_left"], 0),
+            number(row["pages_kept"], 0),
+        ]
+        for name, row in found["rows"].items()
+    ]
+    head = ["", "ms", "ms, memory kept", "pages handed out", "pages, kept"]
+    return grid(head, lines) + "\n\n" + footer([{**found, **found["versions"]}], "kept-memory.json")

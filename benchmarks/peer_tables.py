@@ -174,20 +174,3 @@ def peers(measured: Path) -> str:
         *("Fréchet distance ↓", "KID ↓", "precision ↑", "recall ↑"),
     ]
     return grid(head, lines) + "\n\n" + footer(rows, "peers.csv")
-
-
-def kept_memory(measured: Path) -> str:
-    """Steps and walks of a process that keeps its memory, and of one that does not."""
-    found = read_json(measured / "kept-memory.json")
-    lines = [
-        [
-            name,
-            number(row["milliseconds_left"], 0),
-            f"{number(row['milliseconds_kept'], 0)} (**{row['faster_by']:.2f}**)",
-            number(row["pages_left"], 0),
-            number(row["pages_kept"], 0),
-        ]
-        for name, row in found["rows"].items()
-    ]
-    head = ["", "ms", "ms, memory kept", "pages handed out", "pages, kept"]
-    return grid(head, lines) + "\n\n" + footer([{**found, **found["versions"]}], "kept-memory.json")

@@ -20,6 +20,7 @@ from benchmark_tables import (
     few_steps_of_others,
     guidance,
     guidance_choice,
+    kept_memory,
     longer_guidance,
     objectives,
     recipe,
@@ -42,7 +43,7 @@ from other_tables import (
     student,
     student_settings,
 )
-from peer_tables import article_speed, kept_memory, peers, same_network, sampling_speed
+from peer_tables import article_speed, peers, same_network, sampling_speed
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES: dict[str, Callable[[Path], str]] = {

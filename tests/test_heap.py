@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import loang
 from loang import heap
+from loang.training.trainer import Step, Trainer
 
 pytestmark = pytest.mark.skipif(
     heap.library({}) is None, reason="of Linux with glibc alone is it known how it keeps memory"
@@ -15,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 MEASURED = """
 import contextlib, resource, sys
 import psutil, torch
-from loang import heap
+from loang import device, heap
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -33,6 +36,9 @@ with heap.kept() if sys.argv[1] == "kept" else contextlib.nullcontext():
     work(10)
     print(faults() - before)
     print(psutil.Process().memory_info().rss)
+    if "asked" in sys.argv:
+        device.memory_free()
+        print(psutil.Process().memory_info().rss)
 print(psutil.Process().memory_info().rss)
 """
 SPLIT = """
@@ -53,11 +59,11 @@ PAGES = 4 * 40 * 2**20 // os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") e
 """That one turn of the work takes."""
 
 
-def measured(how: str, **environment: str) -> list[int]:
+def measured(how: str, *more: str, **environment: str) -> list[int]:
     """Pages fetched in ten turns after five; bytes held within, and after it."""
     clean = {name: value for name, value in os.environ.items() if name not in heap.OWN_WAYS}
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, how],
+        [sys.executable, "-c", MEASURED, how, *more],
         env={**clean, **environment},
         check=True,
         capture_output=True,
@@ -70,6 +76,29 @@ def test_what_is_freed_is_kept_for_the_next_step_and_given_back_at_the_end() -> 
     fetched, within, after = measured("kept")
     assert fetched < PAGES / 10
     assert within - after > 0.8 * 4 * 40 * 2**20
+
+
+def test_where_it_is_asked_what_is_free_all_is_given_back_first() -> None:
+    _, before, asked, _ = measured("kept", "asked")
+    assert before - asked > 0.8 * 4 * 40 * 2**20
+
+
+def test_trainings_and_draws_are_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[int]()
+    loang.load("built-in").sample(1, on_step=lambda *_: seen.append(heap.kept._within))
+    whole = Trainer.step
+
+    def step(self: Trainer, share: float) -> Step:
+        seen.append(heap.kept._within)
+        return whole(self, share)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
+    changes = ["network.width=16", "network.group_channels=4", "sampling.steps=2"]
+    loang.train(tmp_path / "noise.npy", budget="16 images", out=tmp_path / "run", changes=changes)
+    assert len(seen) > 2
+    assert all(seen)
+    assert heap.kept._within == 0
 
 
 def test_a_walk_that_is_left_in_its_midst_keeps_nothing() -> None:
