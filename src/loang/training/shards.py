@@ -18,11 +18,9 @@ from loang.config import Settings
 from loang.errors import LoangError
 from loang.networks.recompute import Recomputable
 from loang.team.team import Team
-from loang.training.weights import Weights, sound_beside
+from loang.training.weights import SMALL, Weights, sound_beside
 
 T = TypeVar("T")
-SMALL = 1e-6
-"""Added to a norm before it divides, as torch does where it clips."""
 
 
 def check(settings: Settings, on: torch.device, team: Team) -> None:
