@@ -65,8 +65,9 @@ WITH_NEW = pytest.mark.skipif(not NEW, reason="this torch has only the old way")
 def told():
     """All that torch was told of the precision of products and convolutions."""
     cudnn = torch.backends.cudnn
-    kinds = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
-    kinds += [cudnn.conv, cudnn.rnn, torch.backends.mkldnn.conv] if NEW else []
+    kinds = [torch.backends.cuda.matmul]
+    mkldnn = torch.backends.mkldnn
+    kinds += [mkldnn.matmul, cudnn.conv, cudnn.rnn, mkldnn.conv] if NEW else []
     found = [getattr(kind, "fp32_precision", None) for kind in kinds]
     for old in torch.get_float32_matmul_precision, lambda: cudnn.allow_tf32:
         try:

@@ -18,8 +18,12 @@ from loang.training.asked import resume
 
 SCRIPT = Path(__file__).with_name("sharing.py")
 HERE, TWO = torch.device("cpu"), Team(Place(1, 2, 1, 2))
+SPREADS = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6), reason="torch 2.6 is the first to"
+)
 
 
+@SPREADS
 @pytest.mark.parametrize(
     "changes",
     [
@@ -73,6 +77,7 @@ def test_a_run_that_shares_its_weights_may_go_on_with_fewer_images_at_once():
         resume(settings(), changes=asked[1:])
 
 
+@SPREADS
 def test_weights_that_can_be_spread_are():
     shards.check(settings(), HERE, TWO)
 

@@ -164,7 +164,7 @@ def _averaged(grey: Float32[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n s t"
 
 def _luma(shown: Shaped[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n h w"]:
     """What JPEG keeps best of colours."""
-    found: np.ndarray = shown @ (np.array(LUMA, np.float32) / 65536)
+    found: np.ndarray = shown @ (np.array(LUMA, np.float32) / np.float32(65536))
     return found
 
 
