@@ -358,3 +358,25 @@ def kept_memory(measured: Path) -> str:
     ]
     head = ["", "ms", "ms, memory kept", "pages handed out", "pages, kept"]
     return grid(head, lines) + "\n\n" + footer([{**found, **found["versions"]}], "kept-memory.json")
+
+
+def ceiling(measured: Path) -> str:
+    """Where a step of the article's network takes its time, and what it could come to at most."""
+    found = read_json(measured / "ceiling.json")
+    lines = [
+        [
+            name,
+            number(row["milliseconds"], 0),
+            per_cent(row["share_of_the_step"]),
+            per_cent(row["share_of_the_peak"]) if row["share_of_the_peak"] else "",
+        ]
+        for name, row in found["rows"].items()
+    ]
+    for name, share in (
+        ("all of it", found["share"]),
+        ("if convolutions and products were all of it", found["share_without_all_else"]),
+    ):
+        taken = found["milliseconds"] * found["share"] / share
+        lines.append([f"**{name}**", number(taken, 0), "", f"**{per_cent(share)}**"])
+    head = ["", "ms", "of the step", "of the convolution's peak"]
+    return grid(head, lines) + "\n\n" + footer([{**found, **found["versions"]}], "ceiling.json")

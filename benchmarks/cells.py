@@ -73,7 +73,7 @@ def with_error(row: Row) -> str:
     return f"{number(row['distance'])} ± {error}"
 
 
-def per_cent(share: str) -> str:
+def per_cent(share: str | float) -> str:
     """A share as 97.2 %."""
     return f"{100 * float(share):.1f} %"
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmark_tables import (
+    ceiling,
     few_steps,
     few_steps_of_others,
     guidance,
@@ -62,6 +63,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "guidance-choice": guidance_choice,
     "same-network": same_network,
     "kept-memory": kept_memory,
+    "ceiling": ceiling,
     "article-speed": article_speed,
     "peers": peers,
     "sampling-speed": sampling_speed,
